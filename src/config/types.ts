@@ -1,0 +1,108 @@
+/**
+ * The configuration of a resource as the core wants it: one node's view of itself and its peers, every option present
+ * (configuration.md §3). Names are DRBD's in camel case; each keeps DRBD's unit, said in its name or here.
+ * Options of features that the core does not have yet are absent.
+ */
+
+export type Protocol = 'A' | 'B' | 'C';
+export type Fencing = 'dont-care' | 'resource-only' | 'resource-and-stonith';
+export type OnIoError = 'pass_on' | 'call-local-io-error' | 'detach';
+export type OnNoDataAccessible = 'io-error' | 'suspend-io';
+export type AfterSb0Pri =
+  | 'disconnect'
+  | 'discard-younger-primary'
+  | 'discard-older-primary'
+  | 'discard-zero-changes'
+  | 'discard-least-changes'
+  | 'discard-local'
+  | 'discard-remote';
+export type AfterSb1Pri = 'disconnect' | 'consensus' | 'discard-secondary' | 'call-pri-lost-after-sb' | 'violently-as0p';
+export type AfterSb2Pri = 'disconnect' | 'call-pri-lost-after-sb' | 'violently-as0p';
+export type RrConflict = 'disconnect' | 'call-pri-lost' | 'violently';
+
+export interface DiskOptions {
+  onIoError: OnIoError;
+  fencing: Fencing;
+  diskFlushes: boolean;
+  diskDrain: boolean;
+  mdFlushes: boolean;
+  /** KiB/s; used when cPlanAhead is 0, and for the first step of the controller. */
+  resyncRate: number;
+  /** Slots of the active set. */
+  alExtents: number;
+  alUpdates: boolean;
+  /** 0.1 s; 0 = fixed rate. */
+  cPlanAhead: number;
+  /** 0.1 s */
+  cDelayTarget: number;
+  /** Sectors. */
+  cFillTarget: number;
+  /** KiB/s */
+  cMaxRate: number;
+  /** KiB/s; 0 = never give way to the application. */
+  cMinRate: number;
+}
+
+export interface NetOptions {
+  protocol: Protocol;
+  /** 0.1 s */
+  timeout: number;
+  maxEpochSize: number;
+  /** Pages of 4 KiB; bounds requests in flight and resync requests. */
+  maxBuffers: number;
+  /** s */
+  connectInt: number;
+  /** s */
+  pingInt: number;
+  /** 0.1 s */
+  pingTimeout: number;
+  /** Number of `timeout`s tolerated; 0 = unlimited. */
+  koCount: number;
+  afterSb0Pri: AfterSb0Pri;
+  afterSb1Pri: AfterSb1Pri;
+  afterSb2Pri: AfterSb2Pri;
+  alwaysAsbp: boolean;
+  rrConflict: RrConflict;
+  useRle: boolean;
+  /** 0.1 s; 0 = ping-timeout. */
+  socketCheckTimeout: number;
+  /** Bytes; bounds what a resync target asks for before it waits. 0 = 128 KiB. */
+  sndbufSize: number;
+}
+
+/** Where a volume's metadata is: `internal`, `flexible` (a device of its own), or a numbered 128 MiB slot. */
+export type MetaDisk = { kind: 'internal' } | { kind: 'flexible' } | { kind: 'indexed'; index: number };
+
+export interface VolumeConfig {
+  volume: number;
+  minor: number;
+  metaDisk: MetaDisk;
+  disk: DiskOptions;
+  /** Size limit in sectors; 0 = as big as possible. */
+  sizeSectors: number;
+}
+
+export interface PeerConfig {
+  name: string;
+  net: NetOptions;
+}
+
+/** Heartbeat between the machines (design: membership). Absent: nobody promotes by itself. */
+export interface MembershipConfig {
+  intervalMs: number;
+  /** Silence after which the peer counts as dead. */
+  deadTimeMs: number;
+}
+
+export interface ResourceConfig {
+  resource: string;
+  volumes: VolumeConfig[];
+  peers: PeerConfig[];
+  onNoDataAccessible: OnNoDataAccessible;
+  /** Names of handlers that are configured; an absent fence-peer counts as broken. */
+  handlers: string[];
+  membership?: MembershipConfig;
+  /** Wire protocol versions that this node offers, and the largest it will talk. */
+  protocolMin: number;
+  protocolMax: number;
+}
