@@ -1,0 +1,397 @@
+/**
+ * The vocabulary of the simulator: scenarios, faults as data, what a run reports. Engine (`sim/world`), checkers
+ * (`sim/checkers`), scenarios and reports meet here and nowhere else. Times are integer microseconds of virtual time unless
+ * a name says otherwise; sectors are 512 bytes.
+ */
+
+import type { Command, Input, Node, Output, ResourceConfig } from '../src/contract/index.js';
+
+// ---- Parameters -------------------------------------------------------------------------------------------------
+
+export type ParameterValue = number | string | boolean;
+export type Parameters = Record<string, ParameterValue>;
+
+/** One knob of a scenario: `--set name=value` checks against this; an impossible value is one clear line and exit 2. */
+export interface ParameterSpec {
+  name: string;
+  description: string;
+  default: ParameterValue;
+  /** Allowed values; for numbers `min`/`max` may stand instead. */
+  choices?: readonly ParameterValue[];
+  min?: number;
+  max?: number;
+  unit?: string;
+  /** Path of a file that must exist and be readable. */
+  file?: boolean;
+}
+
+// ---- Faults as data ---------------------------------------------------------------------------------------------
+
+export type StreamKind = 'data' | 'meta';
+
+/** When a fault fires: at a time, or at the nth (from 1) occurrence of an event, plus an optional delay. */
+export type Trigger =
+  | { atUs: number }
+  | { onDiskOperation: 'read' | 'write' | 'flush'; host: string; area: 'data' | 'meta'; nth: number; when: 'issued' | 'done'; delayUs?: number }
+  | { onPacket: string; from: string; to: string; nth: number; when: 'sent' | 'delivered'; delayUs?: number };
+
+export type FaultAction =
+  /** The process dies; the disk's volatile cache survives. The host comes back after `restartAfterUs` (never, when absent). */
+  | { do: 'crash'; host: string; restartAfterUs?: number }
+  /** Power is lost: any subset of unflushed sectors survives, drawn from `tear` (a seed of its own). Several hosts lose it at the same instant. */
+  | { do: 'power-loss'; hosts: string[]; restartAfterUs?: number; tear: number }
+  /** Stop-the-world: the process does not run, its kernel keeps buffering. */
+  | { do: 'pause'; host: string; forUs: number }
+  /** The process's clock alarm is served late by this much for a while. */
+  | { do: 'slow-clock'; host: string; forUs: number; lateUs: number }
+  /** Packets from `from` to `to` vanish (both directions when `oneWay` is false; only one stream when given); connections are not reset, nobody notices. */
+  | { do: 'cut'; from: string; to: string; oneWay: boolean; stream?: StreamKind; forUs: number }
+  /** Both ends see a reset; a prefix of what was in flight may arrive first. */
+  | { do: 'reset'; from: string; to: string; stream?: StreamKind }
+  /** Bytes are held back, not lost. */
+  | { do: 'stall'; from: string; to: string; stream?: StreamKind; forUs: number }
+  | { do: 'slow-link'; from: string; to: string; forUs: number; latencyUs: number; bytesPerSecond: number }
+  /** I/O errors: of one operation (`times` 1) or more, in a sector range. */
+  | { do: 'disk-error'; host: string; area: 'data' | 'meta'; operation: 'read' | 'write' | 'flush'; firstSector: number; sectors: number; times: number }
+  /** These sectors cannot be read until they are written again. */
+  | { do: 'latent-error'; host: string; firstSector: number; sectors: number }
+  | { do: 'slow-disk'; host: string; forUs: number; factor: number }
+  | { do: 'hang-disk'; host: string; forUs: number }
+  /** An operator or a cluster manager acts. `hosts` says where; refused commands are part of life. */
+  | { do: 'command'; host: string; command: Command };
+
+export interface Fault {
+  /** Stable within a schedule; names the fault in traces, stories and shrunk files. */
+  id: string;
+  trigger: Trigger;
+  action: FaultAction;
+}
+
+export type FaultKind = FaultAction['do'];
+
+// ---- Scenario ---------------------------------------------------------------------------------------------------
+
+/** A small named random stream (seedrandom); each subsystem and entity has its own, so removing one fault does not reshuffle the rest. */
+export interface RandomStream {
+  /** Integer in [low, high]. */
+  integer(low: number, high: number): number;
+  /** True with probability numerator/denominator. */
+  chance(numerator: number, denominator: number): boolean;
+  pick<T>(items: readonly T[]): T;
+  random64(): bigint;
+  /** An independent stream whose values depend only on this stream's name and `name`, not on what was drawn so far. */
+  fork(name: string): RandomStream;
+}
+
+export interface HostSpec {
+  name: string;
+  /** Devices of each volume, by volume number. Without `metaSectors` metadata is internal, on the data device. */
+  disks: { volume: number; dataSectors: number; metaSectors?: number }[];
+  config: ResourceConfig;
+  /** Handlers: exit code and how long they take. `fence-peer` may really cut the peer off (`shoots`). */
+  handlers: { name: string; exitCode: number | 'derive'; delayUs: number; shoots?: boolean; fails?: boolean }[];
+}
+
+export interface NetworkSpec {
+  latencyUs: number;
+  jitterUs: number;
+  bytesPerSecond: number;
+}
+
+export interface DiskSpec {
+  readUs: number;
+  writeUs: number;
+  flushUs: number;
+  jitterUs: number;
+  bytesPerSecond: number;
+}
+
+export type WorkloadSpec =
+  | { kind: 'none' }
+  /** Clients that read and write with a queue depth and flush now and then. */
+  | {
+      kind: 'synthetic';
+      clients: number;
+      queueDepth: number;
+      /** How many writes in all, then the clients stop. */
+      writes: number;
+      readShare: { numerator: number; denominator: number };
+      flushEvery: number;
+      fuaEvery: number;
+      pattern: 'random' | 'sequential' | 'hot-spot';
+      /** The part of the device that is written. */
+      firstSector: number;
+      sectors: number;
+      maxRequestSectors: number;
+      /** Mean pause between a completion and the client's next request. */
+      thinkUs: number;
+    }
+  /** A dm-log-writes log, replayed in order: entries between two flushes may be in flight together up to the queue depth. */
+  | { kind: 'recorded'; file: string; queueDepth: number; thinkUs: number };
+
+/** What a scenario asks of one run: everything that the engine needs, drawn from parameters and seed. */
+export interface Setup {
+  hosts: HostSpec[];
+  network: NetworkSpec;
+  disk: DiskSpec;
+  workload: WorkloadSpec;
+  /** The default schedule of this seed; `--schedule FILE` replaces it. */
+  schedule: Fault[];
+  /** Commands that bring the pair up, in order, each after the one before was answered; then the workload starts. */
+  prepare: { host: string; command: Command }[];
+  /** Start with both nodes UpToDate and equal (as after a skipped initial sync) instead of blank. */
+  initial: 'blank' | 'synced';
+  /** Restarted hosts run these commands (attach, connect) as an init script would; a cluster manager actor promotes per `failover`. */
+  onBoot: 'attach-and-connect' | 'nothing';
+  /** Who promotes the survivor: the nodes' own heartbeat, a manager actor outside (after `detectUs`, with or without fencing), or nobody. */
+  failover: { by: 'membership' } | { by: 'manager'; detectUs: number; force: boolean } | { by: 'nobody' };
+  /** The storm lasts this long; then faults stop, links heal, and everything must settle within `settleUs`. */
+  durationUs: number;
+  settleUs: number;
+  /** Which guarantee holds (design: the table of guarantees), and deviations that this scenario expects. */
+  expectations: Expectations;
+}
+
+export interface Expectations {
+  protocol: 'A' | 'B' | 'C';
+  /** Diverged histories may stay StandAlone in the end (split brain without a policy); excused with the rule that proves it. */
+  splitBrainPossible: boolean;
+  /** Disconnects that a fault explains are fine; a disconnect between two healthy nodes is a failure unless this is set. */
+  unexpectedDisconnectsAllowed: boolean;
+  /** Properties that this scenario does not judge, each with the reason. */
+  skip: { property: PropertyName; reason: string }[];
+  /** Bound of resync after a crash of an active primary, in bits beyond the marked ones: active set size × 1024. */
+  activeSetExtents: number;
+}
+
+export interface Scenario {
+  name: string;
+  /** One line for `lockstep scenarios`. */
+  summary: string;
+  parameters: ParameterSpec[];
+  /** Pure: same parameters and random stream, same setup. Throws `UsageError` on parameters that cannot go together. */
+  setup(parameters: Parameters, random: RandomStream): Setup;
+  /** The real check of the survivor's image, for recorded workloads (scenarios/judges). */
+  judge?: (image: SurvivorImage, parameters: Parameters) => JudgeVerdict;
+  /** `sometimes` properties of a sweep of this scenario: names that at least one run should reach. */
+  sometimes: string[];
+}
+
+export interface SurvivorImage {
+  /** Host whose image this is. */
+  host: string;
+  sizeBytes: number;
+  /** Writes the image, sparse, to a path. */
+  writeTo(path: string): void;
+  /** Log entries that were complete when the primary died (recorded workloads): everything acknowledged up to here must be there. */
+  acknowledgedEntries: number;
+  /** Reads the same crash point of a plain disk without replication, for `excused`. */
+  writePlainTo(path: string): void;
+  /** Seed of the run, for names of temporary files. */
+  seed: number;
+}
+
+export interface JudgeVerdict {
+  verdict: 'passed' | 'failed' | 'unchecked' | 'excused';
+  detail: string;
+}
+
+/** A problem of usage: one clear line that names the problem and the mend; exit 2. */
+export class UsageError extends Error {}
+
+// ---- Properties -------------------------------------------------------------------------------------------------
+
+export const propertyNames = [
+  'durability',
+  'linearizability',
+  'write-order',
+  'no-silent-divergence',
+  'convergence',
+  'resync-direction',
+  'split-brain',
+  'bounded-recovery',
+  'liveness',
+  'metadata-sanity',
+  'complementary-states',
+  'unexpected-disconnect',
+  'real-check',
+] as const;
+export type PropertyName = (typeof propertyNames)[number];
+
+export interface Violation {
+  property: PropertyName;
+  atUs: number;
+  /** One line: what was expected, what was found, where. */
+  detail: string;
+}
+
+/**
+ * One checker, one duty. The engine calls the hooks that a checker has, in virtual time order. A checker reads the world
+ * through `WorldView` and reports; it never changes anything.
+ */
+export interface Checker {
+  readonly property: PropertyName;
+  /** A core is about to be given this input / gave this output. */
+  onInput?(host: string, input: Input, world: WorldView): void;
+  onOutput?(host: string, output: Output, world: WorldView): void;
+  /** The application was answered (the ghost has been told already). */
+  onCompletion?(completion: Completion, world: WorldView): void;
+  /** A host crashed, lost power, came back. */
+  onHost?(host: string, what: 'crash' | 'power-loss' | 'boot', world: WorldView): void;
+  /** Called now and then at quiet moments (every `checkIntervalUs` and after each fault). */
+  onCheckpoint?(world: WorldView): void;
+  /** After the settling phase. */
+  onEnd?(world: WorldView): void;
+}
+
+export interface Completion {
+  host: string;
+  volume: number;
+  operation: 'read' | 'write' | 'flush';
+  id: number;
+  sector: number;
+  sectors: number;
+  /** Present when a read succeeded. */
+  data?: Uint8Array;
+  ok: boolean;
+  issuedAtUs: number;
+}
+
+/** What a checker may see: everything, as it is now. */
+export interface WorldView {
+  readonly nowUs: number;
+  readonly phase: 'preparing' | 'storm' | 'settling' | 'ended';
+  readonly setup: Setup;
+  readonly hosts: readonly HostView[];
+  readonly ghost: GhostView;
+  host(name: string): HostView;
+  /** True while a fault that can explain lost connections between these two is active, or was within the last `graceUs`. */
+  disturbed(hostA: string, hostB: string, graceUs: number): boolean;
+  report(violation: Violation): void;
+}
+
+export interface HostView {
+  readonly name: string;
+  readonly spec: HostSpec;
+  readonly state: 'running' | 'paused' | 'down';
+  /** The core; undefined while down. */
+  readonly node: Node | undefined;
+  /** The devices as a reader would see them now (cache included). */
+  disk(volume: number): DiskView;
+}
+
+export interface DiskView {
+  readonly dataSectors: number;
+  /** Reads through the cache: what the device answers now. */
+  read(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
+  /** Only what is durable. */
+  readDurable(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
+  /** A value that is equal for equal content of a 4 KiB block of the data area (content id), to compare images fast. */
+  blockId(block: number): number;
+  /** Blocks of the data area that were ever written, in ascending order. */
+  writtenBlocks(): Iterable<number>;
+}
+
+/** What the simulator itself knows of each 512-byte sector: every write issued, acknowledged, flushed, with a unique stamp. */
+export interface GhostView {
+  /** Stamps that a correct reader may find in this sector now (the last acknowledged one and everything issued since), 0 = never written. */
+  allowed(volume: number, sector: number): readonly number[];
+  /** The last acknowledged stamp of this sector. */
+  acknowledged(volume: number, sector: number): number;
+  /** Sectors ever written. */
+  sectors(volume: number): Iterable<number>;
+  /** Writes acknowledged so far. */
+  readonly acknowledgedWrites: number;
+}
+
+// ---- Runs -------------------------------------------------------------------------------------------------------
+
+export type Verdict = 'passed' | 'failed' | 'unchecked' | 'excused';
+
+export interface RunRequest {
+  scenario: string;
+  parameters: Parameters;
+  seed: number;
+  /** Replaces the schedule of the seed. */
+  schedule?: Fault[];
+  /** Keep the survivor's image here. */
+  image?: string;
+  /** Write every input and output as a JSON line here. */
+  trace?: string;
+}
+
+/** A row of runs.csv, `run --json`, and what sweeps count. */
+export interface RunResult {
+  scenario: string;
+  seed: number;
+  parameters: Parameters;
+  verdict: Verdict;
+  /** Why unchecked, excused or failed, in one line. */
+  reason?: string;
+  violations: Violation[];
+  /** The core or the simulator threw: the harness or an invariant broke. */
+  crash?: string;
+  traceHash: string;
+  schedule: Fault[];
+  metrics: RunMetrics;
+  /** Counters that a sweep adds up: comparison rules, packets, states, fault kinds, `sometimes`. */
+  coverage: {
+    rules: Record<string, number>;
+    packets: Record<string, number>;
+    states: Record<string, number>;
+    faults: Record<string, number>;
+    sometimes: Record<string, number>;
+  };
+  /** What happened, for people: at most a few hundred lines of (time, host, text). */
+  story: { atUs: number; host: string; text: string }[];
+}
+
+export interface RunMetrics {
+  simulatedUs: number;
+  inputs: number;
+  outputs: number;
+  issuedWrites: number;
+  acknowledgedWrites: number;
+  failovers: number;
+  resyncBits: number;
+  /** Longest time without service between a primary's death and the first write acknowledged by its successor; 0 without failover. */
+  failoverUs: number;
+  /** Longest resync, from start to end. */
+  resyncUs: number;
+  activeExtentsAtCrash: number;
+  disconnects: number;
+}
+
+// ---- Application ------------------------------------------------------------------------------------------------
+
+export interface WorkloadRequest {
+  operation: 'read' | 'write' | 'flush';
+  volume: number;
+  sector: number;
+  sectors: number;
+  fua: boolean;
+  /** Recorded workloads bring their bytes; synthetic ones leave them to the ghost, which stamps each sector. */
+  data?: Uint8Array;
+  /** Which client issues it (synthetic), or the log entry (recorded). */
+  tag: number;
+}
+
+/** The application above the primary, as the engine's client actor asks it. Plain and deterministic: its own random stream only. */
+export interface Workload {
+  /** `issue`: this request now, then poll again. `wait`: poll again then. `blocked`: poll after the next completion. */
+  poll(nowUs: number): { do: 'issue'; request: WorkloadRequest } | { do: 'wait'; untilUs: number } | { do: 'blocked' } | { do: 'finished' };
+  completed(request: WorkloadRequest, ok: boolean, nowUs: number): void;
+  /** The primary died or lost its device: outstanding requests have an unknown fate. Afterwards the client goes on with the successor. */
+  interrupted(nowUs: number): void;
+}
+
+/** The ghost as the engine feeds it. */
+export interface Ghost extends GhostView {
+  /** Registers a request; for a synthetic write returns the stamped bytes to write, for a recorded one its own bytes. */
+  issued(id: number, host: string, request: WorkloadRequest, nowUs: number): Uint8Array | undefined;
+  completed(id: number, ok: boolean, nowUs: number): void;
+  /** These requests will never be answered: their writes may or may not be there. */
+  abandoned(ids: readonly number[], nowUs: number): void;
+  /** The stamp found in this sector of `bytes` (at `offset` bytes), 0 for a sector of zeros. */
+  stampOf(bytes: Uint8Array, offset: number): number;
+}
