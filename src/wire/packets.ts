@@ -310,6 +310,9 @@ export interface BitmapPacket {
   words: Uint8Array;
 }
 
+/** The code type in the encoding byte of P_COMPRESSED_BITMAP: run lengths in the variable-length code of §6.3, the only one. */
+export const COMPRESSED_BITMAP_CODE = 2;
+
 /** §6.3. */
 export interface CompressedBitmapPacket {
   packet: 'P_COMPRESSED_BITMAP';

@@ -1,0 +1,42 @@
+/**
+ * What happens when a disk operation ends: a value of a closed union, kept under the operation's id (design: "State is
+ * data"), never a closure. Each room reads its own members.
+ */
+
+import type { DiskArea } from '../contract/input.js';
+import type { BlockId } from '../wire/packets.js';
+
+export type Then =
+  /** The running step of the volume's metadata job (volume/metadata-io). */
+  | { to: 'metadata' }
+  /** The running step of an attach (volume/attach). */
+  | { to: 'attach'; index: number }
+  /** The local part of an application request (replication/completion). */
+  | { to: 'request'; request: number }
+  /** A replicated write of the peer (replication/receiver). */
+  | { to: 'peer-write'; peer: string; write: number }
+  /** A read for the peer: P_DATA_REQUEST (replication/receiver). */
+  | { to: 'peer-read'; peer: string; blockId: BlockId; connectCount: number }
+  /** The flush that ends an epoch on the receiving side (replication/epochs). */
+  | { to: 'epoch-flush'; peer: string; connectCount: number }
+  /** A read on the resync source (resync/source); `interval` is its entry in the volume's intervals. */
+  | { to: 'resync-read'; peer: string; interval: number; blockId: BlockId; connectCount: number }
+  /** A write on the resync target (resync/target). */
+  | { to: 'resync-write'; peer: string; interval: number; blockId: BlockId; connectCount: number }
+  /** The flush of the data disk before a resync is reported finished (resync/finish; D8). */
+  | { to: 'resync-flush'; peer: string; connectCount: number };
+
+export interface DiskOperation {
+  op: number;
+  resource: string;
+  volume: number;
+  /** Which attachment of the disk it belongs to: what ends after a detach is stale and only counted. */
+  attachment: number;
+  area: DiskArea;
+  kind: 'read' | 'write' | 'flush';
+  sector: number;
+  sectors: number;
+  then: Then;
+}
+
+export type OperationResult = { ok: true; data: Uint8Array | undefined } | { ok: false; failure: 'failed' | 'aborted' | 'unknown' };

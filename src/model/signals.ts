@@ -1,0 +1,75 @@
+/**
+ * What lower rooms tell the resource room (core.ts): a closed union of values, handled in order after the current step.
+ */
+
+import type { Protocol } from '../config/types.js';
+
+/** Failure reasons of a connection, DRBD's names (node-states.md §8.5). The first one wins. */
+export type LossReason = 'Timeout' | 'BrokenPipe' | 'NetworkFailure' | 'ProtocolError' | 'TearDown';
+
+export type Signal =
+  // From connection/.
+  /** Both streams are up, versions and features agreed: P_PROTOCOL and the volumes' parameters may go out. */
+  | { signal: 'streams-ready'; resource: string; peer: string }
+  /** RETRY: the connection is to be cleaned up and made again. `pause`: wait a second first (before WFReportParams). */
+  | { signal: 'connection-lost'; resource: string; peer: string; reason: LossReason; detail: string }
+  /** STOP: give the connection up (Disconnecting → StandAlone). */
+  | { signal: 'connection-refused'; resource: string; peer: string; detail: string }
+  /** Packets wait in the receive buffers of this connection. */
+  | { signal: 'packets-waiting'; resource: string; peer: string }
+  /** The transport took more of our bytes (protocol A completes on it). */
+  | { signal: 'bytes-sent'; resource: string; peer: string }
+  /** The P_PING that was requested with this purpose came back. */
+  | { signal: 'ping-acknowledged'; resource: string; peer: string; purpose: PingPurpose }
+  // From volume/.
+  | { signal: 'metadata-written'; resource: string; volume: number; purpose: MetadataPurpose }
+  /** I/O on a disk failed; what becomes of the disk is decided above (node-states.md §9). */
+  | { signal: 'disk-error'; resource: string; volume: number; kind: 'read' | 'write' | 'metadata'; sector: number; sectors: number; detail: string }
+  /** Attaching got this far; the state change is made above. */
+  | { signal: 'attach-prepared'; resource: string; volume: number }
+  | { signal: 'attach-failed'; resource: string; volume: number; code: number; detail: string }
+  /** The last operation on a disk that is being given up has ended. */
+  | { signal: 'disk-quiet'; resource: string; volume: number }
+  /** Extents became active, intervals were released, or holds ended: waiting requests may go on. */
+  | { signal: 'admission'; resource: string; volume: number }
+  // From replication/.
+  /** No application write is in flight on the volume any more (before a bitmap is sent, before a drained suspend). */
+  | { signal: 'writes-drained'; resource: string; volume: number }
+  // From resync/.
+  /** The whole bitmap of the peer is merged into ours. */
+  | { signal: 'bitmap-received'; resource: string; volume: number; peer: string }
+  /** Every block was asked for and answered, and the peer has processed our acknowledgements (the ping fence). */
+  | { signal: 'resync-complete'; resource: string; volume: number; peer: string; failedBits: number }
+  // From handlers.
+  | { signal: 'handler-exited'; resource: string; volume: number | undefined; handler: number; name: string; exitCode: number }
+  /** Re-examine the after-change queue or a procedure that waits for something. */
+  | { signal: 'worker'; resource: string }
+  | { signal: 'procedures'; resource: string };
+
+/** Why a ping was asked for, so that its answer finds who waits. */
+export type PingPurpose = 'promote' | 'resync-finish-target' | 'resync-finish-source' | 'stalled-send';
+
+/** Why a metadata job was queued, so that its end finds who waits. */
+export type MetadataPurpose =
+  /** The after-change worker waits at its present step. */
+  | { for: 'worker' }
+  /** A command or other procedure waits. */
+  | { for: 'procedure'; procedure: number }
+  /** Activity-log transaction. */
+  | { for: 'transaction' }
+  /** D9: the sync UUID is on disk, the resync target may start. */
+  | { for: 'sync-target-start'; peer: string }
+  /** D8: final UUIDs and flags are on disk, the target may say Connected/UpToDate. */
+  | { for: 'resync-target-end'; peer: string }
+  | { for: 'resync-source-end'; peer: string }
+  /** Full sync: bits set and written (D11). */
+  | { for: 'full-sync'; peer: string; next: 'bitmap-source' | 'bitmap-target' | 'starting-source' | 'starting-target' | 'none' }
+  /** D12: outdated on disk, the peer's request may be answered. */
+  | { for: 'reply-to-peer'; peer: string }
+  | { for: 'attach' }
+  | { for: 'detach' }
+  | { for: 'connection-loss'; peer: string }
+  /** Nobody waits. */
+  | { for: 'nobody' };
+
+export type ProtocolLetter = Protocol;

@@ -1,0 +1,405 @@
+/**
+ * The state of a node as plain data: resources, volumes, connections, requests. Every room works on these; `snapshot` writes
+ * exactly this, so there are no functions, classes or hidden state in it.
+ *
+ * Connection state, replication state, role and disk states are separate fields per peer and volume. The combined state of
+ * the 8.4 rules (`State`) is composed on one snapshot by resource/state-view. Nothing assumes that there is only one peer.
+ */
+
+import type { Command } from '../contract/command.js';
+import type { StreamId } from '../contract/input.js';
+import type { PeerConfig, ResourceConfig, VolumeConfig } from '../config/types.js';
+import type { Session } from '../connection/types.js';
+import type { Bitmap } from '../metadata/bitmap.js';
+import type { Layout } from '../metadata/layout.js';
+import type { Superblock } from '../metadata/superblock.js';
+import type { MembershipState } from '../membership/membership.js';
+import type { ResyncState, BitmapReceiver } from '../resync/types.js';
+import type { Conn, Disk, Role, State } from '../state/states.js';
+import type { BlockId } from '../wire/packets.js';
+import type { DiskOperation } from './operations.js';
+import type { MetadataPurpose, LossReason } from './signals.js';
+import type { Timer } from './timers.js';
+import type { Attachment } from '../volume/attach-types.js';
+
+export interface NodeState {
+  name: string;
+  resources: Map<string, Resource>;
+  operations: Map<number, DiskOperation>;
+  /** Which connection a stream belongs to. */
+  streams: Map<StreamId, { resource: string; peer: string }>;
+  timers: Map<string, Timer>;
+  handlers: Map<number, { name: string; resource: string; volume: number | undefined }>;
+  lastOperation: number;
+  lastStream: number;
+  lastHandler: number;
+  lastRequest: number;
+}
+
+export interface Resource {
+  name: string;
+  config: ResourceConfig;
+  role: Role;
+  /** I/O suspended: by the administrator, for want of data, by fencing. */
+  susp: boolean;
+  suspNod: boolean;
+  suspFen: boolean;
+  /** In ascending order of their numbers. */
+  volumes: Map<number, Volume>;
+  /** In configuration order. */
+  connections: Map<string, Connection>;
+  /** Application requests with a network part, in submission order, until the peer's barrier acknowledgement (wire-protocol.md §5.6). */
+  log: TransferLog;
+  /** After-change actions, in order (node-states.md §7); the first one may be waiting. */
+  worker: AfterChange[];
+  workerWaits: boolean;
+  /** Commands and other things that take several steps, by command id (negative: started by the node itself). */
+  procedures: Map<number, Procedure>;
+  lastProcedure: number;
+  /** Ordering method on our disks, as receiver; a failing flush degrades it for good (sync-and-activity-log.md §5.7). */
+  writeOrdering: 'flush' | 'drain' | 'none';
+  membership: MembershipState | undefined;
+  /** Fence-peer runs now: its handler id and the connect count it belongs to. */
+  fencing: FencingRun | undefined;
+}
+
+export interface FencingRun {
+  handler: number;
+  peer: string;
+  /** Connections made when it started: its verdict is void if one was made meanwhile. */
+  connectCount: number;
+  /** Procedures that wait for the verdict. */
+  waiting: number[];
+}
+
+// ---- Volumes ---------------------------------------------------------------------------------------------------
+
+export interface Volume {
+  resource: string;
+  number: number;
+  config: VolumeConfig;
+  disk: Disk;
+  /** Size of the replicated device in sectors; 0 before it was ever agreed. */
+  sizeSectors: number;
+  openers: string[];
+  /** The backing disk, from Attaching until it is quiet again after Failed. */
+  backing: Backing | undefined;
+  attachments: number;
+  peers: Map<string, PeerDevice>;
+  /** The generation that local applications have seen; 0 before any. */
+  exposedUuid: bigint;
+  /** A new current UUID is due but I/O is frozen (NEW_CUR_UUID). */
+  newCurrentUuidDue: boolean;
+  /** A new current UUID is on its way to disk: completions that need it wait (D5). */
+  generationPending: boolean;
+  /** Crashed primary, until both disks are UpToDate (volatile flag of node-states.md §8.1). */
+  crashedPrimary: boolean;
+  /** Reasons why new application I/O is held besides the states: attach, detach, size change, bitmap being sent. */
+  holds: string[];
+  /** Requests that were accepted and not yet submitted, in order. */
+  waiting: Request[];
+  /** Ranges of the data area with a write, or a resync read or request, on its way, in order of registration. */
+  intervals: Interval[];
+  lastInterval: number;
+  /** Application requests in flight: writes submitted and not completed. */
+  writesInFlight: number;
+  admitting: boolean;
+}
+
+/** A backing disk while it is attached. */
+export interface Backing {
+  attachment: number;
+  dataSectors: number;
+  metaSectors: number;
+  /** Data and metadata share one device. */
+  shared: boolean;
+  layout: Layout;
+  superblock: Superblock;
+  /** Counts changes of `superblock`; `superblockWritten` is the version that is durable (B063: never a flag). */
+  superblockVersion: number;
+  superblockWritten: number;
+  activityLog: ActivityLog;
+  /** Metadata jobs, in order; the first one runs. */
+  metadataJobs: MetadataJob[];
+  operationsInFlight: number;
+  attachedAtUs: number;
+  /** Detach was forced: nothing waits for this disk any more. */
+  forceDetach: boolean;
+  /** A read failed on it: a bitmap that cannot be written means full sync (D20). */
+  wasReadError: boolean;
+  /** Given up: Failed, waits for its operations to end. */
+  failed: boolean;
+  /** While attaching: reading metadata, replaying the log. */
+  attaching: Attachment | undefined;
+}
+
+/** One volume towards one peer. */
+export interface PeerDevice {
+  peer: string;
+  /** Connected or above while replication is established, otherwise StandAlone (0): the connection's own state counts. */
+  repl: Conn;
+  /** The peer's role and disk as we know them. */
+  role: Role;
+  pdsk: Disk;
+  aftrIsp: boolean;
+  peerIsp: boolean;
+  userIsp: boolean;
+  /** Out-of-sync blocks towards this peer; present while the disk is attached. */
+  bitmap: Bitmap | undefined;
+  /** The last P_UUIDS of this connection. */
+  peerUuids: PeerUuids | undefined;
+  /** Set of UUIDs remembered from the last finished resync or received packet (generation-uuids.md §3, P). */
+  /** Capacity of the peer's disk from its last P_SIZES. */
+  peerDiskSectors: number;
+  /** Bits set when our UUIDs were last sent (ch_self). */
+  bitsSent: bigint;
+  /** Evaluate the handshake again at the next P_STATE (node-states.md §6.6). */
+  considerResync: boolean;
+  /** Attached while connected: disk states of both, until the handshake decides (Negotiating). */
+  negotiation: { disk: Disk; pdsk: Disk } | undefined;
+  /** Sequence numbers of wire-protocol.md §5.7, restarted with each connection. */
+  sequence: number;
+  bitmapReceiver: BitmapReceiver | undefined;
+  resync: ResyncState | undefined;
+}
+
+export interface PeerUuids {
+  current: bigint;
+  bitmap: bigint;
+  history1: bigint;
+  history2: bigint;
+  /** Bits set in the peer's bitmap. */
+  bits: bigint;
+  flags: number;
+}
+
+export type IntervalKind = 'own-write' | 'peer-write' | 'resync-request' | 'resync-read' | 'resync-write';
+
+export interface Interval {
+  id: number;
+  kind: IntervalKind;
+  sector: number;
+  sectors: number;
+  /** Nothing registered earlier overlaps any more: its operation may run, or runs. */
+  started: boolean;
+  /** Who to wake when it may start. */
+  owner: number;
+  peer: string;
+}
+
+// ---- Activity log (sync-and-activity-log.md §1, §2) ------------------------------------------------------------------
+
+export interface ActivityLog {
+  slots: ActivitySlot[];
+  /** Slot index by new extent number. */
+  byExtent: Map<number, number>;
+  /** Indices of unused slots, and of committed slots without references: the last one was used the longest ago. */
+  free: number[];
+  lru: Map<number, true>;
+  pendingChanges: number[];
+  starving: boolean;
+  /** Bits are all set: writes need no extents until the connection is made (D22). */
+  suspended: boolean;
+  transactionRunning: boolean;
+  transactionNumber: number;
+  contextCursor: number;
+  /** Statistics. */
+  transactions: number;
+}
+
+export interface ActivitySlot {
+  /** Committed extent, or -1. */
+  extent: number;
+  /** Extent that a pending transaction will put here; equal to `extent` when none is pending. */
+  newExtent: number;
+  references: number;
+}
+
+// ---- Metadata jobs ---------------------------------------------------------------------------------------------------
+
+export type MetadataJob =
+  /** Writes the superblock as it is when the job starts. */
+  | { job: 'superblock'; purposes: MetadataPurpose[]; step: number; pending: number; version: number }
+  /** One activity-log transaction: pages of evicted extents first (D2), then the block. */
+  | { job: 'transaction'; purposes: MetadataPurpose[]; step: number; pending: number; slots: number[] }
+  /** Dirty bitmap pages (D10: the data they describe first, where cleared). */
+  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: { peer: string; page: number; version: number }[]; all: boolean }
+  /** FULL_SYNC flag, whole bitmap, flag off (D11). Bits are set in memory when it is queued. */
+  | { job: 'full-sync'; purposes: MetadataPurpose[]; step: number; pending: number };
+
+// ---- Connections -----------------------------------------------------------------------------------------------------
+
+export interface Connection {
+  resource: string;
+  peer: string;
+  config: PeerConfig;
+  /** StandAlone..WFReportParams; an established link keeps WFReportParams and `repl` of each volume says the rest. */
+  cstate: Conn;
+  /** The streams and the handshake (connection room). */
+  session: Session;
+  /** Agreed protocol version and features, valid from `streams-ready` on. */
+  protocolVersion: number;
+  features: number;
+  /** We accepted the meta stream (wire-protocol.md §1.3). */
+  resolveConflicts: boolean;
+  /** Own parameters are sent and the handshake is not finished (STATE_SENT). */
+  stateSent: boolean;
+  /** Connections made so far (connect counter). */
+  connectCount: number;
+  /** One-shot: this connect discards our data; the peer said it discards its own. */
+  discardMyData: boolean;
+  tentative: boolean;
+  peerDiscardsData: boolean;
+  peerDryRun: boolean;
+  /** First reason of the present loss; cleaning up until undefined again. */
+  loss: { reason: LossReason; step: number } | undefined;
+  /** Our state change request that waits for the peer's reply (node-states.md §3.4). */
+  request: ConsentRequest | undefined;
+  /** The peer's request whose answer waits for something durable (D12). */
+  replyDue: { volume: number; connectionWide: boolean; code: number } | undefined;
+  sender: SenderEpoch;
+  receiver: ReceiverState;
+}
+
+export interface ConsentRequest {
+  /** -1 for a connection-wide request. */
+  volume: number;
+  change: Partial<State>;
+  /** The procedure that asked. */
+  procedure: number;
+}
+
+/** Sending side of the epochs on this connection (wire-protocol.md §5.4). */
+export interface SenderEpoch {
+  /** Epoch of the last write sent, or -1 before any on this connection. */
+  epoch: number;
+  /** Writes of that epoch sent since the last P_BARRIER. */
+  writes: number;
+  /** Bytes of application writes queued on the data stream, in order, for protocol A: request id and end position. */
+  awaitingTransport: { request: number; endBytes: number }[];
+  lastBarrierAtUs: number;
+}
+
+/** Receiving side: the peer's writes and their epochs (wire-protocol.md §5.5). */
+export interface ReceiverState {
+  writes: Map<number, PeerWrite>;
+  lastWrite: number;
+  /** Open epoch last. Oldest first. */
+  epochs: ReceivedEpoch[];
+  lastEpoch: number;
+  /** The data stream is not read while an epoch drains. */
+  draining: boolean;
+  /** Reads served for the peer that are in flight. */
+  readsInFlight: number;
+}
+
+export interface ReceivedEpoch {
+  id: number;
+  /** Opaque number of the P_BARRIER that closed it; undefined while open. */
+  barrier: number | undefined;
+  /** Writes received, and those not completed yet. */
+  size: number;
+  active: number;
+  flush: 'none' | 'running' | 'done';
+}
+
+export interface PeerWrite {
+  id: number;
+  volume: number;
+  sector: number;
+  data: Uint8Array;
+  blockId: BlockId;
+  epoch: number;
+  interval: number;
+  attachment: number;
+  preflush: boolean;
+  fua: boolean;
+  sendReceiveAck: boolean;
+  sendWriteAck: boolean;
+  maySetInSync: boolean;
+  /** Extents of our activity log that it holds (only when the writer has no disk). */
+  inActivityLog: boolean;
+  connectCount: number;
+}
+
+// ---- Requests of the application --------------------------------------------------------------------------------------
+
+export interface TransferLog {
+  requests: Map<number, Request>;
+  /** Number of the open epoch, and its writes. 32 bits, wraps. */
+  epoch: number;
+  epochWrites: number;
+}
+
+export interface Request {
+  /** Our block id. */
+  id: number;
+  /** The driver's id. */
+  applicationId: number;
+  kind: 'read' | 'write' | 'flush';
+  volume: number;
+  sector: number;
+  sectors: number;
+  /** The only copy of a write's payload, shared by disk and streams; the result of a read. */
+  data: Uint8Array | undefined;
+  fua: boolean;
+  startedAtUs: number;
+  /** Epoch it belongs to once submitted, else -1. */
+  epoch: number;
+  local: 'none' | 'pending' | 'ok' | 'failed';
+  /** One for each peer that takes part. */
+  net: NetPart[];
+  /** Answered to the application. */
+  completed: boolean;
+  interval: number;
+  /** Holds references on its extents of the activity log. */
+  inActivityLog: boolean;
+  attachment: number;
+  submitted: boolean;
+}
+
+export interface NetPart {
+  peer: string;
+  /** The connection that it went out on. */
+  connectCount: number;
+  /** What ends the wait of the application: handed to the transport (A), received (B), written (C), data (reads), nothing. */
+  waitsFor: 'transport' | 'receive-ack' | 'write-ack' | 'data' | 'nothing';
+  ok: boolean;
+  /** The peer cleared its bits (P_RS_WRITE_ACK). */
+  setInSync: boolean;
+  /** Nothing more is expected from the peer (barrier ack, data, loss). */
+  done: boolean;
+  sentAtUs: number;
+}
+
+// ---- State changes --------------------------------------------------------------------------------------------------
+
+/** One applied state change whose consequences are still to be drawn (node-states.md §7), in order. */
+export interface AfterChange {
+  volume: number;
+  peer: string;
+  from: State;
+  to: State;
+  /** Next step of resource/after-change. */
+  step: number;
+  /** Decided at the moment of the change, on its snapshot: a new current UUID is due (generation-uuids.md §3). */
+  newGeneration: boolean;
+  /** Data that a step keeps for the next. */
+  reason: string;
+}
+
+/** Something that takes several steps: a command, or what the node does by itself. Interpreted in resource/procedures. */
+export interface Procedure {
+  id: number;
+  /** Command id to answer, or undefined when the node started it. */
+  command: number | undefined;
+  what: Command;
+  step: number;
+  attempts: number;
+  /** What it waits for. */
+  waits: 'nothing' | 'consent' | 'fencing' | 'ping' | 'timer' | 'metadata' | 'disk' | 'quiet-writes' | 'state' | 'standalone';
+  /** Scratch of the procedure: parts of the change it is building up. */
+  change: Partial<State>;
+  forced: boolean;
+  retryUsed: boolean;
+}
