@@ -6,8 +6,7 @@
 import { BITS_PER_AL_EXTENT, BITS_PER_PAGE, type Bitmap, PAGE_BYTES, PageState, pageBits, popcount, recount, wordsToChange } from './bitmap.js';
 
 const OWES = PageState.Set | PageState.Cleared;
-const WRITING = PageState.WritingSet | PageState.WritingCleared;
-/** Owing bits shifted by this are the writing bits. */
+/** An owing bit shifted by this is what a running write will have paid of it. */
 const WRITING_SHIFT = 2;
 
 /** The page that holds the bits of a 4 MiB activity-log extent. */
@@ -25,6 +24,7 @@ export function loadPages(bitmap: Bitmap, firstPage: number, bytes: Uint8Array):
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let n = 0; n < pages; n++) {
     const page = firstPage + n;
+    if (isWriting(bitmap, page)) throw new Error(`bitmap page ${page} is being written`);
     bitmap.words.delete(page);
     recount(bitmap, page, 0);
     orWords(bitmap, page, 0, view, n * PAGE_BYTES, PAGE_BYTES / 4);
@@ -43,7 +43,7 @@ export function dirtyPages(bitmap: Bitmap, which: 'must' | 'any'): number[] {
 /** Does the page have newly set bits that no write carries yet? */
 export const mustWrite = (bitmap: Bitmap, page: number): boolean => (bitmap.states[page]! & PageState.Set) !== 0;
 
-export const isWriting = (bitmap: Bitmap, page: number): boolean => (bitmap.states[page]! & WRITING) !== 0;
+export const isWriting = (bitmap: Bitmap, page: number): boolean => (bitmap.states[page]! & PageState.Writing) !== 0;
 
 /**
  * Begins to write `pages` pages: returns their bytes, a copy. Until `endWrite` they owe only what changes from now on (B063).
@@ -52,14 +52,15 @@ export const isWriting = (bitmap: Bitmap, page: number): boolean => (bitmap.stat
 export function beginWrite(bitmap: Bitmap, firstPage: number, pages: number): Uint8Array {
   for (let page = firstPage; page < firstPage + pages; page++) {
     if (isWriting(bitmap, page)) throw new Error(`bitmap page ${page} is being written already`);
-    bitmap.states[page]! <<= WRITING_SHIFT;
+    bitmap.states[page] = PageState.Writing | (bitmap.states[page]! << WRITING_SHIFT);
   }
   return bytesOf(bitmap, firstPage * PAGE_BYTES, pages * PAGE_BYTES);
 }
 
-/** The write that `beginWrite` began has ended; if it failed, the pages owe again what it carried. */
+/** The write that `beginWrite` began has ended; if it failed, the pages owe again what it carried. Throws when none was running. */
 export function endWrite(bitmap: Bitmap, firstPage: number, pages: number, written: boolean): void {
   for (let page = firstPage; page < firstPage + pages; page++) {
+    if (!isWriting(bitmap, page)) throw new Error(`bitmap page ${page} is not being written`);
     const state = bitmap.states[page]!;
     bitmap.states[page] = (written ? state : state | (state >>> WRITING_SHIFT)) & OWES;
   }

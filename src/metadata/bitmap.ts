@@ -33,10 +33,10 @@ export interface Bitmap {
 
 /**
  * What a page owes to the disk. `Set`: bits were set, the page must be written before its extent leaves the activity log.
- * `Cleared`: bits were cleared, it may be written lazily. The writing bits are what a running write will have paid: a change
- * during the write sets the owing bits again, so its end cannot lose them (B063).
+ * `Cleared`: bits were cleared, it may be written lazily. While it is being written, `WritingSet` and `WritingCleared` are what
+ * that write will have paid: a change during the write sets the owing bits again, so its end cannot lose them (B063).
  */
-export const PageState = { Clean: 0, Set: 1, Cleared: 2, WritingSet: 4, WritingCleared: 8 } as const;
+export const PageState = { Clean: 0, Set: 1, Cleared: 2, WritingSet: 4, WritingCleared: 8, Writing: 16 } as const;
 
 /** An empty bitmap, all pages clean. Throws when `sectors` is not a size. */
 export function createBitmap(sectors: number): Bitmap {

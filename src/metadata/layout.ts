@@ -200,18 +200,3 @@ export function checkAttachSize(
   }
   return undefined;
 }
-
-/** The superblock of `create-md` for this place. */
-export function newSuperblock(layout: Layout, fields: Pick<Superblock, 'magic' | 'uuids' | 'flags' | 'alExtents'>): Superblock {
-  return {
-    ...fields,
-    lastAgreedSectors: 0,
-    deviceUuid: 0n,
-    mdSizeSectors: layout.mdSizeSectors,
-    alOffsetSectors: layout.alOffsetSectors,
-    bmOffsetSectors: layout.bmOffsetSectors,
-    peerMaxBioBytes: 0,
-    alStripes: layout.alStripes,
-    alStripeSize4k: layout.alStripeSize4k,
-  };
-}
