@@ -51,44 +51,97 @@ export const newStreamDecoder = (stream: StreamKind): StreamDecoder => ({
 export function feed(decoder: StreamDecoder, context: WireContext, chunk: Uint8Array, onPacket: OnPacket): WireError | undefined {
   let at = 0;
   while (decoder.error === undefined && !decoder.stopped) {
-    const isHeld = decoder.heldEnd > decoder.heldStart;
-    const bytes = isHeld ? decoder.held : chunk;
-    const start = isHeld ? decoder.heldStart : at;
-    const available = (isHeld ? decoder.heldEnd : chunk.length) - start;
-    const frame = readFrame(bytes, start, available, decoder.stream, context);
+    const isLent = decoder.heldStart === decoder.heldEnd;
+    const bytes = isLent ? chunk : decoder.held;
+    const start = isLent ? at : decoder.heldStart;
+    const available = (isLent ? chunk.length : decoder.heldEnd) - start;
+    const frame = frameAt(bytes, start, available, decoder.stream, context);
+    if (typeof frame === 'number') {
+      // Only what completes the packet (or its header) moves into the buffer; what follows is parsed in place.
+      const part = chunk.subarray(at, at + Math.min(frame - (isLent ? 0 : available), chunk.length - at));
+      if (part.length === 0) return undefined;
+      keep(decoder, part, frame);
+      at += part.length;
+      continue;
+    }
     if (isWireError(frame)) {
       decoder.error = frame;
-    } else if (frame.bytes > available) {
-      if (!isHeld) break;
-      // Only what this step needs moves into the buffer; the rest of the chunk is parsed in place.
-      const wanted = Math.min(frame.bytes - available, chunk.length - at);
-      keep(decoder, chunk.subarray(at, at + wanted), frame.bytes);
-      at += wanted;
-      if (wanted < frame.bytes - available) return undefined;
-    } else {
-      const payload = bytes.subarray(start + frame.headerBytes, start + frame.bytes);
-      if (isHeld) decoder.heldStart += frame.bytes;
-      else at += frame.bytes;
-      const packet = decodePacket(frame.name!, frame.volume, payload, context);
-      if (isWireError(packet)) {
-        decoder.error = packet;
-      } else {
-        if (decoder.stream === 'first') decoder.stream = packet.packet === 'P_INITIAL_META' ? 'meta' : 'data';
-        decoder.stopped = onPacket(packet, !isHeld) === 'stop';
-      }
+      break;
     }
+    if (isLent) at += frame.bytes;
+    else decoder.heldStart += frame.bytes;
+    const packet = decodePacket(frame.name, frame.volume, bytes.subarray(frame.payloadAt, start + frame.bytes), context);
+    if (isWireError(packet)) {
+      decoder.error = packet;
+      break;
+    }
+    if (decoder.stream === 'first') decoder.stream = packet.packet === 'P_INITIAL_META' ? 'meta' : 'data';
+    decoder.stopped = onPacket(packet, isLent) === 'stop';
+    if (decoder.heldStart === decoder.heldEnd) release(decoder);
   }
-  if (decoder.error === undefined) {
-    const rest = chunk.subarray(at);
-    keep(decoder, rest, expectedBytes(rest, decoder, context));
-  } else {
-    release(decoder);
-  }
+  if (decoder.error !== undefined) release(decoder);
+  else keep(decoder, chunk.subarray(at), 0);
   return decoder.error;
 }
 
-/** Goes on after a stop with the bytes that were kept meanwhile. */
+/** Goes on after a stop, with the bytes that were kept meanwhile. */
 export function resume(decoder: StreamDecoder, context: WireContext, onPacket: OnPacket): WireError | undefined {
   decoder.stopped = false;
   return feed(decoder, context, NO_BYTES, onPacket);
+}
+
+/** A whole packet: its bytes end at start + `bytes`, its payload begins at `payloadAt`. */
+interface Frame {
+  name: PacketName;
+  volume: number;
+  payloadAt: number;
+  bytes: number;
+}
+
+/** The packet that begins at `start`; or how many bytes must be there to know more; or why it cannot be a packet. */
+function frameAt(bytes: Uint8Array, start: number, available: number, stream: StreamKind, context: WireContext): Frame | WireError | number {
+  if (available < MAGIC_BYTES) return MAGIC_BYTES;
+  const form = headerForm(bytes, start);
+  if (form === undefined || !acceptsForm(form, stream, context.apv)) return badHeader(bytes, start, MAGIC_BYTES, stream);
+  const headerBytes = formBytes(form);
+  if (available < headerBytes) return headerBytes;
+  const header = readHeader(form, bytes, start);
+  if (header === undefined) return badHeader(bytes, start, headerBytes, stream);
+  const name = checkHeader(header, stream, context);
+  if (typeof name !== 'string') return name;
+  const packetBytes = headerBytes + header.length;
+  if (available < packetBytes) return packetBytes;
+  return { name, volume: header.volume, payloadAt: start + headerBytes, bytes: packetBytes };
+}
+
+function badHeader(bytes: Uint8Array, start: number, length: number, stream: StreamKind): WireError {
+  const hex = Array.from(bytes.subarray(start, start + length), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return { error: 'bad-magic', reaction: stream === 'meta' ? 'NetworkFailure' : 'ProtocolError', detail: `a header that begins ${hex}` };
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/**
+ * The one place where received bytes are copied. Makes room for a packet of `packetBytes` at once, so that each byte of it is
+ * copied once; with 0 (stopped: not known what comes) the room doubles.
+ */
+function keep(decoder: StreamDecoder, part: Uint8Array, packetBytes: number): void {
+  if (part.length === 0) return;
+  const keptBytes = decoder.heldEnd - decoder.heldStart;
+  const neededBytes = keptBytes + part.length;
+  if (decoder.held.length - decoder.heldStart < neededBytes) {
+    const held = new Uint8Array(Math.max(neededBytes, packetBytes > 0 ? packetBytes : 2 * keptBytes));
+    held.set(decoder.held.subarray(decoder.heldStart, decoder.heldEnd));
+    decoder.held = held;
+    decoder.heldStart = 0;
+    decoder.heldEnd = keptBytes;
+  }
+  decoder.held.set(part, decoder.heldEnd);
+  decoder.heldEnd += part.length;
+}
+
+function release(decoder: StreamDecoder): void {
+  decoder.held = NO_BYTES;
+  decoder.heldStart = 0;
+  decoder.heldEnd = 0;
 }
