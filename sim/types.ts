@@ -145,6 +145,11 @@ export interface Setup {
   onBoot: 'attach-and-connect' | 'nothing';
   /** Who promotes the survivor: the nodes' own heartbeat, a manager actor outside (after `detectUs`, with or without fencing), or nobody. */
   failover: { by: 'membership' } | { by: 'manager'; detectUs: number; force: boolean } | { by: 'nobody' };
+  /**
+   * When the storm is over an operator undoes what faults and other operators left behind (attach a detached disk, connect after a
+   * disconnect, resume what was paused): each command once, after links healed and hosts came up; refusals are part of life.
+   */
+  afterStorm: { host: string; command: Command }[];
   /** The storm lasts this long; then faults stop, links heal, and everything must settle within `settleUs`. */
   durationUs: number;
   settleUs: number;
@@ -185,8 +190,6 @@ export interface SurvivorImage {
   writeTo(path: string): void;
   /** Log entries that were complete when the primary died (recorded workloads): everything acknowledged up to here must be there. */
   acknowledgedEntries: number;
-  /** Reads the same crash point of a plain disk without replication, for `excused`. */
-  writePlainTo(path: string): void;
   /** Seed of the run, for names of temporary files. */
   seed: number;
 }
@@ -268,6 +271,8 @@ export interface WorldView {
   /** True while a fault that can explain lost connections between these two is active, or was within the last `graceUs`. */
   disturbed(hostA: string, hostB: string, graceUs: number): boolean;
   report(violation: Violation): void;
+  /** A `sometimes` property of the scenario came true (counted in `coverage.sometimes`). */
+  reached(sometimes: string): void;
 }
 
 export interface HostView {
@@ -383,6 +388,8 @@ export interface Workload {
   completed(request: WorkloadRequest, ok: boolean, nowUs: number): void;
   /** The primary died or lost its device: outstanding requests have an unknown fate. Afterwards the client goes on with the successor. */
   interrupted(nowUs: number): void;
+  /** Recorded workloads: how many leading log entries are complete (`SurvivorImage.acknowledgedEntries`). */
+  completedEntries?(): number;
 }
 
 /** The ghost as the engine feeds it. */
