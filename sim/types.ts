@@ -29,7 +29,10 @@ export interface ParameterSpec {
 
 export type StreamKind = 'data' | 'meta';
 
-/** When a fault fires: at a time, or at the nth (from 1) occurrence of an event, plus an optional delay. */
+/**
+ * When a fault fires: at a time, or at the nth (from 1) occurrence of an event, plus an optional delay. Times and occurrences
+ * are counted from the beginning of the storm: the pair is up and the commands of `Setup.prepare` have been answered.
+ */
 export type Trigger =
   | { atUs: number }
   | { onDiskOperation: 'read' | 'write' | 'flush'; host: string; area: 'data' | 'meta'; nth: number; when: 'issued' | 'done'; delayUs?: number }
@@ -155,6 +158,8 @@ export interface Setup {
   settleUs: number;
   /** Which guarantee holds (design: the table of guarantees), and deviations that this scenario expects. */
   expectations: Expectations;
+  /** Parameters whose value was left to the seed (`any`), with the value that it drew; the run's result shows these. */
+  drawn?: Parameters;
 }
 
 export interface Expectations {
@@ -271,6 +276,8 @@ export interface WorldView {
   /** True while a fault that can explain lost connections between these two is active, or was within the last `graceUs`. */
   disturbed(hostA: string, hostB: string, graceUs: number): boolean;
   report(violation: Violation): void;
+  /** Something worth reaching was reached: counts a `sometimes` property of this run. */
+  sometimes(name: string): void;
   /** A `sometimes` property of the scenario came true (counted in `coverage.sometimes`). */
   reached(sometimes: string): void;
 }
@@ -394,7 +401,10 @@ export interface Workload {
 
 /** The ghost as the engine feeds it. */
 export interface Ghost extends GhostView {
-  /** Registers a request; for a synthetic write returns the stamped bytes to write, for a recorded one its own bytes. */
+  /**
+   * Registers a request; for a synthetic write returns the stamped bytes to write, for a recorded one its own bytes. The engine
+   * copies them at once, so they may live in a buffer that the ghost uses again.
+   */
   issued(id: number, host: string, request: WorkloadRequest, nowUs: number): Uint8Array | undefined;
   completed(id: number, ok: boolean, nowUs: number): void;
   /** These requests will never be answered: their writes may or may not be there. */

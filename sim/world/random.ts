@@ -1,0 +1,38 @@
+/**
+ * Random streams with names. A stream's values depend on its name alone, never on what another stream has drawn, so that
+ * leaving out one fault or one message does not reshuffle everything else (design: "The simulator").
+ *
+ * Behind each is seedrandom's xor128: 32-bit integer operations only, equal on every machine.
+ */
+
+import seedrandom from 'seedrandom';
+import type { RandomStream } from '../types.js';
+
+const TWO_32 = 4294967296;
+
+/** The root of a run's randomness: everything else is forked from it. */
+export const randomRoot = (seed: number): RandomStream => makeStream(String(seed));
+
+/** A stream of this name; equal names give equal values. */
+function makeStream(name: string): RandomStream {
+  // Seeding costs a microsecond, and many streams are only forked.
+  let next: (() => number) | undefined;
+  const draw32 = (): number => {
+    next ??= seedrandom.xor128(name).int32;
+    return next() >>> 0;
+  };
+  const below = (count: number): number => {
+    if (count <= TWO_32) return Math.floor((draw32() * count) / TWO_32);
+    return ((draw32() & 0x1fffff) * TWO_32 + draw32()) % count;
+  };
+  return {
+    integer: (low, high) => low + below(high - low + 1),
+    chance: (numerator, denominator) => below(denominator) < numerator,
+    pick: (items) => {
+      if (items.length === 0) throw new RangeError('nothing to pick from');
+      return items[below(items.length)]!;
+    },
+    random64: () => (BigInt(draw32()) << 32n) | BigInt(draw32()),
+    fork: (child) => makeStream(`${name}/${child}`),
+  };
+}
