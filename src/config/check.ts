@@ -1,0 +1,184 @@
+/**
+ * Is a configuration possible? Ranges of every option (configuration.md §3) and the rules between options (node-states.md
+ * §8.1, §8.3), checked once at the door, so that no room behind it has to. An answer names the option and what is allowed.
+ */
+
+import type { HandlerName } from '../contract/output.js';
+import { ConfigCode, configText } from '../state/refusals.js';
+import { Conn, Role } from '../state/states.js';
+import type { DiskOptions, NetOptions, ResourceConfig, VolumeConfig } from './types.js';
+
+export interface ConfigRefusal {
+  code: ConfigCode;
+  /** DRBD's meaning of the code and, after a colon, what exactly is wrong. */
+  text: string;
+}
+
+const refusal = (code: ConfigCode, detail: string): ConfigRefusal => ({ code, text: `${configText(code)}: ${detail}` });
+
+interface Range {
+  option: string;
+  min: number;
+  max: number;
+}
+
+type NumericOf<T> = { [K in keyof T]: T[K] extends number ? K : never }[keyof T];
+
+/** al-extents is not here: it is clamped to what the log's ring can describe (metadata.md §3.1; metadata/activity-log). */
+const diskRanges: Record<Exclude<NumericOf<DiskOptions>, 'alExtents'>, Range> = {
+  resyncRate: { option: 'resync-rate', min: 1, max: 4194304 },
+  cPlanAhead: { option: 'c-plan-ahead', min: 0, max: 300 },
+  cDelayTarget: { option: 'c-delay-target', min: 1, max: 100 },
+  cFillTarget: { option: 'c-fill-target', min: 0, max: 1048576 },
+  cMaxRate: { option: 'c-max-rate', min: 250, max: 4194304 },
+  cMinRate: { option: 'c-min-rate', min: 0, max: 4194304 },
+};
+
+const netRanges: Record<NumericOf<NetOptions>, Range> = {
+  timeout: { option: 'timeout', min: 1, max: 600 },
+  maxEpochSize: { option: 'max-epoch-size', min: 1, max: 20000 },
+  maxBuffers: { option: 'max-buffers', min: 32, max: 131072 },
+  connectInt: { option: 'connect-int', min: 1, max: 120 },
+  pingInt: { option: 'ping-int', min: 1, max: 120 },
+  pingTimeout: { option: 'ping-timeout', min: 1, max: 300 },
+  koCount: { option: 'ko-count', min: 0, max: 200 },
+  socketCheckTimeout: { option: 'socket-check-timeout', min: 0, max: 300 },
+  sndbufSize: { option: 'sndbuf-size', min: 0, max: 10485760 },
+};
+
+/** Wire protocol versions of this core (wire-protocol.md §3.2). */
+const protocolVersions: Range = { option: 'protocol version', min: 86, max: 101 };
+/** 0xffff is "no volume" on the wire (wire-protocol.md §13). */
+const volumeNumbers: Range = { option: 'volume', min: 0, max: 0xfffe };
+const minors: Range = { option: 'minor', min: 0, max: 1048575 };
+const sizes: Range = { option: 'size', min: 0, max: 2199023255552 };
+const slotIndexes: Range = { option: 'meta-disk index', min: 0, max: 65535 };
+const alExtents: Range = { option: 'al-extents', min: 0, max: Number.MAX_SAFE_INTEGER };
+const intervals: Range = { option: 'heartbeat interval (ms)', min: 10, max: 3600000 };
+const deadTimes: Range = { option: 'heartbeat dead time (ms)', min: 20, max: 3600000 };
+
+const handlerNames: Record<HandlerName, true> = {
+  'before-resync-target': true,
+  'after-resync-target': true,
+  'before-resync-source': true,
+  'pri-on-incon-degr': true,
+  'pri-lost-after-sb': true,
+  'pri-lost': true,
+  'fence-peer': true,
+  'unfence-peer': true,
+  'local-io-error': true,
+  'initial-split-brain': true,
+  'split-brain': true,
+  'out-of-sync': true,
+};
+
+/** Quoted tokens of the configuration language are up to 255 bytes; a name also travels in a heartbeat, a byte a character. */
+const nameIsUsable = (name: string): boolean => /^[\x21-\x7e]{1,128}$/.test(name);
+
+const outOfRange = (where: string, { option, min, max }: Range, value: number): ConfigRefusal | undefined =>
+  Number.isInteger(value) && value >= min && value <= max
+    ? undefined
+    : refusal(ConfigCode.InvalidAttribute, `${where}: ${option} ${value} is not an integer in ${min}..${max}`);
+
+const firstRefusal = (checks: Iterable<ConfigRefusal | undefined>): ConfigRefusal | undefined => {
+  for (const found of checks) if (found !== undefined) return found;
+  return undefined;
+};
+
+const checkRanges = <K extends string>(where: string, ranges: Record<K, Range>, options: Record<K, number>): ConfigRefusal | undefined =>
+  firstRefusal((Object.keys(ranges) as K[]).map((name) => outOfRange(where, ranges[name], options[name])));
+
+const checkVolume = (config: ResourceConfig, volume: VolumeConfig): ConfigRefusal | undefined => {
+  const where = `${config.resource}/${volume.volume}`;
+  return (
+    outOfRange(where, volumeNumbers, volume.volume) ??
+    outOfRange(where, minors, volume.minor) ??
+    outOfRange(where, sizes, volume.sizeSectors) ??
+    (volume.metaDisk.kind === 'indexed' ? outOfRange(where, slotIndexes, volume.metaDisk.index) : undefined) ??
+    checkRanges(where, diskRanges, volume.disk) ??
+    outOfRange(where, alExtents, volume.disk.alExtents)
+  );
+};
+
+const duplicate = <T>(values: readonly T[]): T | undefined => values.find((value, index) => values.indexOf(value) !== index);
+
+/** Undefined when the configuration is possible, else the first thing that is wrong with it. */
+export const checkConfig = (config: ResourceConfig): ConfigRefusal | undefined => {
+  const where = config.resource;
+  const wrong = (detail: string): ConfigRefusal => refusal(ConfigCode.InvalidAttribute, `${where}: ${detail}`);
+  if (!nameIsUsable(config.resource)) return wrong('a resource needs a name of 1 to 128 visible ASCII characters');
+  if (config.volumes.length === 0) return wrong('a resource needs at least one volume');
+  // The superblock of format v08 has room for one bitmap.
+  if (config.peers.length > 1) return wrong('metadata v08 can replicate to one peer only');
+  if (config.peers.some(({ name }) => !nameIsUsable(name))) return wrong('a peer needs a name of 1 to 128 visible ASCII characters');
+  const twice = duplicate(config.volumes.map(({ volume }) => volume));
+  if (twice !== undefined) return refusal(ConfigCode.MinorExists, `${where}: volume ${twice} is there twice`);
+  const minorTwice = duplicate(config.volumes.map(({ minor }) => minor));
+  if (minorTwice !== undefined) return refusal(ConfigCode.MinorExists, `${where}: minor ${minorTwice} is there twice`);
+  const handler = config.handlers.find((name) => !Object.hasOwn(handlerNames, name));
+  if (handler !== undefined) return wrong(`there is no handler called ${handler}`);
+
+  return (
+    outOfRange(where, protocolVersions, config.protocolMin) ??
+    outOfRange(where, protocolVersions, config.protocolMax) ??
+    (config.protocolMin > config.protocolMax ? wrong(`protocol versions ${config.protocolMin}..${config.protocolMax} are none`) : undefined) ??
+    firstRefusal(config.volumes.map((volume) => checkVolume(config, volume))) ??
+    firstRefusal(config.peers.map((peer) => checkRanges(`${where} to ${peer.name}`, netRanges, peer.net))) ??
+    checkStonith(config) ??
+    checkMembership(config)
+  );
+};
+
+/** 154: with protocol A a write is confirmed before the peer has it; freezing and fencing cannot keep what nobody else has. */
+const checkStonith = (config: ResourceConfig): ConfigRefusal | undefined => {
+  const freezes = config.volumes.some(({ disk }) => disk.fencing === 'resource-and-stonith');
+  const peer = config.peers.find(({ net }) => net.protocol === 'A');
+  return freezes && peer !== undefined ? refusal(ConfigCode.StonithWithProtocolA, `${config.resource} to ${peer.name}`) : undefined;
+};
+
+const checkMembership = ({ resource, membership }: ResourceConfig): ConfigRefusal | undefined => {
+  if (membership === undefined) return undefined;
+  const { intervalMs, deadTimeMs } = membership;
+  const tooShort = deadTimeMs < 2 * intervalMs;
+  return (
+    outOfRange(resource, intervals, intervalMs) ??
+    outOfRange(resource, deadTimes, deadTimeMs) ??
+    (tooShort ? refusal(ConfigCode.InvalidAttribute, `${resource}: dead time ${deadTimeMs} ms is less than two intervals of ${intervalMs} ms`) : undefined)
+  );
+};
+
+/** May this connection be made (node-states.md §8.3)? `conn` is its present state. */
+export const checkConnect = (conn: Conn, role: Role, discardMyData: boolean): ConfigRefusal | undefined => {
+  if (conn !== Conn.StandAlone) return { code: ConfigCode.AlreadyHasNetConfig, text: configText(ConfigCode.AlreadyHasNetConfig) };
+  if (discardMyData && role === Role.Primary) {
+    return { code: ConfigCode.DiscardMyDataWhilePrimary, text: configText(ConfigCode.DiscardMyDataWhilePrimary) };
+  }
+  return undefined;
+};
+
+/**
+ * May a running resource get these options? `agreedProtocol`: the version of the live connection, undefined without one.
+ * What a resource is made of stays: name, volumes with their minors and metadata, peers. `to` must pass `checkConfig` as well.
+ */
+export const checkOnlineChange = (
+  from: ResourceConfig,
+  to: ResourceConfig,
+  agreedProtocol: number | undefined,
+): ConfigRefusal | undefined => {
+  const made = (config: ResourceConfig): string =>
+    JSON.stringify([
+      config.resource,
+      config.protocolMin,
+      config.protocolMax,
+      config.volumes.map(({ volume, minor, metaDisk, sizeSectors }) => [volume, minor, metaDisk.kind, metaDisk.kind === 'indexed' && metaDisk.index, sizeSectors]),
+      config.peers.map(({ name }) => name),
+    ]);
+  if (made(from) !== made(to)) {
+    return refusal(ConfigCode.InvalidRequest, `${from.resource}: name, volumes, peers, sizes and protocol versions cannot change while it runs`);
+  }
+  const protocolChanges = from.peers.some((peer, index) => peer.net.protocol !== to.peers[index]?.net.protocol);
+  if (protocolChanges && agreedProtocol !== undefined && agreedProtocol < 100) {
+    return refusal(ConfigCode.NeedsProtocol100, `${from.resource}: replication protocol`);
+  }
+  return undefined;
+};
