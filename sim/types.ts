@@ -134,6 +134,8 @@ export type WorkloadSpec =
 
 /** What a scenario asks of one run: everything that the engine needs, drawn from parameters and seed. */
 export interface Setup {
+  /** The parameters as resolved: `any` replaced by what the seed drew. A run reports these; given back as they are, they give the same setup. */
+  parameters: Parameters;
   hosts: HostSpec[];
   network: NetworkSpec;
   disk: DiskSpec;
@@ -298,8 +300,10 @@ export interface DiskView {
   read(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
   /** Only what is durable. */
   readDurable(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
-  /** A value that is equal for equal content of a 4 KiB block of the data area (content id), to compare images fast. */
+  /** A value that is equal for equal content of a 4 KiB block of the data area, on every host (content id, 0 = zeros), never reused in a run. */
   blockId(block: number): number;
+  /** That block's 4096 bytes without a copy (zeros behind the end of the device); not to be changed or kept. */
+  blockBytes(block: number): Uint8Array;
   /** Blocks of the data area that were ever written, in ascending order. */
   writtenBlocks(): Iterable<number>;
 }
