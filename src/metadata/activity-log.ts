@@ -156,9 +156,20 @@ function crcOf(bytes: Uint8Array): number {
 
 const noCrc = new Uint8Array(4);
 
-/** What a ring says. `newestPosition` is that of the newest transaction. */
+/** What a ring says. */
 export type AlReplay =
-  | { outcome: 'extents'; extents: number[]; ignoredSlots: number; newestPosition: number; positionZero: AlBlock['kind'] }
+  | {
+      outcome: 'extents';
+      /** Ascending, 4 MiB units. */
+      extents: number[];
+      /** Blocks that are torn or damaged. */
+      damagedBlocks: number;
+      /** Entries for slots that no active set can have. */
+      ignoredSlots: number;
+      /** Where the newest transaction lies. */
+      newestPosition: number;
+      positionZero: AlBlock['kind'];
+    }
   /** Nothing was ever logged. `torn`: position 0 holds a torn block, all others are empty. */
   | { outcome: 'empty'; torn: boolean }
   /** The log cannot be trusted (metadata.md §3.3 step 3). */
@@ -213,7 +224,7 @@ export function replayLog(geometry: AlGeometry, blockAt: (index: number) => Uint
   }
   const extents = Array.from(new Set(slots)).filter((extent) => extent !== AL_FREE);
   extents.sort((a, b) => a - b);
-  return { outcome: 'extents', extents, ignoredSlots, newestPosition: newest.position, positionZero };
+  return { outcome: 'extents', extents, damagedBlocks: invalid, ignoredSlots, newestPosition: newest.position, positionZero };
 }
 
 /** How far transaction `b` is behind `a` in time; the numbers wrap at 2^32. */

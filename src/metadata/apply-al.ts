@@ -91,8 +91,10 @@ function markExtents(steps: MetadataStep[], extents: number[], layout: Layout, p
 }
 
 function emptyRing(steps: MetadataStep[], layout: Layout, replay: AlReplay, blockAt: (index: number) => Uint8Array): void {
-  if (replay.outcome === 'empty' && !replay.torn) return;
-  if (replay.outcome === 'extents') {
+  if (replay.outcome === 'empty') {
+    if (!replay.torn) return;
+    writeEmpty(steps, layout, 0, 1);
+  } else if (replay.outcome === 'extents') {
     if (replay.positionZero !== 'update') {
       const newest = blockAt(blockIndexOfPosition(layout, replay.newestPosition)).slice();
       steps.push({ step: 'write', sector: layout.alSector, data: newest }, { step: 'flush' });

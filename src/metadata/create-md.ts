@@ -27,8 +27,8 @@ export function newSuperblock(layout: Layout): Superblock {
 }
 
 /**
- * All writes of create-md, to be done in order, the superblock last so that a crash leaves no metadata rather than half of
- * it. `wipeFirst`: there may be a superblock that is overwritten; it goes first, so that it never stands before new areas.
+ * All writes of create-md, to be done in order. The place of the superblock is wiped first and written last, so that a crash
+ * leaves no metadata rather than an old superblock beside new areas. `bitmapSectors`: how much of the bitmap area is zeroed.
  */
 export function createMdSteps(layout: Layout, superblock: Superblock, bitmapSectors: number): MetadataStep[] {
   const steps: MetadataStep[] = [

@@ -13,10 +13,12 @@ export const SUPERBLOCK_BYTES = 4096;
 export const Magic = { Clean: 0x8374026b, Unclean: 0x8374026c } as const;
 export type Magic = (typeof Magic)[keyof typeof Magic];
 
-/** Magics of other formats at the same place; only named in refusals. */
-const otherFormats = new Map([
+/** Magics of all formats with the magic at this place. */
+const formats = new Map([
   [0x83740269, 'v06'],
   [0x8374026a, 'v07'],
+  [Magic.Clean, 'v08'],
+  [Magic.Unclean, 'v08'],
   [0x8374026d, 'v09'],
 ]);
 
@@ -78,6 +80,10 @@ export const hasFlag = (superblock: Superblock, flag: number): boolean => (super
 export const isClean = (superblock: Superblock): boolean =>
   superblock.magic === Magic.Clean && hasFlag(superblock, SuperblockFlag.AlClean);
 
+/** The format that a superblock's magic names, or undefined. */
+export const formatOf = (bytes: Uint8Array): string | undefined =>
+  bytes.length < SUPERBLOCK_BYTES ? undefined : formats.get(new DataView(bytes.buffer, bytes.byteOffset, SUPERBLOCK_BYTES).getUint32(60));
+
 /** 4096 new bytes, zero behind the fields. Throws when a field does not fit its place: that is a bug of the caller. */
 export function encodeSuperblock(superblock: Superblock): Uint8Array {
   const bytes = new Uint8Array(SUPERBLOCK_BYTES);
@@ -107,7 +113,7 @@ export function decodeSuperblock(bytes: Uint8Array): Result<Superblock> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, SUPERBLOCK_BYTES);
   const magic = view.getUint32(60);
   if (magic !== Magic.Clean && magic !== Magic.Unclean) {
-    const format = otherFormats.get(magic);
+    const format = formatOf(bytes);
     return refused(119, format === undefined ? 'no v08 magic' : `metadata is of format ${format}, not v08`);
   }
   const bytesPerBit = view.getUint32(80);
