@@ -2,8 +2,6 @@
  * What lower rooms tell the resource room (core.ts): a closed union of values, handled in order after the current step.
  */
 
-import type { Protocol } from '../config/types.js';
-
 /** Failure reasons of a connection, DRBD's names (node-states.md §8.5). The first one wins. */
 export type LossReason = 'Timeout' | 'BrokenPipe' | 'NetworkFailure' | 'ProtocolError' | 'TearDown';
 
@@ -22,7 +20,10 @@ export type Signal =
   /** The P_PING that was requested with this purpose came back. */
   | { signal: 'ping-acknowledged'; resource: string; peer: string; purpose: PingPurpose }
   // From volume/.
-  | { signal: 'metadata-written'; resource: string; volume: number; purpose: MetadataPurpose }
+  /** `ok` false: the disk is failing, what waited must not count on it. */
+  | { signal: 'metadata-written'; resource: string; volume: number; purpose: MetadataPurpose; ok: boolean }
+  /** A range that waited for earlier ones may be used now; its kind and owner say by whom. */
+  | { signal: 'interval-started'; resource: string; volume: number; interval: number }
   /** I/O on a disk failed; what becomes of the disk is decided above (node-states.md §9). */
   | { signal: 'disk-error'; resource: string; volume: number; kind: 'read' | 'write' | 'metadata'; sector: number; sectors: number; detail: string }
   /** Attaching got this far; the state change is made above. */
@@ -30,7 +31,9 @@ export type Signal =
   | { signal: 'attach-failed'; resource: string; volume: number; code: number; detail: string }
   /** The last operation on a disk that is being given up has ended. */
   | { signal: 'disk-quiet'; resource: string; volume: number }
-  /** Extents became active, intervals were released, or holds ended: waiting requests may go on. */
+  /** The activity-log transaction that was running is on disk. */
+  | { signal: 'extents-active'; resource: string; volume: number }
+  /** Extents became idle, intervals were released, or holds ended: waiting requests may go on. */
   | { signal: 'admission'; resource: string; volume: number }
   // From replication/.
   /** No application write is in flight on the volume any more (before a bitmap is sent, before a drained suspend). */
@@ -55,8 +58,6 @@ export type MetadataPurpose =
   | { for: 'worker' }
   /** A command or other procedure waits. */
   | { for: 'procedure'; procedure: number }
-  /** Activity-log transaction. */
-  | { for: 'transaction' }
   /** D9: the sync UUID is on disk, the resync target may start. */
   | { for: 'sync-target-start'; peer: string }
   /** D8: final UUIDs and flags are on disk, the target may say Connected/UpToDate. */
@@ -71,5 +72,3 @@ export type MetadataPurpose =
   | { for: 'connection-loss'; peer: string }
   /** Nobody waits. */
   | { for: 'nobody' };
-
-export type ProtocolLetter = Protocol;

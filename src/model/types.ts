@@ -10,6 +10,7 @@ import type { Command } from '../contract/command.js';
 import type { StreamId } from '../contract/input.js';
 import type { PeerConfig, ResourceConfig, VolumeConfig } from '../config/types.js';
 import type { Session } from '../connection/types.js';
+import type { AlCursor } from '../metadata/activity-log.js';
 import type { Bitmap } from '../metadata/bitmap.js';
 import type { Layout } from '../metadata/layout.js';
 import type { Superblock } from '../metadata/superblock.js';
@@ -56,8 +57,6 @@ export interface Resource {
   /** Commands and other things that take several steps, by command id (negative: started by the node itself). */
   procedures: Map<number, Procedure>;
   lastProcedure: number;
-  /** Ordering method on our disks, as receiver; a failing flush degrades it for good (sync-and-activity-log.md §5.7). */
-  writeOrdering: 'flush' | 'drain' | 'none';
   membership: MembershipState | undefined;
   /** Fence-peer runs now: its handler id and the connect count it belongs to. */
   fencing: FencingRun | undefined;
@@ -90,7 +89,7 @@ export interface Volume {
   exposedUuid: bigint;
   /** A new current UUID is due but I/O is frozen (NEW_CUR_UUID). */
   newCurrentUuidDue: boolean;
-  /** A new current UUID is on its way to disk: completions that need it wait (D5). */
+  /** A new current UUID is on its way to disk: completions wait for it (D5). */
   generationPending: boolean;
   /** Crashed primary, until both disks are UpToDate (volatile flag of node-states.md §8.1). */
   crashedPrimary: boolean;
@@ -98,6 +97,8 @@ export interface Volume {
   holds: string[];
   /** Requests that were accepted and not yet submitted, in order. */
   waiting: Request[];
+  /** Writes of a peer without a disk, which need our activity log and wait for it, in order (sync-and-activity-log.md §2). */
+  waitingPeerWrites: { peer: string; write: number }[];
   /** Ranges of the data area with a write, or a resync read or request, on its way, in order of registration. */
   intervals: Interval[];
   lastInterval: number;
@@ -173,7 +174,7 @@ export interface PeerUuids {
   flags: number;
 }
 
-export type IntervalKind = 'own-write' | 'peer-write' | 'resync-request' | 'resync-read' | 'resync-write';
+export type IntervalKind = 'own-read' | 'own-write' | 'peer-write' | 'resync-request' | 'resync-read' | 'resync-write';
 
 export interface Interval {
   id: number;
@@ -191,6 +192,8 @@ export interface Interval {
 
 export interface ActivityLog {
   slots: ActivitySlot[];
+  /** Committed extent of each slot, `AL_FREE` where none: what is on disk. */
+  committed: Uint32Array;
   /** Slot index by new extent number. */
   byExtent: Map<number, number>;
   /** Indices of unused slots, and of committed slots without references: the last one was used the longest ago. */
@@ -198,20 +201,19 @@ export interface ActivityLog {
   lru: Map<number, true>;
   pendingChanges: number[];
   starving: boolean;
-  /** Bits are all set: writes need no extents until the connection is made (D22). */
-  suspended: boolean;
+  /** Requests that hold references on extents which the next or the running transaction makes active. */
+  waitingForCommit: Request[];
+  peerWritesForCommit: { peer: string; write: number }[];
+  /** The transaction's block is being made and written: its set of changes is closed. */
   transactionRunning: boolean;
-  transactionNumber: number;
-  contextCursor: number;
+  cursor: AlCursor;
   /** Statistics. */
   transactions: number;
 }
 
 export interface ActivitySlot {
-  /** Committed extent, or -1. */
+  /** Extent that a pending transaction will put here; equal to the committed one when none is pending. */
   extent: number;
-  /** Extent that a pending transaction will put here; equal to `extent` when none is pending. */
-  newExtent: number;
   references: number;
 }
 
@@ -221,9 +223,9 @@ export type MetadataJob =
   /** Writes the superblock as it is when the job starts. */
   | { job: 'superblock'; purposes: MetadataPurpose[]; step: number; pending: number; version: number }
   /** One activity-log transaction: pages of evicted extents first (D2), then the block. */
-  | { job: 'transaction'; purposes: MetadataPurpose[]; step: number; pending: number; slots: number[] }
+  | { job: 'transaction'; purposes: MetadataPurpose[]; step: number; pending: number }
   /** Dirty bitmap pages (D10: the data they describe first, where cleared). */
-  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: { peer: string; page: number; version: number }[]; all: boolean }
+  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: { peer: string; page: number }[] }
   /** FULL_SYNC flag, whole bitmap, flag off (D11). Bits are set in memory when it is queued. */
   | { job: 'full-sync'; purposes: MetadataPurpose[]; step: number; pending: number };
 
@@ -257,7 +259,7 @@ export interface Connection {
   request: ConsentRequest | undefined;
   /** The peer's request whose answer waits for something durable (D12). */
   replyDue: { volume: number; connectionWide: boolean; code: number } | undefined;
-  sender: SenderEpoch;
+  sender: SenderState;
   receiver: ReceiverState;
 }
 
@@ -270,14 +272,18 @@ export interface ConsentRequest {
 }
 
 /** Sending side of the epochs on this connection (wire-protocol.md §5.4). */
-export interface SenderEpoch {
-  /** Epoch of the last write sent, or -1 before any on this connection. */
-  epoch: number;
-  /** Writes of that epoch sent since the last P_BARRIER. */
-  writes: number;
-  /** Bytes of application writes queued on the data stream, in order, for protocol A: request id and end position. */
+export interface SenderState {
+  /** Epochs with writes sent on this connection and not barrier-acked, oldest first; only the last may lack its barrier. */
+  epochs: SentEpoch[];
+  /** Writes that complete when the transport has taken them (protocol A), in order: request id and end position on the data stream. */
   awaitingTransport: { request: number; endBytes: number }[];
-  lastBarrierAtUs: number;
+}
+
+export interface SentEpoch {
+  epoch: number;
+  /** Requests of this epoch that were sent, in order. */
+  requests: number[];
+  barrierSentAtUs: number | undefined;
 }
 
 /** Receiving side: the peer's writes and their epochs (wire-protocol.md §5.5). */
@@ -344,7 +350,7 @@ export interface Request {
   data: Uint8Array | undefined;
   fua: boolean;
   startedAtUs: number;
-  /** Epoch it belongs to once submitted, else -1. */
+  /** Epoch it belongs to once submitted (a flush: the last one that it covers), else -1. */
   epoch: number;
   local: 'none' | 'pending' | 'ok' | 'failed';
   /** One for each peer that takes part. */
@@ -363,7 +369,7 @@ export interface NetPart {
   /** The connection that it went out on. */
   connectCount: number;
   /** What ends the wait of the application: handed to the transport (A), received (B), written (C), data (reads), nothing. */
-  waitsFor: 'transport' | 'receive-ack' | 'write-ack' | 'data' | 'nothing';
+  waitsFor: 'transport' | 'receive-ack' | 'write-ack' | 'data' | 'barrier-ack' | 'nothing';
   ok: boolean;
   /** The peer cleared its bits (P_RS_WRITE_ACK). */
   setInSync: boolean;

@@ -1,7 +1,13 @@
-/** Progress of an attach: which metadata was read so far (volume/attach). */
+/** Progress of an attach: what was read so far, and what of the apply-al plan is still to be done (volume/attach). */
+
+import type { MetadataStep } from '../metadata/apply-al.js';
+
 export interface Attachment {
-  /** Reads and writes still in flight in the present step. */
+  step: 'superblock' | 'activity-log' | 'bitmap' | 'apply-al';
+  /** Operations of the present step that are in flight. */
   pending: number;
-  step: 'opening' | 'superblock' | 'activity-log' | 'bitmap' | 'apply-al' | 'ready';
-  ring: Uint8Array[];
+  /** The whole ring, empty when the metadata was clean. */
+  ring: Uint8Array;
+  plan: MetadataStep[];
+  planAt: number;
 }
