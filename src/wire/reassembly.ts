@@ -48,27 +48,51 @@ export const newStreamDecoder = (stream: StreamKind): StreamDecoder => ({
  * packet that is now complete, in order. `context` is read anew for each packet: change it in place when a packet changes what
  * was agreed. Returns the error that ended the stream, if one did, again for every later call.
  */
-export function feed(decoder: StreamDecoder, context: WireContext, chunk: Uint8Array, onPacket: OnPacket): WireError | undefined {
-  let at = 0;
-  while (decoder.error === undefined && !decoder.stopped) {
+export function feed(decoder: StreamDecoder, context: WireContext, bytes: Uint8Array, onPacket: OnPacket): WireError | undefined {
+  const chunk: Chunk = { bytes, at: 0 };
+  while (!decoder.stopped) {
     const isLent = decoder.heldStart === decoder.heldEnd;
-    const bytes = isLent ? chunk : decoder.held;
-    const start = isLent ? at : decoder.heldStart;
-    const available = (isLent ? chunk.length : decoder.heldEnd) - start;
+    const packet = pullPacket(decoder, context, chunk);
+    if (packet === undefined) return undefined;
+    if (isWireError(packet)) return packet;
+    decoder.stopped = onPacket(packet, isLent) === 'stop';
+  }
+  keepRest(decoder, chunk);
+  return decoder.error;
+}
+
+/** A received chunk and how far it was read. */
+export interface Chunk {
+  bytes: Uint8Array;
+  at: number;
+}
+
+/**
+ * The next whole packet of what is kept and of `chunk` (lent), whose `at` moves on; or undefined when none is complete: then
+ * the rest of the chunk is kept. Byte arrays of the packet live until the end of the pass. For a receiver that takes its packets one
+ * by one: what it does with one may change `context` for the next.
+ */
+export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: Chunk): Packet | WireError | undefined {
+  while (decoder.error === undefined) {
+    const isLent = decoder.heldStart === decoder.heldEnd;
+    const bytes = isLent ? chunk.bytes : decoder.held;
+    const start = isLent ? chunk.at : decoder.heldStart;
+    const available = (isLent ? chunk.bytes.length : decoder.heldEnd) - start;
     const frame = frameAt(bytes, start, available, decoder.stream, context);
     if (typeof frame === 'number') {
       // Only what completes the packet (or its header) moves into the buffer; what follows is parsed in place.
-      const part = chunk.subarray(at, at + Math.min(frame - (isLent ? 0 : available), chunk.length - at));
+      const missing = frame - (isLent ? 0 : available);
+      const part = chunk.bytes.subarray(chunk.at, chunk.at + Math.min(missing, chunk.bytes.length - chunk.at));
       if (part.length === 0) return undefined;
       keep(decoder, part, frame);
-      at += part.length;
+      chunk.at += part.length;
       continue;
     }
     if (isWireError(frame)) {
       decoder.error = frame;
       break;
     }
-    if (isLent) at += frame.bytes;
+    if (isLent) chunk.at += frame.bytes;
     else decoder.heldStart += frame.bytes;
     const packet = decodePacket(frame.name, frame.volume, bytes.subarray(frame.payloadAt, start + frame.bytes), context);
     if (isWireError(packet)) {
@@ -76,12 +100,18 @@ export function feed(decoder: StreamDecoder, context: WireContext, chunk: Uint8A
       break;
     }
     if (decoder.stream === 'first') decoder.stream = packet.packet === 'P_INITIAL_META' ? 'meta' : 'data';
-    decoder.stopped = onPacket(packet, isLent) === 'stop';
     if (decoder.heldStart === decoder.heldEnd) release(decoder);
+    return packet;
   }
-  if (decoder.error !== undefined) release(decoder);
-  else keep(decoder, chunk.subarray(at), 0);
+  release(decoder);
   return decoder.error;
+}
+
+/** Keeps what was not read of a chunk and lets go of it, before the pass ends. */
+export function keepRest(decoder: StreamDecoder, chunk: Chunk): void {
+  if (decoder.error === undefined) keep(decoder, chunk.bytes.subarray(chunk.at), 0);
+  chunk.bytes = NO_BYTES;
+  chunk.at = 0;
 }
 
 /** Goes on after a stop, with the bytes that were kept meanwhile. */
