@@ -122,41 +122,66 @@ al-stripe-size-4k ${superblock.alStripeSize4k};
 }
 
 const WORDS_PER_ROW = 4;
+const ROW_BYTES = WORDS_PER_ROW * 8;
 /** A position is printed at each row that begins on a multiple of 8 MiB of device. */
 const WORDS_PER_MARK = 32;
 const KIB_PER_WORD = 256;
 
-/** The bitmap, 64 bits a word, equal rows as a run; `parts` are its bytes in order, each of whole rows. */
+/** The bitmap, 64 bits a word; consecutive rows of zeros, or of ones, are a run. `parts` are its bytes in order, each of whole rows. */
 export function* dumpBitmap(parts: Iterable<Uint8Array>): Generator<string> {
   yield 'bm {\n';
   let first = 0;
   let bitsSet = 0;
+  let run: Run | undefined;
   for (const bytes of parts) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    const words = bytes.length / 8;
-    const low = (n: number): number => view.getUint32(n * 8, true);
-    const high = (n: number): number => view.getUint32(n * 8 + 4, true);
-    const text = (n: number): string => `0x${hex(high(n), 8)}${hex(low(n), 8)};`;
-    for (let n = 0; n < words; ) {
-      if ((first + n) % WORDS_PER_MARK === 0) yield `   # at ${(first + n) * KIB_PER_WORD}kB\n`;
-      let end = n + 1;
-      while (end < words && low(end) === low(n) && high(end) === high(n)) end++;
-      const run = end - n - ((end - n) % WORDS_PER_ROW);
-      if (run > WORDS_PER_ROW) {
-        yield `    ${run} times ${text(n)}\n`;
-        bitsSet += run * (popcount(low(n)) + popcount(high(n)));
-        n += run;
+    for (let at = 0; at < bytes.length; at += ROW_BYTES, first += WORDS_PER_ROW) {
+      const filler = fillerOf(view, at);
+      if (filler === 'F') bitsSet += ROW_BYTES * 8;
+      if (run && run.filler === filler) {
+        run.words += WORDS_PER_ROW;
         continue;
       }
-      const row = [n, n + 1, n + 2, n + 3];
-      yield `    ${row.map(text).join(' ')}\n`;
-      for (const word of row) bitsSet += popcount(low(word)) + popcount(high(word));
-      n += WORDS_PER_ROW;
+      if (run) yield runText(run);
+      run = undefined;
+      if (filler !== undefined) {
+        run = { filler, first, words: WORDS_PER_ROW };
+        continue;
+      }
+      yield markText(first) + rowText(view, at);
+      for (let n = at; n < at + ROW_BYTES; n += 4) bitsSet += popcount(view.getUint32(n));
     }
-    first += words;
   }
+  if (run) yield runText(run);
   yield `}\n# bits-set ${bitsSet};\n`;
 }
+
+/** Rows of nothing but one hexadecimal digit, 0 or F. */
+interface Run {
+  filler: string;
+  first: number;
+  words: number;
+}
+
+function fillerOf(view: DataView, at: number): string | undefined {
+  const half = view.getUint32(at);
+  if (half !== 0 && half !== 0xffffffff) return undefined;
+  for (let n = at + 4; n < at + ROW_BYTES; n += 4) if (view.getUint32(n) !== half) return undefined;
+  return half === 0 ? '0' : 'F';
+}
+
+function runText(run: Run): string {
+  const word = `0x${run.filler.repeat(16)};`;
+  const text = run.words === WORDS_PER_ROW ? Array(WORDS_PER_ROW).fill(word).join(' ') : `${run.words} times ${word}`;
+  return `${markText(run.first)}    ${text}\n`;
+}
+
+function rowText(view: DataView, at: number): string {
+  const words = [0, 1, 2, 3].map((n) => `0x${hex(view.getBigUint64(at + 8 * n, true), 16)};`);
+  return `    ${words.join(' ')}\n`;
+}
+
+const markText = (word: number): string => (word % WORDS_PER_MARK === 0 ? `   # at ${word * KIB_PER_WORD}kB\n` : '');
 
 /** `2026-11-22 13:25:57 +0000` in the local time zone. */
 function localTime(time: Date): string {

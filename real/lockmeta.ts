@@ -224,7 +224,7 @@ function dumpMd(job: Job): void {
   print(text);
 }
 
-/** drbdmeta's unit of reading: a run of equal words ends with it. */
+/** How much of a bitmap is read at a time. */
 const PART_BYTES = 1048576;
 
 function* bitmapParts(device: MetaDevice, sector: number, bytes: number): Generator<Uint8Array> {
