@@ -110,8 +110,9 @@ const pauseState = (state: State): Conn => {
 
 /**
  * The state that asking for `wanted` while in `from` leads to. Neither argument is changed.
- * sanitize(from, sanitize(from, x).state) = sanitize(from, x): a tested property. For that the clamp of step 6 is repeated
- * when step 9 resumed a sync; the kernel leaves that to the next state change.
+ * sanitize(from, sanitize(from, x).state) = sanitize(from, x): a tested property. For that step 2 comes after step 4, which may
+ * make a disk Diskless, and the clamp of step 6 is repeated when step 9 resumed a sync; the kernel leaves both corners to the
+ * next state change.
  */
 export const sanitize = (from: State, wanted: State, options: SanitizeOptions): Sanitized => {
   const state: State = { ...wanted };
@@ -123,8 +124,6 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
     state.peer = Role.Unknown;
     if (state.pdsk > Disk.DUnknown || state.pdsk < Disk.Inconsistent) state.pdsk = Disk.DUnknown;
   }
-  // 2.
-  if (state.conn === Conn.StandAlone && state.disk === Disk.Diskless && state.role === Role.Secondary) state.aftrIsp = false;
   // 3. A resync or verify without one of its disks is over.
   if (state.conn > Conn.Connected && (state.disk <= Disk.Failed || state.pdsk <= Disk.Failed)) {
     warnings.push(
@@ -143,6 +142,8 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
       state.pdsk = Disk.DUnknown;
     }
   }
+  // 2. Nothing is left that could wait for another volume.
+  if (state.conn === Conn.StandAlone && state.disk === Disk.Diskless && state.role === Role.Secondary) state.aftrIsp = false;
   // 5. Meeting the peer without a resync settles what was only probably good or probably old.
   if (state.conn >= Conn.Connected && state.conn < Conn.Ahead) {
     if (state.disk === Disk.Consistent || state.disk === Disk.Outdated) state.disk = Disk.UpToDate;
