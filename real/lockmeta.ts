@@ -187,12 +187,12 @@ function find(job: Job): Metadata | string {
   const placed = layoutOf(job.metaDisk, devicesOf(job), superblock);
   if (!placed.ok) return placed.refusal.detail;
   const layout = placed.value;
-  const misplaced = checkGeometry(superblock, layout);
-  if (misplaced) return misplaced.detail;
   if (superblock.lastAgreedSectors > layout.usableDataSectors) {
     warn(`# la-size-sect was too big (${superblock.lastAgreedSectors}), truncated (${layout.usableDataSectors})!`);
     superblock.lastAgreedSectors = layout.usableDataSectors;
   }
+  const misplaced = checkGeometry(superblock, layout);
+  if (misplaced) return misplaced.detail;
   return { superblock, layout };
 }
 

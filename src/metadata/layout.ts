@@ -148,6 +148,10 @@ export function checkGeometry(superblock: Superblock, layout: Layout): Refusal |
   if (superblock.mdSizeSectors !== layout.mdSizeSectors && !grown) {
     return refusal(119, `md_size_sect is ${superblock.mdSizeSectors}, expected ${layout.mdSizeSectors}`);
   }
+  // Nobody may read or write a bitmap that reaches into what lies behind it.
+  if (superblock.lastAgreedSectors > layout.bitmapSectors * SECTORS_PER_BITMAP_SECTOR) {
+    return refusal(119, `la_size_sect is ${superblock.lastAgreedSectors}, beyond the bitmap`);
+  }
   return undefined;
 }
 

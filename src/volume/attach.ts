@@ -8,9 +8,11 @@ import { AL_BLOCK_BYTES, clampAlExtents, replayLog } from '../metadata/activity-
 import { extentsToMark, planApplyAl } from '../metadata/apply-al.js';
 import { bytesOf, loadPages } from '../metadata/bitmap-io.js';
 import { BITS_PER_AL_EXTENT, createBitmap, PAGE_BYTES, setBits, type Bitmap } from '../metadata/bitmap.js';
-import { checkDevices, checkGeometry, layoutOf, newSize, newSuperblock, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
+import { newSuperblock } from '../metadata/create-md.js';
+import { newSuperblock } from '../metadata/create-md.js';
+import { checkDevices, checkGeometry, layoutOf, newSize, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
 import type { Refusal } from '../metadata/refusal.js';
-import { decodeSuperblock, isClean, Magic, SUPERBLOCK_BYTES } from '../metadata/superblock.js';
+import { decodeSuperblock, isClean, SUPERBLOCK_BYTES } from '../metadata/superblock.js';
 import { assert, emit, flushDisk, readDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import type { Backing, Volume } from '../model/types.js';
@@ -53,7 +55,7 @@ const newBacking = (core: Core, volume: Volume, devices: Devices, layout: Layout
   shared: devices.shared,
   layout,
   // Both are replaced by what is read.
-  superblock: newSuperblock(layout, { magic: Magic.Unclean, uuids: [0n, 0n, 0n, 0n], flags: 0, alExtents: 0 }),
+  superblock: newSuperblock(layout),
   activityLog: newActivityLog(0),
   superblockVersion: 0,
   superblockWritten: 0,
