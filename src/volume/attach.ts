@@ -9,7 +9,6 @@ import { extentsToMark, planApplyAl } from '../metadata/apply-al.js';
 import { bytesOf, loadPages } from '../metadata/bitmap-io.js';
 import { BITS_PER_AL_EXTENT, createBitmap, PAGE_BYTES, setBits, type Bitmap } from '../metadata/bitmap.js';
 import { newSuperblock } from '../metadata/create-md.js';
-import { newSuperblock } from '../metadata/create-md.js';
 import { checkDevices, checkGeometry, layoutOf, newSize, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
 import type { Refusal } from '../metadata/refusal.js';
 import { decodeSuperblock, isClean, SUPERBLOCK_BYTES } from '../metadata/superblock.js';
