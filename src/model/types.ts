@@ -104,6 +104,8 @@ export interface Volume {
   lastInterval: number;
   /** Application requests in flight: writes submitted and not completed. */
   writesInFlight: number;
+  /** Sectors of the data area that the application and its replicated writes have read and written so far: what a resync gives way to. */
+  applicationSectors: number;
   admitting: boolean;
 }
 
