@@ -402,4 +402,5 @@ export type Packet =
 export type PacketName = Packet['packet'];
 
 /** The packet with this name: `PacketOf<'P_DATA'>`. */
-export type PacketOf<Name extends PacketName> = Extract<Packet, { packet: Name }> & { packet: Name };
+export type PacketOf<Name extends PacketName> = Named<Packet, Name>;
+type Named<Each, Name> = Each extends { packet: infer Names } ? (Name extends Names ? Each & { packet: Name } : never) : never;
