@@ -8,8 +8,9 @@ import type { Run } from '../../src/wire/bitmap-chunks.js';
 import { freshContext } from '../../src/wire/context.js';
 import type { WireContext } from '../../src/wire/context.js';
 import { encodePacket } from '../../src/wire/encode.js';
+import { isWireError } from '../../src/wire/errors.js';
 import type { Packet } from '../../src/wire/packets.js';
-import { feed, newStreamDecoder } from '../../src/wire/reassembly.js';
+import { newStreamDecoder, pullPacket } from '../../src/wire/reassembly.js';
 import { agreedBy, capturedStreams, listedPackets } from './captured-streams.js';
 import type { CapturedStream } from './captured-streams.js';
 
@@ -61,7 +62,14 @@ function replay(stream: CapturedStream, chunkBytes: (at: number) => number): { s
   for (let at = 0; at < stream.bytes.length && error === undefined; ) {
     const chunk = stream.bytes.slice(at, at + chunkBytes(at));
     at += chunk.length;
-    const failure = feed(decoder, context, chunk, (packet) => {
+    const input = { bytes: chunk, at: 0 };
+    for (;;) {
+      const packet = pullPacket(decoder, context, input);
+      if (packet === undefined) break;
+      if (isWireError(packet)) {
+        error = packet.error;
+        break;
+      }
       // Header 100 on meta needs no agreement to be read; to be written it does.
       const form100 = stream.bytes[offset] === 0x86;
       const pieces = encodePacket(rebuilt(packet), form100 ? { ...context, apv: 101 } : context);
@@ -74,10 +82,8 @@ function replay(stream: CapturedStream, chunkBytes: (at: number) => number): { s
       offset += encoded.length;
       if (packet.packet === 'P_CONNECTION_FEATURES' && agreed !== undefined) Object.assign(context, agreed);
       if (packet.packet === 'P_PROTOCOL' || packet.packet === 'P_PROTOCOL_UPDATE') context.digestBytes = digestBytesOf[packet.integrityAlg!]!;
-      return 'continue';
-    });
+    }
     chunk.fill(0xee);
-    error = failure?.error;
   }
   return { seen, error, left: stream.bytes.length - offset };
 }
@@ -99,11 +105,10 @@ test('every recorded stream decodes whole, and encodes again to the same bytes',
       assert.is(left, 88, stream.path);
       const context = { apv: 101, features: 0, digestBytes: 0 };
       const last = stream.bytes.slice(-88);
-      feed(newStreamDecoder('data'), context, last, (packet) => {
-        assert.equal(new Uint8Array(Buffer.concat(encodePacket(packet, context))), last);
-        seen.push({ name: packet.packet, volume: packet.volume, offset: stream.bytes.length - left, payloadBytes: 72 });
-        return 'continue';
-      });
+      const packet = pullPacket(newStreamDecoder('data'), context, { bytes: last, at: 0 });
+      if (packet === undefined || isWireError(packet)) throw new Error(`${stream.path}: the last 88 bytes`);
+      assert.equal(new Uint8Array(Buffer.concat(encodePacket(packet, context))), last);
+      seen.push({ name: packet.packet, volume: packet.volume, offset: stream.bytes.length - left, payloadBytes: 72 });
       refused.push(stream.path);
     } else {
       assert.is(left, 0, stream.path);

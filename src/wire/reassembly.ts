@@ -1,8 +1,8 @@
 /**
- * From the chunks that a transport happens to deliver to whole packets.
+ * From the chunks that a transport happens to deliver to whole packets, taken one by one.
  *
- * A `StreamDecoder` is plain data. It keeps bytes only when it must: the beginning of an unfinished packet, or what was
- * behind a packet after which the receiver asked to stop. Everything else is parsed where it lies, in the lent chunk.
+ * A `StreamDecoder` is plain data. It keeps bytes only when it must: the beginning of an unfinished packet, or what a
+ * receiver that stopped between two packets left of a chunk. Everything else is parsed where it lies, in the lent chunk.
  * A header is judged as soon as it is there, so that a peer cannot make us buffer more than one packet's limit.
  */
 
@@ -21,17 +21,9 @@ export interface StreamDecoder {
   held: Uint8Array;
   heldStart: number;
   heldEnd: number;
-  /** Stopped between two packets: bytes are only kept until `resume`. */
-  stopped: boolean;
   /** The stream ended with this error; nothing is read any more. */
   error: WireError | undefined;
 }
-
-/**
- * What to do with a packet. `lent`: its byte arrays are views of the chunk and end with the pass; else they may be kept as
- * they are. Returning 'stop' ends the parsing behind this packet until `resume`.
- */
-export type OnPacket = (packet: Packet, lent: boolean) => 'continue' | 'stop';
 
 /** `stream` is what we declared ourselves with our first packet, or `first` on a stream that the peer opened. */
 export const newStreamDecoder = (stream: StreamKind): StreamDecoder => ({
@@ -39,41 +31,26 @@ export const newStreamDecoder = (stream: StreamKind): StreamDecoder => ({
   held: NO_BYTES,
   heldStart: 0,
   heldEnd: 0,
-  stopped: false,
   error: undefined,
 });
 
-/**
- * Takes a chunk (lent: nothing of it is referenced after the call, but by the packets handed over) and hands over each
- * packet that is now complete, in order. `context` is read anew for each packet: change it in place when a packet changes what
- * was agreed. Returns the error that ended the stream, if one did, again for every later call.
- */
-export function feed(decoder: StreamDecoder, context: WireContext, bytes: Uint8Array, onPacket: OnPacket): WireError | undefined {
-  const chunk: Chunk = { bytes, at: 0 };
-  while (!decoder.stopped) {
-    const isLent = decoder.heldStart === decoder.heldEnd;
-    const packet = pullPacket(decoder, context, chunk);
-    if (packet === undefined) return undefined;
-    if (isWireError(packet)) return packet;
-    decoder.stopped = onPacket(packet, isLent) === 'stop';
-  }
-  keepRest(decoder, chunk);
-  return decoder.error;
-}
-
-/** A received chunk and how far it was read. */
+/** A chunk as it was received, lent until the pass ends, and how far it was read. */
 export interface Chunk {
   bytes: Uint8Array;
   at: number;
 }
 
 /**
- * The next whole packet of what is kept and of `chunk` (lent), whose `at` moves on; or undefined when none is complete: then
- * the rest of the chunk is kept. Byte arrays of the packet live until the end of the pass. For a receiver that takes its packets one
- * by one: what it does with one may change `context` for the next.
+ * The next whole packet, of what is kept and then of `chunk`, whose `at` moves on; `undefined` when none is complete (the whole
+ * chunk is then read or kept); or the error that ended the stream, again for every later call.
+ *
+ * `context` is that of this packet: what it says may change the context of the next. Who stops between two packets calls
+ * `keepRest` before the pass ends, and pulls again later, with an empty chunk or the next one. Byte arrays of the packet are
+ * lent like the chunk if they are views of its buffer; otherwise they stay as they are.
  */
 export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: Chunk): Packet | WireError | undefined {
-  while (decoder.error === undefined) {
+  if (decoder.error !== undefined) return decoder.error;
+  for (;;) {
     const isLent = decoder.heldStart === decoder.heldEnd;
     const bytes = isLent ? chunk.bytes : decoder.held;
     const start = isLent ? chunk.at : decoder.heldStart;
@@ -82,29 +59,21 @@ export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: 
     if (typeof frame === 'number') {
       // Only what completes the packet (or its header) moves into the buffer; what follows is parsed in place.
       const missing = frame - (isLent ? 0 : available);
-      const part = chunk.bytes.subarray(chunk.at, chunk.at + Math.min(missing, chunk.bytes.length - chunk.at));
+      const part = chunk.bytes.subarray(chunk.at, chunk.at + missing);
       if (part.length === 0) return undefined;
       keep(decoder, part, frame);
       chunk.at += part.length;
       continue;
     }
-    if (isWireError(frame)) {
-      decoder.error = frame;
-      break;
-    }
+    if (isWireError(frame)) return fail(decoder, frame);
     if (isLent) chunk.at += frame.bytes;
     else decoder.heldStart += frame.bytes;
     const packet = decodePacket(frame.name, frame.volume, bytes.subarray(frame.payloadAt, start + frame.bytes), context);
-    if (isWireError(packet)) {
-      decoder.error = packet;
-      break;
-    }
-    if (decoder.stream === 'first') decoder.stream = packet.packet === 'P_INITIAL_META' ? 'meta' : 'data';
+    if (isWireError(packet)) return fail(decoder, packet);
     if (decoder.heldStart === decoder.heldEnd) release(decoder);
+    if (decoder.stream === 'first') decoder.stream = packet.packet === 'P_INITIAL_META' ? 'meta' : 'data';
     return packet;
   }
-  release(decoder);
-  return decoder.error;
 }
 
 /** Keeps what was not read of a chunk and lets go of it, before the pass ends. */
@@ -112,12 +81,6 @@ export function keepRest(decoder: StreamDecoder, chunk: Chunk): void {
   if (decoder.error === undefined) keep(decoder, chunk.bytes.subarray(chunk.at), 0);
   chunk.bytes = NO_BYTES;
   chunk.at = 0;
-}
-
-/** Goes on after a stop, with the bytes that were kept meanwhile. */
-export function resume(decoder: StreamDecoder, context: WireContext, onPacket: OnPacket): WireError | undefined {
-  decoder.stopped = false;
-  return feed(decoder, context, NO_BYTES, onPacket);
 }
 
 /** A whole packet: its bytes end at start + `bytes`, its payload begins at `payloadAt`. */
@@ -153,7 +116,7 @@ const NO_BYTES = new Uint8Array(0);
 
 /**
  * The one place where received bytes are copied. Makes room for a packet of `packetBytes` at once, so that each byte of it is
- * copied once; with 0 (stopped: not known what comes) the room doubles.
+ * copied once; with 0 (not known what comes) the room doubles.
  */
 function keep(decoder: StreamDecoder, part: Uint8Array, packetBytes: number): void {
   if (part.length === 0) return;
@@ -168,6 +131,12 @@ function keep(decoder: StreamDecoder, part: Uint8Array, packetBytes: number): vo
   }
   decoder.held.set(part, decoder.heldEnd);
   decoder.heldEnd += part.length;
+}
+
+function fail(decoder: StreamDecoder, error: WireError): WireError {
+  decoder.error = error;
+  release(decoder);
+  return error;
 }
 
 function release(decoder: StreamDecoder): void {
