@@ -38,6 +38,13 @@ export type Signal =
   // From replication/.
   /** No application write is in flight on the volume any more (before a bitmap is sent, before a drained suspend). */
   | { signal: 'writes-drained'; resource: string; volume: number }
+  /** A write of the peer's open epochs ended: the oldest epoch may be complete. */
+  | { signal: 'epoch-progress'; resource: string; peer: string }
+  /** Something of the peer's ended on our disk after its connection was lost: the cleanup may go on. */
+  | { signal: 'receiver-quiet'; resource: string; peer: string }
+  /** Out-of-sync bits changed while a resync runs towards this peer: its end may be reached, its cursor may have to go back. */
+  | { signal: 'bits-cleared'; resource: string; volume: number; peer: string }
+  | { signal: 'bits-set'; resource: string; volume: number; peer: string; sector: number }
   // From resync/.
   /** The whole bitmap of the peer is merged into ours. */
   | { signal: 'bitmap-received'; resource: string; volume: number; peer: string }

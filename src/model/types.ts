@@ -297,6 +297,8 @@ export interface ReceiverState {
   lastEpoch: number;
   /** The data stream is not read while an epoch drains. */
   draining: boolean;
+  /** Flushes of the running epoch end that are in flight. */
+  flushesPending: number;
   /** Reads served for the peer that are in flight. */
   readsInFlight: number;
 }

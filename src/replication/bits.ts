@@ -1,0 +1,34 @@
+/**
+ * How application and replicated writes change the out-of-sync bitmap (sync-and-activity-log.md §3). Bits are cleared here
+ * for one reason only: the same data is on both disks, because both said so (bug B050).
+ */
+
+import { setInSync, setOutOfSync } from '../metadata/bitmap.js';
+import { signal, type Core } from '../model/core.js';
+import type { PeerDevice, Request, Volume } from '../model/types.js';
+
+/** Marks a range (sectors) towards a peer. Returns how many bits were newly set; a diskless volume has nothing to mark on. */
+export const markOutOfSync = (core: Core, volume: Volume, device: PeerDevice, sector: number, sectors: number): number => {
+  if (!device.bitmap) return 0;
+  const newly = setOutOfSync(device.bitmap, sector, sectors);
+  if (newly > 0 && device.resync) signal(core, { signal: 'bits-set', resource: volume.resource, volume: volume.number, peer: device.peer, sector });
+  return newly;
+};
+
+/** Both disks hold the same data in this range: the peer has it and so have we. */
+export const markWrittenOnBoth = (core: Core, volume: Volume, device: PeerDevice, sector: number, sectors: number): void => {
+  if (!device.bitmap) return;
+  const cleared = setInSync(device.bitmap, sector, sectors);
+  if (cleared > 0 && device.resync) signal(core, { signal: 'bits-cleared', resource: volume.resource, volume: volume.number, peer: device.peer });
+};
+
+/** The last act of a write: what each peer may lack is marked, what it has besides and had marked is cleared. */
+export const settleBits = (core: Core, volume: Volume, request: Request): void => {
+  if (!request.submitted) return;
+  for (const device of volume.peers.values()) {
+    const part = request.net.find(({ peer }) => peer === device.peer);
+    const onBoth = request.local === 'ok' && part !== undefined && part.ok;
+    if (!onBoth) markOutOfSync(core, volume, device, request.sector, request.sectors);
+    else if (part.setInSync) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
+  }
+};

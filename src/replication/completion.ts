@@ -1,0 +1,116 @@
+/**
+ * The end of a request: when the application is answered, and when the request may be forgotten. These are two moments. The
+ * application is answered when the local disk and the peer did what the protocol asks (sync-and-activity-log.md §5.4); the
+ * request stays in the transfer log, and its extents stay active, until the peer acknowledged the barrier, since until then
+ * a power failure there may still lose it (bugs B011, B012).
+ */
+
+import { emit, signal, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult } from '../model/operations.js';
+import type { Request, Resource, Volume } from '../model/types.js';
+import { isFrozen } from '../model/view.js';
+import { releaseExtents } from '../volume/admission.js';
+import { releaseInterval } from '../volume/intervals.js';
+import { markOutOfSync, settleBits } from './bits.js';
+import { closeEpoch } from './epochs.js';
+
+/** The local part of a request ended (`Then` request). */
+export const localPartDone = (core: Core, resource: Resource, volume: Volume, request: Request, operation: DiskOperation, result: OperationResult): void => {
+  request.local = result.ok ? 'ok' : 'failed';
+  if (!result.ok && !volume.backing?.failed) {
+    signal(core, {
+      signal: 'disk-error',
+      resource: resource.name,
+      volume: volume.number,
+      kind: request.kind === 'read' ? 'read' : 'write',
+      sector: request.sector,
+      sectors: request.sectors,
+      detail: `application ${operation.kind} ${result.failure}`,
+    });
+  }
+  if (request.kind !== 'read') return completeIfDone(core, resource, volume, request);
+  if (result.ok) {
+    request.data = result.data;
+    return completeIfDone(core, resource, volume, request);
+  }
+  // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).
+  for (const device of volume.peers.values()) markOutOfSync(core, volume, device, request.sector, request.sectors);
+  retryElsewhere(core, resource, volume, request);
+};
+
+/** Routes a read again, with what is known now. It goes first: it has waited the longest. */
+export const retryElsewhere = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  request.net = [];
+  volume.waiting.unshift(request);
+  signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+};
+
+const isWaiting = (request: Request): boolean => {
+  if (request.local === 'pending') return true;
+  for (const part of request.net) if (part.waitsFor !== 'nothing') return true;
+  return false;
+};
+
+const succeeded = (request: Request): boolean => {
+  if (request.local === 'ok') return true;
+  for (const part of request.net) if (part.ok) return true;
+  return false;
+};
+
+/** Answers the application if nothing is missing and nothing holds the answer back; forgets the request if nothing is expected any more. */
+export const completeIfDone = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  if (!request.completed) {
+    if (isWaiting(request)) return;
+    // Frozen: whether the peer's part counts is not decided yet. A new generation is on its way: it must be durable before
+    // the application may rely on a write that the peer lacks (D5).
+    if (isFrozen(resource) || volume.generationPending) return;
+    request.completed = true;
+    // What is submitted after this answer may depend on it: another epoch (M7).
+    if (request.kind === 'write' && request.epoch === resource.log.epoch) closeEpoch(resource);
+    if (isForgettable(request)) forget(core, resource, volume, request);
+    answer(core, volume, request);
+    if (request.interval >= 0) {
+      releaseInterval(core, volume, request.interval);
+      request.interval = -1;
+    }
+    if (request.kind === 'write' && request.submitted && --volume.writesInFlight === 0 && volume.holds.length > 0) {
+      signal(core, { signal: 'writes-drained', resource: resource.name, volume: volume.number });
+    }
+    if (volume.waiting.length > 0) signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+    return;
+  }
+  if (isForgettable(request)) forget(core, resource, volume, request);
+};
+
+const isForgettable = (request: Request): boolean => {
+  if (request.local === 'pending') return false;
+  for (const part of request.net) if (!part.done) return false;
+  return true;
+};
+
+const forget = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  if (!resource.log.requests.delete(request.id)) return;
+  // Bits before extents: in between the block would be covered by nothing (D3).
+  if (request.kind === 'write') settleBits(core, volume, request);
+  releaseExtents(core, volume, request, request.sectors);
+};
+
+const answer = (core: Core, volume: Volume, request: Request): void => {
+  const address = { resource: volume.resource, volume: volume.number, id: request.applicationId };
+  if (!succeeded(request)) emit(core, { type: 'app-failed', ...address, error: 'EIO' });
+  else if (request.kind === 'read' && request.data) emit(core, { type: 'app-done', ...address, data: request.data });
+  else emit(core, { type: 'app-done', ...address });
+};
+
+/** A request that cannot go anywhere: EIO. */
+export const failRequest = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  if (request.local === 'pending') request.local = 'failed';
+  completeIfDone(core, resource, volume, request);
+};
+
+/** What held answers back is over (thaw, new generation durable): everything that is complete is answered. */
+export const answerHeld = (core: Core, resource: Resource): void => {
+  for (const request of [...resource.log.requests.values()]) {
+    if (!request.completed) completeIfDone(core, resource, resource.volumes.get(request.volume)!, request);
+  }
+};

@@ -1,0 +1,263 @@
+/**
+ * The peer's writes and reads on our disk: write ordering by epochs, acknowledgements, remote reads (wire-protocol.md §5.3,
+ * §5.5, §5.10). A write counts into its epoch when it is received, not when it is submitted (bug B008). With method flush the
+ * disks are flushed before the barrier is acknowledged (D15): stricter than the kernel, and what our guarantees rest on.
+ */
+
+import { pauseData, resumeData } from '../connection/receive.js';
+import { loseConnection } from '../connection/loss.js';
+import { sendPacket } from '../connection/send.js';
+import { assert, flushDisk, mustGet, readDisk, signal, writeDisk, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
+import type { Connection, PeerDevice, PeerWrite, ReceiverState, ReceivedEpoch, Resource, Volume } from '../model/types.js';
+import { deviceOf, stateOf } from '../model/view.js';
+import { isSyncState, Disk } from '../state/states.js';
+import { maxRequestBytes } from '../wire/context.js';
+import { DataFlag, type AckPacket, type BlockId, type PacketOf } from '../wire/packets.js';
+import { releaseExtents } from '../volume/admission.js';
+import { registerInterval, releaseInterval } from '../volume/intervals.js';
+import { markOutOfSync, markWrittenOnBoth } from './bits.js';
+import { hasUsableDisk, isOnlyDisk } from './plan.js';
+import { nextSequence } from './submit.js';
+
+const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, active: 0, flush: 'none' });
+
+export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, readsInFlight: 0 });
+
+/** The ordering method in force: the weakest that a volume's options allow (sync-and-activity-log.md §5.7). */
+const writeOrdering = (resource: Resource): 'flush' | 'drain' | 'none' => {
+  let method: 'flush' | 'drain' | 'none' = 'flush';
+  for (const { config } of resource.volumes.values()) {
+    if (!config.disk.diskFlushes && method === 'flush') method = 'drain';
+    if (!config.disk.diskFlushes && !config.disk.diskDrain) method = 'none';
+  }
+  return method;
+};
+
+/** Why a range that the peer names cannot be, or undefined. */
+export const rangeError = (volume: Volume, sector: number, sizeBytes: number, maxBytes: number): string | undefined => {
+  if (sizeBytes <= 0 || sizeBytes % 512 !== 0) return `size ${sizeBytes} is no positive multiple of 512`;
+  if (sizeBytes > maxBytes) return `size ${sizeBytes} is larger than ${maxBytes}`;
+  if (sector + sizeBytes / 512 > volume.sizeSectors) return `sector ${sector} + ${sizeBytes} bytes is beyond the end of the device (${volume.sizeSectors} sectors)`;
+  return undefined;
+};
+
+const sendAck = (core: Core, connection: Connection, device: PeerDevice, volume: Volume, packet: AckPacket['packet'], sector: number, sizeBytes: number, blockId: BlockId): void =>
+  sendPacket(core, connection, { packet, volume: volume.number, sector, blockId, sizeBytes, sequence: nextSequence(device) });
+
+/** P_DATA. The payload is lent; it is copied once, here. */
+export const receiveWrite = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: PacketOf<'P_DATA'>): void => {
+  const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
+  if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA: ${wrong}`);
+  const device = deviceOf(volume, connection.peer);
+  const receiver = connection.receiver;
+  const epoch = receiver.epochs.at(-1)!;
+  epoch.size++;
+  if (!volume.backing || volume.backing.failed || !hasUsableDisk(volume.disk)) {
+    return sendAck(core, connection, device, volume, 'P_NEG_ACK', packet.sector, packet.data.length, packet.blockId);
+  }
+  epoch.active++;
+  const protocol = connection.config.net.protocol;
+  const perPacket = connection.protocolVersion >= 100;
+  const write: PeerWrite = {
+    id: ++receiver.lastWrite,
+    volume: volume.number,
+    sector: packet.sector,
+    data: packet.data.slice(),
+    blockId: packet.blockId,
+    epoch: epoch.id,
+    interval: -1,
+    attachment: volume.backing.attachment,
+    preflush: (packet.flags & DataFlag.FLUSH) !== 0,
+    fua: (packet.flags & DataFlag.FUA) !== 0,
+    sendReceiveAck: perPacket ? (packet.flags & DataFlag.SEND_RECEIVE_ACK) !== 0 : protocol === 'B',
+    sendWriteAck: perPacket ? (packet.flags & DataFlag.SEND_WRITE_ACK) !== 0 : protocol === 'C',
+    maySetInSync: (packet.flags & DataFlag.MAY_SET_IN_SYNC) !== 0,
+    inActivityLog: false,
+    connectCount: connection.connectCount,
+  };
+  receiver.writes.set(write.id, write);
+  if (write.sendReceiveAck) sendAck(core, connection, device, volume, 'P_RECV_ACK', write.sector, write.data.length, write.blockId);
+  const interval = registerInterval(core, volume, 'peer-write', write.sector, write.data.length / 512, write.id, connection.peer);
+  write.interval = interval.id;
+  if (interval.started) peerWriteMayStart(core, resource, volume, connection, write.id);
+};
+
+/** No earlier write overlaps any more. If ours is the only disk, the range is marked and active before it is written. */
+export const peerWriteMayStart = (core: Core, resource: Resource, volume: Volume, connection: Connection, id: number): void => {
+  const write = mustGet(connection.receiver.writes, id, 'peer write');
+  const device = deviceOf(volume, connection.peer);
+  if (!isOnlyDisk(stateOf(resource, volume, connection, device))) return startPeerWrite(core, volume, connection, id);
+  markOutOfSync(core, volume, device, write.sector, write.data.length / 512);
+  volume.waitingPeerWrites.push({ peer: connection.peer, write: id });
+  signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+};
+
+/** To the disk. A disk that was given up meanwhile fails it without being asked. */
+export const startPeerWrite = (core: Core, volume: Volume, connection: Connection, id: number): void => {
+  const write = mustGet(connection.receiver.writes, id, 'peer write');
+  if (!volume.backing || volume.backing.failed || volume.backing.attachment !== write.attachment) {
+    return endPeerWrite(core, volume, connection, write, false);
+  }
+  writeDisk(core, volume, 'data', write.sector, write.data, { preflush: write.preflush, fua: write.fua }, { to: 'peer-write', peer: connection.peer, write: id });
+};
+
+/** A write of the peer ended on our disk (`Then` peer-write). */
+export const peerWriteDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, id: number, result: OperationResult): void => {
+  const write = mustGet(connection.receiver.writes, id, 'peer write');
+  if (!result.ok && !volume.backing?.failed) {
+    const detail = `replicated write ${result.failure}`;
+    signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: write.sector, sectors: write.data.length / 512, detail });
+  }
+  endPeerWrite(core, volume, connection, write, result.ok);
+};
+
+const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write: PeerWrite, ok: boolean): void => {
+  const device = deviceOf(volume, connection.peer);
+  const sectors = write.data.length / 512;
+  connection.receiver.writes.delete(write.id);
+  // The bit before the P_NEG_ACK, and before the extents are given up (D17, D3).
+  if (!ok) markOutOfSync(core, volume, device, write.sector, sectors);
+  releaseExtents(core, volume, write, sectors);
+  releaseInterval(core, volume, write.interval);
+  if (write.connectCount !== connection.connectCount || connection.loss) {
+    signal(core, { signal: 'receiver-quiet', resource: connection.resource, peer: connection.peer });
+    return;
+  }
+  if (!ok) {
+    sendAck(core, connection, device, volume, 'P_NEG_ACK', write.sector, write.data.length, write.blockId);
+  } else if (write.maySetInSync && isSyncState(device.repl)) {
+    markWrittenOnBoth(core, volume, device, write.sector, sectors);
+    sendAck(core, connection, device, volume, 'P_RS_WRITE_ACK', write.sector, write.data.length, write.blockId);
+  } else if (write.sendWriteAck) {
+    sendAck(core, connection, device, volume, 'P_WRITE_ACK', write.sector, write.data.length, write.blockId);
+  }
+  const epoch = connection.receiver.epochs.find(({ id }) => id === write.epoch);
+  assert(epoch !== undefined && epoch.active > 0, 'a peer write belongs to an epoch');
+  epoch.active--;
+  signal(core, { signal: 'epoch-progress', resource: connection.resource, peer: connection.peer });
+};
+
+/** P_BARRIER: the open epoch is complete as to its members. Methods drain and flush take nothing further until it is done (D16). */
+export const receiveBarrier = (core: Core, resource: Resource, connection: Connection, packet: PacketOf<'P_BARRIER'>): void => {
+  const receiver = connection.receiver;
+  const open = receiver.epochs.at(-1)!;
+  open.barrier = packet.barrier;
+  receiver.epochs.push(newEpoch(++receiver.lastEpoch));
+  if (writeOrdering(resource) !== 'none') {
+    receiver.draining = true;
+    pauseData(core, connection);
+  }
+  finishEpochs(core, resource, connection);
+};
+
+/** Acknowledges, oldest first, the closed epochs whose writes are all done (M8; bug B009), flushing before if that is the method. */
+export const finishEpochs = (core: Core, resource: Resource, connection: Connection): void => {
+  const receiver = connection.receiver;
+  if (connection.loss) return;
+  for (;;) {
+    const oldest = receiver.epochs[0]!;
+    if (oldest.barrier === undefined || oldest.active > 0 || oldest.flush === 'running') return;
+    if (oldest.flush === 'none' && oldest.size > 0 && writeOrdering(resource) === 'flush') {
+      oldest.flush = 'running';
+      let flushes = 0;
+      for (const volume of resource.volumes.values()) {
+        if (!volume.backing || volume.backing.failed || !hasUsableDisk(volume.disk)) continue;
+        flushes++;
+        flushDisk(core, volume, 'data', { to: 'epoch-flush', peer: connection.peer, connectCount: connection.connectCount });
+      }
+      receiver.flushesPending = flushes;
+      if (flushes > 0) return;
+    }
+    receiver.epochs.shift();
+    // Writes of an epoch that no disk holds were refused one by one.
+    sendPacket(core, connection, { packet: 'P_BARRIER_ACK', volume: 0, barrier: oldest.barrier, setSize: oldest.size });
+    if (receiver.draining && receiver.epochs.length === 1) {
+      receiver.draining = false;
+      resumeData(core, connection);
+    }
+  }
+};
+
+/**
+ * A flush that ends an epoch is over (`Then` epoch-flush). One that failed is an error of the disk: what it should have made
+ * durable may be gone, so going on with a weaker method, as the kernel does, would acknowledge what is not there.
+ */
+export const epochFlushDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, then: Then & { to: 'epoch-flush' }, result: OperationResult): void => {
+  if (!result.ok && !volume.backing?.failed) {
+    signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: 0, sectors: 0, detail: `flush ${result.failure}` });
+    // The writes of the epochs that are not acknowledged are lost perhaps: the connection goes, so the writer marks them.
+    if (then.connectCount === connection.connectCount) loseConnection(core, connection, 'NetworkFailure', 'a flush of our disk failed');
+  }
+  if (then.connectCount !== connection.connectCount || connection.loss) return;
+  if (--connection.receiver.flushesPending > 0) return;
+  connection.receiver.epochs[0]!.flush = 'done';
+  finishEpochs(core, resource, connection);
+};
+
+/** P_DATA_REQUEST: a read for the peer; refused while our disk is not UpToDate. */
+export const serveRead = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: PacketOf<'P_DATA_REQUEST'>): void => {
+  const wrong = rangeError(volume, packet.sector, packet.sizeBytes, maxRequestBytes(connection.protocolVersion));
+  if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA_REQUEST: ${wrong}`);
+  if (volume.disk !== Disk.UpToDate || !volume.backing || volume.backing.failed) {
+    return sendAck(core, connection, deviceOf(volume, connection.peer), volume, 'P_NEG_DREPLY', packet.sector, packet.sizeBytes, packet.blockId);
+  }
+  connection.receiver.readsInFlight++;
+  readDisk(core, volume, 'data', packet.sector, packet.sizeBytes / 512, {
+    to: 'peer-read',
+    peer: connection.peer,
+    blockId: packet.blockId,
+    connectCount: connection.connectCount,
+  });
+};
+
+export const peerReadDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, operation: DiskOperation, then: Then & { to: 'peer-read' }, result: OperationResult): void => {
+  const device = deviceOf(volume, connection.peer);
+  connection.receiver.readsInFlight--;
+  if (!result.ok) {
+    markOutOfSync(core, volume, device, operation.sector, operation.sectors);
+    if (!volume.backing?.failed) {
+      const detail = `read for the peer ${result.failure}`;
+      signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'read', sector: operation.sector, sectors: operation.sectors, detail });
+    }
+  }
+  if (then.connectCount !== connection.connectCount || connection.loss) {
+    signal(core, { signal: 'receiver-quiet', resource: connection.resource, peer: connection.peer });
+    return;
+  }
+  if (!result.ok) return sendAck(core, connection, device, volume, 'P_NEG_DREPLY', operation.sector, operation.sectors * 512, then.blockId);
+  const data = result.data ?? new Uint8Array(operation.sectors * 512);
+  sendPacket(core, connection, { packet: 'P_DATA_REPLY', volume: volume.number, sector: operation.sector, blockId: then.blockId, sequence: 0, flags: 0, data });
+};
+
+/**
+ * The connection is gone: epochs are forgotten, what is on its way to the disk ends without an answer. Writes that were still
+ * waiting for something are dropped: the writer marks them, and nothing may wait for what never comes (bug B215).
+ */
+export const resetReceiver = (core: Core, resource: Resource, connection: Connection): void => {
+  const receiver = connection.receiver;
+  receiver.epochs = [newEpoch(++receiver.lastEpoch)];
+  receiver.draining = false;
+  receiver.flushesPending = 0;
+  for (const volume of resource.volumes.values()) {
+    const log = volume.backing?.activityLog;
+    volume.waitingPeerWrites = volume.waitingPeerWrites.filter(({ peer }) => peer !== connection.peer);
+    if (log) log.peerWritesForCommit = log.peerWritesForCommit.filter(({ peer }) => peer !== connection.peer);
+    for (const write of [...receiver.writes.values()]) {
+      if (write.volume !== volume.number || hasOperation(core, connection, write.id)) continue;
+      receiver.writes.delete(write.id);
+      releaseExtents(core, volume, write, write.data.length / 512);
+      releaseInterval(core, volume, write.interval);
+    }
+  }
+};
+
+const hasOperation = (core: Core, connection: Connection, write: number): boolean => {
+  for (const { resource, then } of core.state.operations.values()) {
+    if (then.to === 'peer-write' && then.write === write && then.peer === connection.peer && resource === connection.resource) return true;
+  }
+  return false;
+};
+
+/** Nothing of the peer's is on its way to our disks. */
+export const isReceiverQuiet = (connection: Connection): boolean => connection.receiver.writes.size === 0 && connection.receiver.readsInFlight === 0;

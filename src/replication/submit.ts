@@ -1,0 +1,216 @@
+/**
+ * A request that was admitted goes out: to the local disk, to the peer, or both, by one plan made on one snapshot. From here
+ * on it is in the transfer log (wire-protocol.md §5.1-§5.6).
+ */
+
+import { dataStreamEnd, sendPacket } from '../connection/send.js';
+import { countOutOfSync } from '../metadata/bitmap.js';
+import { flushDisk, readDisk, writeDisk, type Core } from '../model/core.js';
+import type { Connection, NetPart, PeerDevice, Request, Resource, Volume } from '../model/types.js';
+import { connectionTo, deviceOf, stateOf } from '../model/view.js';
+import { Conn, Disk } from '../state/states.js';
+import { DataFlag, type BlockId } from '../wire/packets.js';
+import { findInterval, registerInterval } from '../volume/intervals.js';
+import { markOutOfSync } from './bits.js';
+import { completeIfDone, failRequest } from './completion.js';
+import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
+import { hasUsableDisk, mayWrite, planRead, planWrite } from './plan.js';
+
+const TWO_32 = 2 ** 32;
+
+/** Our ids are a counter; the wire has two halves of 32 bits. */
+export const blockIdOf = (id: number): BlockId => ({ high: Math.floor(id / TWO_32), low: id % TWO_32 });
+export const requestIdOf = (blockId: BlockId): number => blockId.high * TWO_32 + blockId.low;
+
+const hasDisk = (volume: Volume): boolean => volume.backing !== undefined && !volume.backing.failed && hasUsableDisk(volume.disk);
+
+/** Submits a request that was admitted; it waits first while an earlier one overlaps it (volume/intervals). */
+export const submit = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  if (request.kind === 'flush') return submitFlush(core, resource, volume, request);
+  if (request.interval < 0) {
+    const kind = request.kind === 'read' ? 'own-read' : 'own-write';
+    const interval = registerInterval(core, volume, kind, request.sector, request.sectors, request.id, '');
+    request.interval = interval.id;
+    resource.log.requests.set(request.id, request);
+    if (!interval.started) return;
+  } else if (!findInterval(volume, request.interval)!.started) {
+    return;
+  }
+  if (request.kind === 'read') submitRead(core, resource, volume, request);
+  else submitWrite(core, resource, volume, request);
+};
+
+const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  const local = hasDisk(volume);
+  let possible = false;
+  const plans: { connection: Connection; device: PeerDevice; plan: ReturnType<typeof planWrite> }[] = [];
+  for (const connection of resource.connections.values()) {
+    const device = deviceOf(volume, connection.peer);
+    const state = stateOf(resource, volume, connection, device);
+    possible ||= mayWrite(state);
+    plans.push({ connection, device, plan: planWrite(state, connection.protocolVersion) });
+  }
+  if (!possible && !(local && volume.disk === Disk.UpToDate)) return failRequest(core, resource, volume, request);
+  if (!local && !plans.some(({ plan }) => plan.mirror)) return failRequest(core, resource, volume, request);
+
+  request.submitted = true;
+  request.epoch = resource.log.epoch;
+  request.startedAtUs = core.nowUs;
+  resource.log.epochWrites++;
+  volume.writesInFlight++;
+  for (const { connection, device, plan } of plans) {
+    if (plan.mirror) sendWrite(core, connection, device, request, plan.maySetInSync);
+    // The bit first, then the notice (M14, bug B005), and only if the peer cannot know it yet.
+    else if (plan.announce && markOutOfSync(core, volume, device, request.sector, request.sectors) > 0) {
+      sendDueBarrier(core, connection, request.epoch);
+      sendPacket(core, connection, { packet: 'P_OUT_OF_SYNC', volume: volume.number, sector: request.sector, sizeBytes: request.sectors * 512 });
+    }
+  }
+  if (resource.log.epochWrites >= maxEpochSize(resource)) closeEpoch(resource);
+  if (local) {
+    request.local = 'pending';
+    writeDisk(core, volume, 'data', request.sector, request.data!, { preflush: false, fua: request.fua }, { to: 'request', request: request.id });
+  }
+};
+
+const maxEpochSize = (resource: Resource): number => {
+  let max = Infinity;
+  for (const connection of resource.connections.values()) max = Math.min(max, connection.config.net.maxEpochSize);
+  return max;
+};
+
+/** Sends P_DATA and notes what will end the application's wait (§5.3). Also used to send again after a freeze, with the old epoch. */
+export const sendWrite = (core: Core, connection: Connection, device: PeerDevice, request: Request, maySetInSync: boolean): void => {
+  const protocol = connection.config.net.protocol;
+  let flags = 0;
+  if (maySetInSync) flags |= DataFlag.MAY_SET_IN_SYNC;
+  if (request.fua && connection.protocolVersion >= 95) flags |= DataFlag.FUA;
+  if (connection.protocolVersion >= 100) {
+    if (protocol === 'B') flags |= DataFlag.SEND_RECEIVE_ACK;
+    if (protocol === 'C' || maySetInSync) flags |= DataFlag.SEND_WRITE_ACK;
+  }
+  sendDueBarrier(core, connection, request.epoch);
+  countSentWrite(connection, request.epoch, request.id);
+  sendPacket(core, connection, {
+    packet: 'P_DATA',
+    volume: request.volume,
+    sector: request.sector,
+    blockId: blockIdOf(request.id),
+    sequence: nextSequence(device),
+    flags,
+    data: request.data!,
+  });
+  const part: NetPart = {
+    peer: connection.peer,
+    connectCount: connection.connectCount,
+    waitsFor: protocol === 'A' ? 'transport' : protocol === 'B' ? 'receive-ack' : 'write-ack',
+    ok: false,
+    setInSync: false,
+    done: false,
+    sentAtUs: core.nowUs,
+  };
+  if (protocol === 'A') connection.sender.awaitingTransport.push({ request: request.id, endBytes: dataStreamEnd(connection) });
+  const known = request.net.findIndex(({ peer }) => peer === connection.peer);
+  if (known < 0) request.net.push(part);
+  else request.net[known] = part;
+};
+
+/** Sequence numbers of wire-protocol.md §5.7: P_DATA and every p_block_ack packet of a volume, in the order made (M12). */
+export const nextSequence = (device: PeerDevice): number => {
+  device.sequence = (device.sequence + 1) >>> 0;
+  return device.sequence;
+};
+
+const submitRead = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  const localFailed = request.local === 'failed';
+  for (const connection of resource.connections.values()) {
+    const device = deviceOf(volume, connection.peer);
+    const bits = device.bitmap ? countOutOfSync(device.bitmap, request.sector, request.sectors) : 0;
+    const state = stateOf(resource, volume, connection, device);
+    const route = planRead(state, bits > 0, localFailed || !hasDisk(volume));
+    if (route === 'local') return readLocally(core, volume, request);
+    if (route === 'remote') return readRemotely(core, resource, connection, request);
+  }
+  if (resource.connections.size === 0 && hasDisk(volume) && !localFailed && volume.disk === Disk.UpToDate) return readLocally(core, volume, request);
+  failRequest(core, resource, volume, request);
+};
+
+const readLocally = (core: Core, volume: Volume, request: Request): void => {
+  request.local = 'pending';
+  readDisk(core, volume, 'data', request.sector, request.sectors, { to: 'request', request: request.id });
+};
+
+/** P_DATA_REQUEST (§5.10). */
+export const readRemotely = (core: Core, resource: Resource, connection: Connection, request: Request): void => {
+  request.net = [
+    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, setInSync: false, done: false, sentAtUs: core.nowUs },
+  ];
+  sendDueBarrier(core, connection, resource.log.epoch);
+  sendPacket(core, connection, {
+    packet: 'P_DATA_REQUEST',
+    volume: request.volume,
+    sector: request.sector,
+    blockId: blockIdOf(request.id),
+    sizeBytes: request.sectors * 512,
+  });
+};
+
+/**
+ * A flush covers every write that was complete when it came: the local disk is flushed, and with protocol C the peer
+ * acknowledges the barrier of the last epoch, which our receiver does when its own disks are flushed (design: guarantees).
+ */
+const submitFlush = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  resource.log.requests.set(request.id, request);
+  request.submitted = true;
+  closeEpoch(resource);
+  request.epoch = (resource.log.epoch - 1) >>> 0;
+  for (const connection of resource.connections.values()) {
+    const device = deviceOf(volume, connection.peer);
+    if (connection.cstate < Conn.WFReportParams || !planWrite(stateOf(resource, volume, connection, device), connection.protocolVersion).mirror) continue;
+    sendDueBarrier(core, connection, resource.log.epoch);
+    const waits = connection.config.net.protocol === 'C' && !isEpochAcknowledged(connection, request.epoch);
+    request.net.push({
+      peer: connection.peer,
+      connectCount: connection.connectCount,
+      waitsFor: waits ? 'barrier-ack' : 'nothing',
+      ok: !waits,
+      setInSync: false,
+      done: !waits,
+      sentAtUs: core.nowUs,
+    });
+  }
+  if (hasDisk(volume)) {
+    if (volume.config.disk.diskFlushes) {
+      request.local = 'pending';
+      flushDisk(core, volume, 'data', { to: 'request', request: request.id });
+    } else {
+      request.local = 'ok';
+    }
+  }
+  completeIfDone(core, resource, volume, request);
+};
+
+/** Requests of a freeze that nobody acknowledged are sent again, in their old order and with their old epochs (§5.6, RESEND). */
+export const resend = (core: Core, resource: Resource, connection: Connection): void => {
+  for (const request of [...resource.log.requests.values()]) {
+    const part = request.net.find(({ peer, done }) => peer === connection.peer && !done);
+    if (!part || part.connectCount === connection.connectCount) continue;
+    const volume = resource.volumes.get(request.volume)!;
+    const device = deviceOf(volume, connection.peer);
+    if (request.kind === 'read') {
+      readRemotely(core, resource, connectionTo(resource, connection.peer), request);
+    } else if (request.kind === 'flush') {
+      part.connectCount = connection.connectCount;
+      part.waitsFor = 'nothing';
+      part.done = true;
+    } else if (part.ok) {
+      // The peer had it and did not reboot (its UUIDs are unchanged): as good as barrier-acked.
+      part.done = true;
+      part.connectCount = connection.connectCount;
+      completeIfDone(core, resource, volume, request);
+    } else {
+      const { conn } = stateOf(resource, volume, connection, device);
+      sendWrite(core, connection, device, request, conn >= Conn.SyncSource && conn <= Conn.PausedSyncT);
+    }
+  }
+};
