@@ -130,7 +130,14 @@ export type WorkloadSpec =
       thinkUs: number;
     }
   /** A dm-log-writes log, replayed in order: entries between two flushes may be in flight together up to the queue depth. */
-  | { kind: 'recorded'; file: string; queueDepth: number; thinkUs: number };
+  | {
+      kind: 'recorded';
+      file: string;
+      queueDepth: number;
+      thinkUs: number;
+      /** The application stops here: nothing beyond this many leading entries is issued (the number of all entries: it runs to its end). */
+      entries: number;
+    };
 
 /** What a scenario asks of one run: everything that the engine needs, drawn from parameters and seed. */
 export interface Setup {
