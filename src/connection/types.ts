@@ -5,11 +5,29 @@
 
 import type { StreamId } from '../contract/input.js';
 import type { PingPurpose } from '../model/signals.js';
+import type { TimerKind } from '../model/timers.js';
 import { freshContext } from '../wire/context.js';
 import type { WireContext } from '../wire/context.js';
 import { newStreamDecoder } from '../wire/reassembly.js';
 import type { StreamDecoder } from '../wire/reassembly.js';
 import type { StreamKind } from '../wire/commands.js';
+
+/** Every timer of this room. */
+export const CONNECTION_TIMERS = [
+  'connect-attempt',
+  'accept-wait',
+  'first-packet',
+  'socket-check',
+  'handshake',
+  'retry-pause',
+  'meta-idle',
+  'ping-answer',
+  'data-send',
+  'meta-send',
+  'graceful-end',
+] as const satisfies readonly TimerKind[];
+
+export type ConnectionTimerKind = (typeof CONNECTION_TIMERS)[number];
 
 /**
  * `closed`: no streams, nothing under way. `pausing`: waits before it tries again. `connecting`: looks for a pair of streams.
@@ -45,8 +63,6 @@ export interface Session {
   /** P_PINGs without an answer, the oldest first: who waits, and where the packet ends in the bytes queued on meta. */
   pings: { purpose: PingPurpose | 'idle'; endBytes: number }[];
   isAnswerTimed: boolean;
-  /** `timeout`s that the data stream may still be stalled (ko-count). */
-  koLeft: number;
 }
 
 export interface Stream {
@@ -70,6 +86,8 @@ export interface Stream {
   /** Since when the transport owes us progress; meaningful while sentBytes < queuedBytes. */
   blockedSinceUs: number;
   isStallTimed: boolean;
+  /** `timeout`s without progress that are still tolerated (ko-count; the data stream only). */
+  koLeft: number;
 }
 
 export const newSession = (): Session => ({
@@ -89,7 +107,6 @@ export const newSession = (): Session => ({
   waitSinceUs: 0,
   pings: [],
   isAnswerTimed: false,
-  koLeft: 0,
 });
 
 export const newStream = (id: StreamId, kind: StreamKind, nowUs: number): Stream => ({
@@ -106,6 +123,7 @@ export const newStream = (id: StreamId, kind: StreamKind, nowUs: number): Stream
   batch: [],
   blockedSinceUs: nowUs,
   isStallTimed: false,
+  koLeft: 0,
 });
 
 export const NO_BYTES = new Uint8Array(0);
