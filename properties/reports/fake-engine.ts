@@ -1,0 +1,90 @@
+/**
+ * A simulator of a few lines, to test the command line without the real one: every kind of run that a report must be able to show, as a pure
+ * function of the request. Sweep workers load it by its address.
+ */
+
+import type { Engine } from '../../reports/engine-types.js';
+import type { Fault, RunRequest, RunResult, Scenario, Violation } from '../../sim/types.js';
+import { UsageError } from '../../sim/types.js';
+
+const scenario = (name: string, summary: string): Scenario => ({
+  name,
+  summary,
+  parameters: [
+    { name: 'protocol', description: 'replication protocol', default: 'any', choices: ['any', 'A', 'B', 'C'] },
+    { name: 'writes', description: 'how many', default: 2000, min: 1, max: 100000 },
+    { name: 'failFrom', description: 'seeds from here on fail', default: 0, min: 0 },
+    { name: 'how', description: 'how they fail', default: 'durability', choices: ['durability', 'liveness', 'crash', 'unchecked', 'excused', 'throw', 'exit', 'usage', 'random', 'slow'] },
+    { name: 'input', description: 'a file', default: '', file: true },
+  ],
+  setup: () => {
+    throw new Error('the fake engine sets nothing up');
+  },
+  sometimes: ['a resync was interrupted', 'the sky fell'],
+});
+
+const drawn = ['A', 'B', 'C'];
+const schedule: Fault[] = [{ id: 'crash-1', trigger: { atUs: 1_000_000 }, action: { do: 'crash', host: 'alice', restartAfterUs: 5_000_000 } }];
+
+function run(request: RunRequest): RunResult {
+  const { seed, parameters } = request;
+  const how = Number(parameters['failFrom']) > 0 && seed >= Number(parameters['failFrom']) ? String(parameters['how']) : 'pass';
+  const violations: Violation[] = [];
+  if (how === 'durability' || how === 'liveness') violations.push({ property: how, atUs: 12_345_678, detail: `block ${seed} <is> gone & "lost"` });
+  if (how === 'throw') throw new Error('the fake harness broke');
+  if (how === 'exit') process.exit(9);
+  if (how === 'usage') throw new UsageError('trace x.dmlog.gz is cut off at byte 7; record it again');
+  if (how === 'slow') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+  const protocol = parameters['protocol'] === 'any' ? drawn[seed % 3]! : parameters['protocol']!;
+  const verdict = violations.length > 0 || how === 'crash' ? 'failed' : how === 'unchecked' || how === 'excused' ? how : 'passed';
+  const salt = how === 'random' ? Math.floor(Math.random() * 2 ** 48) : 0;
+  const active = (seed * 37) % 128;
+  return {
+    scenario: request.scenario,
+    seed,
+    parameters: { ...parameters, protocol },
+    verdict,
+    ...(verdict === 'unchecked' ? { reason: 'image written to /tmp/x, not checked: e2fsck is missing' } : {}),
+    ...(verdict === 'excused' ? { reason: 'a perfect disk would not have been readable either' } : {}),
+    violations,
+    ...(how === 'crash' ? { crash: 'Error: epoch counts below zero\n    at somewhere' } : {}),
+    traceHash: (seed * 0x9e3779b1 + salt + (request.schedule?.length ?? 1)).toString(16).padStart(16, '0'),
+    schedule: request.schedule ?? schedule,
+    metrics: {
+      simulatedUs: 60_000_000,
+      inputs: 20_000,
+      outputs: 21_000,
+      issuedWrites: 2000,
+      acknowledgedWrites: 1990,
+      failovers: seed % 2,
+      resyncBits: active * 1024,
+      failoverUs: (seed % 2) * (2_000_000 + ((seed * 7919) % 4_000_000)),
+      resyncUs: active * 130_000 + ((seed * 104729) % 900_000),
+      activeExtentsAtCrash: active,
+      disconnects: seed % 5,
+    },
+    coverage: {
+      rules: { '40': 1, '34': seed % 11 === 0 ? 1 : 0 },
+      packets: { P_DATA: 1990, P_WRITE_ACK: 1990, P_BARRIER: 80 },
+      states: { 'conn Connected': 3 },
+      faults: { crash: 1 },
+      sometimes: { 'a resync was interrupted': seed % 3 === 0 ? 1 : 0 },
+    },
+    story: [
+      { atUs: 0, host: 'alice', text: 'primary' },
+      { atUs: 1_000_000, host: 'alice', text: 'crash <crash-1>' },
+    ],
+  };
+}
+
+export const engine: Engine = {
+  scenarios: [scenario('failover', 'the primary dies, the survivor takes over'), scenario('partition', 'the link is cut, both ways or one way')],
+  rules: [
+    { rule: '34', reachable: true },
+    { rule: '40', reachable: true },
+    { rule: '71', reachable: true },
+    { rule: '100', reachable: 'needs three nodes' },
+  ],
+  run,
+  traceHash: (request) => run(request).traceHash,
+};

@@ -1,0 +1,32 @@
+/**
+ * What the command line needs of the simulator, and nothing more: a list of scenarios and a function from a request to a
+ * result. The real one is reports/engine.ts; tests hand in a small fake by the address of its module, since sweep workers are threads
+ * that load it for themselves.
+ */
+
+import type { RunRequest, RunResult, Scenario } from '../sim/types.js';
+
+export interface ReachableRule {
+  rule: string;
+  /** True, or the argument why two nodes cannot reach it. */
+  reachable: true | string;
+}
+
+export interface Engine {
+  readonly scenarios: readonly Scenario[];
+  /** The comparison rules and whether two nodes can reach them (scenarios/reachable.ts). */
+  readonly rules: readonly ReachableRule[];
+  /**
+   * One run: a pure function of the request, apart from the files that `image` and `trace` ask for. Throws `UsageError` when the request
+   * cannot be met; any other exception means that the harness broke.
+   */
+  run(request: RunRequest): RunResult;
+  /** The same run without the real check of its image: what a comparison of trace hashes needs. */
+  traceHash(request: RunRequest): string;
+}
+
+/** Loads an engine by the address of its module, which exports it as `engine`. */
+export async function loadEngine(moduleUrl: string): Promise<Engine> {
+  const loaded = (await import(moduleUrl)) as { engine: Engine };
+  return loaded.engine;
+}

@@ -1,0 +1,143 @@
+/**
+ * The words of the `lockstep` command and their help. Each verb is a function in a file of its own; here only commander's view of it, and the
+ * mapping from what went wrong to an exit code.
+ */
+
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { UsageError } from '../sim/types.js';
+import type { CommandContext } from './context.js';
+import { loadEngine } from './engine-types.js';
+import type { ExitCode } from './exit-codes.js';
+import { exitCodes } from './exit-codes.js';
+import { scenariosCommand } from './list-scenarios.js';
+import { replayCommand } from './replay.js';
+import type { RunOptions } from './run.js';
+import { runCommand } from './run.js';
+import type { SweepOptions } from './sweep/sweep.js';
+
+export interface Surroundings {
+  /** Address of the module that exports the engine. */
+  engineModule: string;
+  out(line: string): void;
+  err(line: string): void;
+}
+
+const examples = `
+Examples:
+  lockstep scenarios                                  what there is to try
+  lockstep run failover --seed 7 --timeline           one run, told as a story
+  lockstep sweep failover partition --seeds 1..200    many runs, a report folder
+  lockstep sweep failover --vary protocol=A,B,C       each seed with each protocol
+  lockstep sweep --time 10m --junit out.xml           CI: all scenarios until the time is over
+  lockstep replay reports/out/failures/failover-7.json
+
+Exit codes: 0 every property held, 1 a correctness violation, 2 bad usage, 3 a liveness violation, 4 nondeterminism, 5 the harness broke.
+A seed is a number or a commit hash.`;
+
+/** Runs the command line `words` (without node and script). Never throws. */
+export async function main(words: readonly string[], surroundings: Surroundings): Promise<ExitCode> {
+  let code: ExitCode = exitCodes.held;
+  const program = commandLine(surroundings, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync([...words], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.held : exitCodes.usage;
+    if (error instanceof UsageError) {
+      surroundings.err(`lockstep: ${error.message.replaceAll('\n', ' ')}`);
+      return exitCodes.usage;
+    }
+    surroundings.err(`lockstep: the harness broke: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    surroundings.err(`repeat: lockstep ${words.join(' ')}`);
+    return exitCodes.broke;
+  }
+}
+
+function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void): Command {
+  const { engineModule, out, err } = surroundings;
+  const context = async (): Promise<CommandContext> => ({ engine: await loadEngine(engineModule), engineModule, out, err });
+  const program = new Command('lockstep')
+    .description('Drives the protocol of a replicated block device through crashes, partitions and disk faults,\nand says whether an acknowledged write was ever lost.')
+    .version(packageVersion())
+    .addHelpText('after', examples)
+    .showHelpAfterError('(lockstep --help explains)')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => out(text.trimEnd()), writeErr: (text) => err(text.trimEnd()) });
+
+  program
+    .command('scenarios')
+    .description('list the scenarios, a line each with their parameters; with names, what each parameter means')
+    .argument('[names...]')
+    .action(async (names: string[]) => ended(scenariosCommand(names, await context())));
+
+  program
+    .command('run')
+    .description('one run: its whole configuration, the verdict, the command that repeats it')
+    .argument('<scenario>')
+    .requiredOption('--seed <n>', 'number or commit hash')
+    .option('--set <k=v>', "set a parameter ('lockstep scenarios NAME' lists them); may be repeated", collect, [])
+    .option('--schedule <file>', 'faults to inject in the place of those drawn from the seed (JSON; a failure file will do)')
+    .option('--image <file>', "keep the survivor's disk image")
+    .option('--trace <file>', 'write every input and output as a JSON line')
+    .option('--timeline', 'tell what happened, line by line')
+    .option('--json', 'one JSON object on stdout, words on stderr')
+    .action(async (name: string, options: RunOptions) => ended(runCommand(name, options, await context())));
+
+  program
+    .command('sweep')
+    .description('many runs in parallel, a summary table, a report folder with an HTML page (all scenarios when none is named)')
+    .argument('[scenarios...]')
+    .option('--all', 'all scenarios')
+    .option('--seeds <a..b>', 'seeds, both ends included (default 1..100)')
+    .option('--time <10m>', 'instead of an end: go on for this long (s, m, h), from seed 1 or from --seeds A')
+    .option('--set <k=v>', 'set a parameter for all runs; may be repeated', collect, [])
+    .option('--vary <k=a,b>', 'make each run with each of these values; may be repeated', collect, [])
+    .option('--require-checks', 'a run whose real check could not be made counts as failed')
+    .option('--jobs <n>', 'worker threads (default: one per core); results do not depend on it')
+    .option('--out <dir>', 'report folder (default reports/out/SCENARIOS-SEEDS)')
+    .option('--json', 'print summary.json on stdout, words on stderr')
+    .option('--junit <file>', 'write junit.xml there too')
+    .action(async (names: string[], options: SweepOptions) => {
+      const { sweepCommand } = await import('./sweep/sweep.js');
+      ended(await sweepCommand(names, options, await context()));
+    });
+
+  program
+    .command('replay')
+    .description('repeat a failure file and say whether it is the same run: 1 or 3 it still fails, 0 the failure is gone, 4 the same code made another run')
+    .argument('<file>')
+    .action(async (file: string) => ended(replayCommand(file, await context())));
+
+  program
+    .command('mutants')
+    .description('the kill matrix: deliberate protocol bugs, each swept until a property catches it')
+    .argument('[ids...]')
+    .option('--jobs <n>', 'worker threads (default: one per core)')
+    .action(async (ids: string[], options: { jobs?: string }) => {
+      const { mutantsCommand } = await import('./mutants/command.js');
+      ended(await mutantsCommand(ids, options, { out, err }));
+    });
+
+  program
+    .command('dissect')
+    .description('recorded streams as packets, one JSON object a line')
+    .argument('<files...>')
+    .action(async (files: string[]) => {
+      const { dissectCommand } = await import('./dissect/index.js');
+      ended(dissectCommand(files, out) as ExitCode);
+    });
+
+  return program;
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+function packageVersion(): string {
+  const packageJson = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(packageJson, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,105 @@
+/** `lockstep run`: one run; its configuration first, then the verdict, then the command that repeats it. */
+
+import { join } from 'node:path';
+import type { RunRequest, RunResult, Scenario } from '../sim/types.js';
+import type { CommandContext } from './context.js';
+import { seconds } from './context.js';
+import type { ExitCode } from './exit-codes.js';
+import { exitCodeOfFailure, exitCodes } from './exit-codes.js';
+import { buildHash, failureFileOf, writeFailureFile } from './failure-file.js';
+import { checkWritable, makeFolder, systemProblem } from './files.js';
+import { fillParameters, parseAssignment, parseSeed, repeatCommand, scenarioNamed } from './parameters.js';
+import { rowOf } from './rows.js';
+import { readSchedule } from './schedule-file.js';
+import { storyLines, violationLines } from './story.js';
+
+export interface RunOptions {
+  seed: string;
+  schedule?: string;
+  set: string[];
+  image?: string;
+  trace?: string;
+  timeline?: boolean;
+  json?: boolean;
+}
+
+/** Failure files of single runs go here, below the current folder. */
+const failureFolder = join('reports', 'out', 'failures');
+
+export function runCommand(name: string, options: RunOptions, context: CommandContext): ExitCode {
+  const scenario = scenarioNamed(context.engine.scenarios, name);
+  const seed = parseSeed(options.seed);
+  const parameters = fillParameters(scenario, options.set.map((text) => parseAssignment('--set', text)));
+  const request: RunRequest = { scenario: scenario.name, parameters, seed };
+  if (options.schedule !== undefined) request.schedule = readSchedule(options.schedule);
+  for (const option of ['image', 'trace'] as const) {
+    const path = options[option];
+    if (path === undefined) continue;
+    checkWritable(path, `--${option}`);
+    request[option] = path;
+  }
+  const command = repeatCommand(scenario, request, options.schedule);
+
+  if (options.json !== true) for (const line of configurationLines(scenario, request, options.schedule)) context.out(line);
+  const result = context.engine.run(request);
+  if (options.json === true) context.out(JSON.stringify(jsonOf(result, command, options.timeline === true)));
+  else {
+    if (options.timeline === true) for (const line of ['', ...storyLines(result.story)]) context.out(line);
+    for (const line of ['', ...resultLines(result)]) context.out(line);
+  }
+
+  const failed = result.verdict === 'failed';
+  if (failed) saveFailure(request, result, command, options.json === true ? context.err : context.out, context.err);
+  (options.json === true ? context.err : context.out)(`repeat: ${command}`);
+  return failed ? exitCodeOfFailure(result) : exitCodes.held;
+}
+
+export function configurationLines(scenario: Scenario, request: RunRequest, schedulePath?: string): string[] {
+  const width = Math.max(8, ...scenario.parameters.map((spec) => spec.name.length));
+  const line = (label: string, value: string, note = ''): string => `  ${label.padEnd(width)}  ${value}${note === '' ? '' : `  (${note})`}`;
+  return [
+    `${scenario.name}: ${scenario.summary}`,
+    line('seed', String(request.seed)),
+    ...scenario.parameters.map((spec) => {
+      const value = request.parameters[spec.name]!;
+      return line(spec.name, `${value}${spec.unit === undefined ? '' : ` ${spec.unit}`}`, value === spec.default ? 'default' : '');
+    }),
+    line('schedule', request.schedule === undefined ? 'drawn from the seed' : `${request.schedule.length} faults${schedulePath === undefined ? '' : ` of ${schedulePath}`}`),
+    ...(request.image === undefined ? [] : [line('image', request.image)]),
+    ...(request.trace === undefined ? [] : [line('trace', request.trace)]),
+  ];
+}
+
+export function resultLines(result: RunResult): string[] {
+  const m = result.metrics;
+  const resolved = Object.entries(result.parameters).map(([name, value]) => `${name}=${value}`).join(' ');
+  const tail = result.verdict === 'passed' || result.reason === undefined ? '' : `: ${result.reason}`;
+  return [
+    `resolved   ${resolved}`,
+    `faults     ${result.schedule.length} scheduled`,
+    `writes     ${m.issuedWrites} issued, ${m.acknowledgedWrites} acknowledged`,
+    `failovers  ${m.failovers}${m.failovers === 0 ? '' : `, longest time without service ${seconds(m.failoverUs)}`}`,
+    `resync     ${m.resyncBits} blocks of 4 KiB, longest ${seconds(m.resyncUs)}`,
+    `simulated  ${seconds(m.simulatedUs)}, ${m.inputs} inputs, ${m.outputs} outputs, ${m.disconnects} disconnects`,
+    `trace hash ${result.traceHash}`,
+    ...violationLines(result).map((line) => `VIOLATED   ${line}`),
+    `verdict    ${result.verdict}${tail}`,
+  ];
+}
+
+function jsonOf(result: RunResult, command: string, withStory: boolean): object {
+  const { parameters, violations, crash, schedule, coverage, story } = result;
+  return { ...rowOf(result), parameters, violations, ...(crash === undefined ? {} : { crash }), command, coverage, schedule, ...(withStory ? { story } : {}) };
+}
+
+/** A failure file that cannot be written is said, and changes nothing else: the verdict is worth more than the file. */
+function saveFailure(request: RunRequest, result: RunResult, command: string, out: (line: string) => void, err: (line: string) => void): void {
+  const path = join(failureFolder, `${result.scenario}-${result.seed}.json`);
+  try {
+    makeFolder(failureFolder, 'failure file');
+    writeFailureFile(path, failureFileOf(request, result, command, buildHash()));
+    out(`failure file: ${path}`);
+  } catch (error) {
+    err(`the failure file ${path} could not be written: ${systemProblem(error)}`);
+  }
+}

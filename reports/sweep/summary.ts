@@ -1,0 +1,170 @@
+/**
+ * `summary.json`, also what `sweep --json` prints: the design's fields, and beside each count what was not reached, so that a check that
+ * passed for want of trying is seen.
+ */
+
+import type { ParameterValue, PropertyName } from '../../sim/types.js';
+import type { ReachableRule } from '../engine-types.js';
+import type { Counts, Failure, Nondeterminism, Tally, VerdictCounts } from './tally.js';
+import { noVerdicts, quantile } from './tally.js';
+
+export interface Summary {
+  command: string;
+  scenarios: string[];
+  seeds: { from: number; to: number };
+  runs: number;
+  passed: number;
+  failed: number;
+  unchecked: number;
+  excused: number;
+  /** Unchecked runs count as failures. */
+  requireChecks: boolean;
+  /** Why fewer runs than asked for: a signal, a broken harness. Absent when all were done. */
+  endedEarly?: string;
+  runsPerSecond: number;
+  wallSeconds: number;
+  simulatedSeconds: number;
+  /** Property → violations. */
+  properties: Record<PropertyName, number>;
+  /** Runs in which the core broke one of its own assertions. */
+  crashes: number;
+  /** Name → how often it was seen, over all scenarios; what a scenario promises and never saw is 0. */
+  sometimes: Counts;
+  sometimesByScenario: Record<string, Counts>;
+  sometimesNotReached: { scenario: string; name: string }[];
+  /** Comparison rule → how often; reachable ones that were not reached are 0. */
+  rules: Counts;
+  rulesNotReached: string[];
+  /** Rule → why two nodes cannot reach it. */
+  rulesUnreachable: Record<string, string>;
+  /** Reached although the list says that it cannot be: the list or the core is wrong. */
+  rulesUnexpected: string[];
+  packets: Counts;
+  states: Counts;
+  faults: Counts;
+  /** Why runs were unchecked or excused. */
+  reasons: Counts;
+  failoverMs: Quantiles;
+  resyncMs: Quantiles;
+  byScenario: ({ scenario: string; runs: number; acknowledgedWrites: number; failovers: number; resyncBytes: number; disconnects: number; simulatedMs: number } & VerdictCounts)[];
+  byParameter: ({ scenario: string; parameter: string; value: ParameterValue } & VerdictCounts)[];
+  /** Runs that were made twice to compare their trace hashes. */
+  repeated: number;
+  nondeterminism: Nondeterminism[];
+  failures: Omit<Failure, 'liveness' | 'label' | 'storyTail'>[];
+}
+
+export interface Quantiles {
+  count: number;
+  median: number;
+  p90: number;
+  p99: number;
+  max: number;
+}
+
+export interface SummaryContext {
+  command: string;
+  seeds: { from: number; to: number };
+  requireChecks: boolean;
+  endedEarly?: string;
+  wallMs: number;
+  rules: readonly ReachableRule[];
+}
+
+/** A parameter with more values than this is shown in ranges (numbers) or not at all (texts). */
+const maxValues = 12;
+
+export function summaryOf(tally: Tally, context: SummaryContext): Summary {
+  const unreachable = context.rules.filter((rule) => rule.reachable !== true);
+  const sometimes: Counts = {};
+  for (const scenario of tally.scenarios) {
+    for (const [name, runs] of Object.entries(scenario.sometimes)) sometimes[name] = (sometimes[name] ?? 0) + runs;
+  }
+  const wallSeconds = Math.max(context.wallMs, 1) / 1000;
+  return {
+    command: context.command,
+    scenarios: tally.scenarios.map((scenario) => scenario.scenario),
+    seeds: context.seeds,
+    runs: tally.runs,
+    ...tally.verdicts,
+    requireChecks: context.requireChecks,
+    ...(context.endedEarly === undefined ? {} : { endedEarly: context.endedEarly }),
+    runsPerSecond: Number((tally.runs / wallSeconds).toFixed(1)),
+    wallSeconds: Number(wallSeconds.toFixed(1)),
+    simulatedSeconds: Math.round(tally.scenarios.reduce((sum, scenario) => sum + scenario.simulatedMs, 0) / 1000),
+    properties: tally.properties,
+    crashes: tally.crashes,
+    sometimes: sorted(sometimes),
+    sometimesByScenario: Object.fromEntries(tally.scenarios.map((scenario) => [scenario.scenario, sorted(scenario.sometimes)])),
+    sometimesNotReached: tally.scenarios.flatMap(({ scenario, sometimes: names }) =>
+      Object.keys(names).filter((name) => names[name] === 0).map((name) => ({ scenario, name })),
+    ),
+    rules: sorted(tally.rules),
+    rulesNotReached: Object.keys(sorted(tally.rules)).filter((rule) => tally.rules[rule] === 0),
+    rulesUnreachable: Object.fromEntries(unreachable.map(({ rule, reachable }) => [rule, String(reachable)])),
+    rulesUnexpected: unreachable.map(({ rule }) => rule).filter((rule) => (tally.rules[rule] ?? 0) > 0),
+    packets: sorted(tally.packets),
+    states: sorted(tally.states),
+    faults: sorted(tally.faults),
+    reasons: sorted(tally.reasons),
+    failoverMs: quantilesOf([...tally.failoverMs.values()].flat()),
+    resyncMs: quantilesOf([...tally.resyncMs.values()].flat()),
+    byScenario: tally.scenarios.map(({ sometimes: _, ...rest }) => rest),
+    byParameter: parametersOf(tally),
+    repeated: tally.repeated,
+    nondeterminism: tally.nondeterminism,
+    failures: tally.failures.map(({ liveness: _, label: __, storyTail: ___, ...failure }) => failure),
+  };
+}
+
+export function quantilesOf(values: readonly number[]): Quantiles {
+  return {
+    count: values.length,
+    median: quantile(values, 0.5),
+    p90: quantile(values, 0.9),
+    p99: quantile(values, 0.99),
+    max: values.reduce((max, value) => Math.max(max, value), 0),
+  };
+}
+
+/** Rows for each parameter that took more than one value: a parameter that never changed explains nothing. */
+function parametersOf(tally: Tally): Summary['byParameter'] {
+  const rows: Summary['byParameter'] = [];
+  for (const [scenario, parameters] of tally.byParameter) {
+    for (const [parameter, values] of parameters) {
+      if (values.size < 2) continue;
+      const shown = values.size <= maxValues ? values : inRanges(values);
+      for (const value of [...shown.keys()].sort(byValue)) rows.push({ scenario, parameter, value, ...shown.get(value)! });
+    }
+  }
+  return rows;
+}
+
+/** Many numbers become a few ranges of equal width; many texts are left out. */
+function inRanges(values: ReadonlyMap<ParameterValue, VerdictCounts>): Map<ParameterValue, VerdictCounts> {
+  const ranges = new Map<ParameterValue, VerdictCounts>();
+  const numbers = [...values.keys()].filter((value) => typeof value === 'number');
+  if (numbers.length < values.size) return ranges;
+  const low = numbers.reduce((a, b) => Math.min(a, b));
+  const high = numbers.reduce((a, b) => Math.max(a, b));
+  const width = (high - low) / 6;
+  for (const value of numbers.sort((a, b) => a - b)) {
+    const slot = Math.min(5, Math.floor((value - low) / width));
+    const name = `${Math.round(low + slot * width)}..${Math.round(low + (slot + 1) * width)}`;
+    const sum = ranges.get(name) ?? noVerdicts();
+    const more = values.get(value)!;
+    for (const verdict of ['passed', 'failed', 'unchecked', 'excused'] as const) sum[verdict] += more[verdict];
+    ranges.set(name, sum);
+  }
+  return ranges;
+}
+
+function byValue(a: ParameterValue, b: ParameterValue): number {
+  if (typeof a === 'number' && typeof b === 'number') return a - b;
+  return String(a).localeCompare(String(b), 'en', { numeric: true });
+}
+
+function sorted(counts: Counts): Counts {
+  const names = Object.keys(counts).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  return Object.fromEntries(names.map((name) => [name, counts[name]!]));
+}

@@ -1,0 +1,60 @@
+/** The end of a sweep on the terminal: a table, what was violated, what was never reached, the failures with the lines that repeat them. */
+
+import Table from 'cli-table3';
+import type { Summary } from './summary.js';
+
+/** Failures listed; all of them are in summary.json. */
+const listed = 20;
+
+export function summaryTable(summary: Summary): string {
+  const columns = ['scenario', 'runs', 'passed', 'failed', 'unchecked', 'excused', 'failovers', 'writes', 'resync MiB', 'simulated s'];
+  const table = new Table({ head: columns, colAligns: columns.map((_, i) => (i === 0 ? 'left' : 'right')), style: { head: [], border: [], compact: true } });
+  for (const row of summary.byScenario) {
+    table.push([
+      row.scenario,
+      row.runs,
+      row.passed,
+      row.failed,
+      row.unchecked,
+      row.excused,
+      row.failovers,
+      row.acknowledgedWrites,
+      Math.round(row.resyncBytes / 2 ** 20),
+      Math.round(row.simulatedMs / 1000),
+    ]);
+  }
+  return table.toString();
+}
+
+export function summaryLines(summary: Summary): string[] {
+  const violated = Object.entries(summary.properties).filter(([, violations]) => violations > 0);
+  const properties = violated.length === 0 ? `all ${Object.keys(summary.properties).length} held` : violated.map(([name, n]) => `${name} violated ${n} times`).join(', ');
+  const rules = Object.keys(summary.rules).length - summary.rulesUnexpected.length;
+  const notReached = summary.sometimesNotReached.map(({ scenario, name }) => `${name} (${scenario})`);
+  return [
+    `properties  ${properties}${summary.crashes === 0 ? '' : `; the core broke an assertion of its own in ${summary.crashes} runs`}`,
+    `sometimes   ${notReached.length === 0 ? 'all situations reached' : `not reached: ${notReached.join(', ')}`}`,
+    `rules       ${rules - summary.rulesNotReached.length} of ${rules} reachable comparison rules reached${
+      summary.rulesNotReached.length === 0 ? '' : `; not reached: ${summary.rulesNotReached.join(', ')}`
+    }`,
+    ...summary.rulesUnexpected.map((rule) => `rules       rule ${rule} was reached although it is listed as unreachable`),
+    `repeated    ${summary.repeated} runs made twice, ${summary.nondeterminism.length} with another trace hash`,
+    ...Object.entries(summary.reasons).map(([reason, runs]) => `not passed  ${runs} × ${reason}`),
+    `${summary.runs} runs: ${summary.passed} passed, ${summary.failed} failed, ${summary.unchecked} unchecked, ${summary.excused} excused in ${summary.wallSeconds} s (${summary.runsPerSecond} runs/s)${
+      summary.endedEarly === undefined ? '' : `; ended early: ${summary.endedEarly}`
+    }`,
+  ];
+}
+
+/** Each failure ends with the line that repeats it. `folder` is where the failure files are. */
+export function failureLines(summary: Summary, folder: string): string[] {
+  const lines = summary.nondeterminism.flatMap((one) => [
+    `NOT DETERMINISTIC ${one.scenario} seed ${one.seed}: trace hash ${one.firstHash}, then ${one.secondHash}`,
+    `  repeat: ${one.command}`,
+  ]);
+  for (const failure of summary.failures.slice(0, listed)) {
+    lines.push(`FAILED ${failure.scenario} seed ${failure.seed}: ${failure.detail}`, `  file: ${folder}/${failure.file}`, `  repeat: ${failure.command}`);
+  }
+  const rest = summary.failures.length - listed;
+  return rest > 0 ? [`${rest} more failures than the ${listed} below are in ${folder}/summary.json`, ...lines] : lines;
+}
