@@ -167,8 +167,6 @@ export interface Setup {
   settleUs: number;
   /** Which guarantee holds (design: the table of guarantees), and deviations that this scenario expects. */
   expectations: Expectations;
-  /** Parameters whose value was left to the seed (`any`), with the value that it drew; the run's result shows these. */
-  drawn?: Parameters;
 }
 
 export interface Expectations {
@@ -311,7 +309,7 @@ export interface DiskView {
   blockId(block: number): number;
   /** That block's 4096 bytes without a copy (zeros behind the end of the device); not to be changed or kept. */
   blockBytes(block: number): Uint8Array;
-  /** Blocks of the data area that were ever written, in ascending order. */
+  /** Blocks of the data area that hold anything but zeros, in ascending order. */
   writtenBlocks(): Iterable<number>;
 }
 
