@@ -1,57 +1,194 @@
-import type { Core } from '../model/core.js';
-import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
-import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
-
-export const startResync = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _side: 'source' | 'target'): void => {
-  throw new Error('not yet');
-};
-export const resumeResync = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
-};
-export const pauseResync = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
-};
-export const abortResync = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
-};
-/** Also the handler of timer 'finish-retry' (protocol < 95 only). */
-export const checkFinished = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
-};
-/** For each P_PING_ACK with purpose resync-finish-{side}: call it once for EVERY volume of the connection; those that wait for it count. */
-export const fencePassed = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _side: 'source' | 'target'): void => {
-  throw new Error('not yet');
-};
 /**
- * The peer's P_STATE says Connected/UpToDate: if every block is accounted for, asks for the ping fence (in place of
- * sourceMayFinish + requestPing by the caller: the volume remembers that it waits) and returns true. False: not yet, or on its way already.
+ * A resync from start to end. States and generation UUIDs are the resource room's: it calls here when the state says that a
+ * resync runs, rests or is over, and is told `resync-complete` when every block is accounted for, the peer has seen every
+ * acknowledgement (a ping as fence, M10), and the target's disk has made it durable (D8).
  */
-export const finishAsSource = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): boolean => {
-  throw new Error('not yet');
+
+import { requestPing } from '../connection/keepalive.js';
+import { assert, flushDisk, signal, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
+import { setTimer } from '../model/timers.js';
+import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
+import { Conn } from '../state/states.js';
+import { findInterval, releaseInterval } from '../volume/intervals.js';
+import { bitmapOf, failedBits, hasDisk, hasOpenBits, isSameConnection, noteProgress, observeResync, removeResync, signalDiskError } from './progress.js';
+import { newController, newMarks } from './rate.js';
+import type { ResyncState } from './types.js';
+
+/** From this protocol version on the source waits for the target's P_STATE; below, each side ends when its own count is zero. */
+const TARGET_ENDS_RESYNC = 96;
+/** Below this one the source of an empty resync waits, in the hope that the target has noticed a lost connection by then. */
+const EMPTY_RESYNC_ENDS_AT_ONCE = 95;
+
+/** conn has just become SyncSource, SyncTarget or Paused*: counting begins, and the target asks for its first blocks at once. */
+export const startResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, side: 'source' | 'target'): void => {
+  assert(peerDevice.resync === undefined, 'a resync ends before the next one starts');
+  const { weight } = bitmapOf(peerDevice);
+  const resync: ResyncState = {
+    side,
+    phase: 'running',
+    fenceAcks: 0,
+    totalBits: weight,
+    failed: undefined,
+    marks: newMarks(core.nowUs, weight),
+    lastApplicationSectors: volume.applicationSectors,
+    lastLazyWriteAtUs: core.nowUs,
+    cursorBit: 0,
+    requests: [],
+    answeredSectors: 0,
+    controller: newController(),
+    delayed: [],
+    reads: new Map(),
+    unacknowledged: [],
+  };
+  peerDevice.resync = resync;
+  observeResync(core, volume, peerDevice, resync, 'started');
+  if (side === 'target') setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, 0);
+  else if (weight === 0 && connection.protocolVersion < EMPTY_RESYNC_ENDS_AT_ONCE) {
+    const { pingInt, pingTimeout } = connection.config.net;
+    setTimer(core, 'finish-retry', resource.name, peerDevice.peer, volume.number, pingInt * 1_000_000 + Math.trunc((pingTimeout * 1_000_000) / 9));
+  }
 };
-/** Then {to:'resync-flush'}. */
-export const resyncFlushDone = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _then: Then & { to: 'resync-flush' }, _operation: DiskOperation, _result: OperationResult): void => {
-  throw new Error('not yet');
+
+/** The state has become Paused*: what is on its way is still answered and written, nothing new is asked for. */
+export const pauseResync = (core: Core, _resource: Resource, volume: Volume, peerDevice: PeerDevice, _connection: Connection): void => {
+  if (peerDevice.resync) observeResync(core, volume, peerDevice, peerDevice.resync, 'paused');
 };
-/** Signal 'interval-started' for kinds 'resync-read' and 'resync-write'. */
-export const intervalStarted = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _interval: Interval): void => {
-  throw new Error('not yet');
+
+/** The state is SyncSource or SyncTarget again. The target goes on at once, whatever is outstanding (bugs B114, B117). */
+export const resumeResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, _connection: Connection): void => {
+  const { resync } = peerDevice;
+  if (!resync) return;
+  resync.marks = newMarks(core.nowUs, bitmapOf(peerDevice).weight);
+  observeResync(core, volume, peerDevice, resync, 'resumed');
+  if (resync.side === 'target') setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, 0);
 };
-/** The replication room cleared bits for a write of the application (target). */
-export const bitsCleared = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
+
+/**
+ * The connection or a disk is lost: requests are forgotten, ranges given back (bugs B115, B133, B215), bits stay. A range that
+ * the disk is writing keeps its place until the write ends, unless that disk is given up. Nothing to do when no resync runs.
+ */
+export const abortResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, _connection: Connection): void => {
+  const { resync } = peerDevice;
+  peerDevice.bitmapReceiver = undefined;
+  if (!resync) return;
+  observeResync(core, volume, peerDevice, resync, 'aborted');
+  removeResync(core, resource, volume, peerDevice);
+  for (const { interval, stage } of resync.requests) {
+    if ((stage !== 'writing' || !hasDisk(volume)) && findInterval(volume, interval)) releaseInterval(core, volume, interval);
+  }
+  for (const interval of resync.reads.keys()) if (findInterval(volume, interval)) releaseInterval(core, volume, interval);
 };
-/** Bits were set at this sector while a resync may be running. */
-export const bitsSet = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _sector: number): void => {
-  throw new Error('not yet');
+
+/** Bits were cleared, by the resync or by an application write (signal `bits-cleared`). */
+export const bitsCleared = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
+  if (!peerDevice.resync) return;
+  noteProgress(core, volume, peerDevice, peerDevice.resync);
+  checkFinished(core, resource, volume, peerDevice, connection);
 };
+
+// ---- The end ---------------------------------------------------------------------------------------------------------
+
+/** Nothing is open and nothing is on its way; failed blocks do not count. Never true without a disk. */
+const isComplete = (resync: ResyncState, volume: Volume, peerDevice: PeerDevice): boolean =>
+  resync.requests.length === 0 && hasDisk(volume) && !hasOpenBits(resync, bitmapOf(peerDevice));
+
+/**
+ * To be called when something may have completed the resync; also the handler of timer `finish-retry`. A target that is complete
+ * asks for its fence, paused or not. A source does so by itself only below protocol 96.
+ */
+export const checkFinished = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
+  const { resync } = peerDevice;
+  if (resync?.phase !== 'running' || !isComplete(resync, volume, peerDevice)) return;
+  if (resync.side === 'source' && connection.protocolVersion >= TARGET_ENDS_RESYNC) return;
+  askForFence(core, resource, volume, peerDevice, connection, resync);
+};
+
+/**
+ * The peer's P_STATE says Connected/UpToDate: the source ends too if its own count agrees, by asking for its fence. Returns false,
+ * and nothing is done, when blocks are open here or the end is under way already.
+ */
+export const finishAsSource = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): boolean => {
+  const { resync } = peerDevice;
+  if (resync?.side !== 'source' || resync.phase !== 'running' || !isComplete(resync, volume, peerDevice)) return false;
+  askForFence(core, resource, volume, peerDevice, connection, resync);
+  return true;
+};
+
+/** Answers to pings come in order, but do not say for which volume: each volume counts how many come before its own. */
+const askForFence = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
+  let before = 0;
+  for (const other of resource.volumes.values()) {
+    const waiting = other.peers.get(peerDevice.peer)?.resync;
+    if (other !== volume && waiting?.side === resync.side && waiting.phase === 'fencing') before = Math.max(before, waiting.fenceAcks);
+  }
+  resync.phase = 'fencing';
+  resync.fenceAcks = before + 1;
+  requestPing(core, connection, resync.side === 'target' ? 'resync-finish-target' : 'resync-finish-source');
+};
+
+/**
+ * A P_PING_ACK with purpose resync-finish-target or -source came: to be called once for EVERY volume of the connection, those that wait
+ * for it are counted down. A target whose bits were set meanwhile goes on; otherwise its disk is flushed (D8). A source is
+ * done: it decided on the peer's word and its own count, and what is marked since then belongs to the time after the resync.
+ */
+export const fencePassed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, side: 'source' | 'target'): void => {
+  const { resync } = peerDevice;
+  if (resync?.side !== side || resync.phase !== 'fencing' || --resync.fenceAcks > 0 || !hasDisk(volume)) return;
+  if (side === 'source') return complete(core, resource, volume, peerDevice, resync);
+  if (!isComplete(resync, volume, peerDevice)) return goOn(core, resource, volume, peerDevice, resync, 0);
+  if (!volume.config.disk.diskFlushes) return complete(core, resource, volume, peerDevice, resync);
+  resync.phase = 'flushing';
+  flushDisk(core, volume, 'data', { to: 'resync-flush', peer: peerDevice.peer, connectCount: connection.connectCount });
+};
+
+/** The flush of the target's data disk has ended. A disk that cannot flush cannot be UpToDate: it is tried again, unless the error costs us the disk. */
+export const resyncFlushDone = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  then: Then & { to: 'resync-flush' },
+  _operation: DiskOperation,
+  result: OperationResult,
+): void => {
+  const { resync } = peerDevice;
+  if (resync?.phase !== 'flushing' || !isSameConnection(connection, then.connectCount)) return;
+  if (!result.ok) {
+    signalDiskError(core, resource, volume, 'write', { sector: 0, sectors: 0 }, `flush at the end of a resync ${result.failure}`);
+    return goOn(core, resource, volume, peerDevice, resync, FLUSH_RETRY_US);
+  }
+  if (!isComplete(resync, volume, peerDevice)) return goOn(core, resource, volume, peerDevice, resync, 0);
+  complete(core, resource, volume, peerDevice, resync);
+};
+
+const FLUSH_RETRY_US = 1_000_000;
+
+const goOn = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState, afterUs: number): void => {
+  resync.phase = 'running';
+  if (peerDevice.repl === Conn.SyncTarget) setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, afterUs);
+};
+
+const complete = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): void => {
+  observeResync(core, volume, peerDevice, resync, 'finished');
+  const failed = failedBits(resync, bitmapOf(peerDevice));
+  removeResync(core, resource, volume, peerDevice);
+  signal(core, { signal: 'resync-complete', resource: resource.name, volume: volume.number, peer: peerDevice.peer, failedBits: failed });
+};
+
+// ---- For a status ------------------------------------------------------------------------------------------------------
+
 export interface ResyncView {
   side: 'source' | 'target';
   totalBits: number;
   leftBits: number;
   failedBits: number;
 }
-/** What a status shows; undefined when no resync runs. */
-export const resyncView = (_peerDevice: PeerDevice): ResyncView | undefined => {
-  throw new Error('not yet');
+
+/** Undefined while no resync runs. `leftBits` includes the failed ones. */
+export const resyncView = (peerDevice: PeerDevice): ResyncView | undefined => {
+  const { resync, bitmap } = peerDevice;
+  if (!resync || !bitmap) return undefined;
+  return { side: resync.side, totalBits: resync.totalBits, leftBits: bitmap.weight, failedBits: failedBits(resync, bitmap) };
 };

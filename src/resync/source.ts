@@ -1,25 +1,169 @@
-import type { Core } from '../model/core.js';
-import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
-import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
-import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
+/**
+ * The resync source is passive: it serves what the target asks for (wire-protocol.md §7.3) and clears bits when the target says
+ * that it has written. A range is registered while it is read, until the reply is queued, so that an application write to it
+ * stands entirely before or behind the reply on the data stream (§7.6, bug B006).
+ */
 
-export const resyncRequest = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _packet: BlockRequestPacket): void => {
-  throw new Error('not yet');
+import { loseConnection } from '../connection/loss.js';
+import { sendPacket } from '../connection/send.js';
+import { assert, readDisk, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
+import { isTimerSet, setTimer } from '../model/timers.js';
+import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
+import { markWrittenOnBoth } from '../replication/bits.js';
+import { rangeError } from '../replication/receiver.js';
+import { Disk, Role } from '../state/states.js';
+import { registerInterval, releaseInterval } from '../volume/intervals.js';
+import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
+import { checkFinished } from './lifecycle.js';
+import { bitmapOf, hasDisk, isSameConnection, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import type { ResyncState, ServedRange } from './types.js';
+
+/** The largest request that any peer may make, whatever the protocol version (wire-protocol.md §4). */
+const REQUEST_BYTES_MAX = 1 << 20;
+/** timers-and-order.md §1.3, "serve delay". */
+const SERVE_DELAY_US = 100_000;
+
+/**
+ * P_RS_DATA_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because no resync
+ * runs here, is refused (P_NEG_RS_DREPLY).
+ */
+export const resyncRequest = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  packet: BlockRequestPacket,
+): void => {
+  const wrong = rangeError(volume, packet.sector, packet.sizeBytes, REQUEST_BYTES_MAX);
+  if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
+  const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId };
+  const { resync } = peerDevice;
+  if (resync?.side !== 'source' || volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
+    return sendAck(core, volume, peerDevice, connection, 'P_NEG_RS_DREPLY', range, range.blockId);
+  }
+  resync.delayed.push(range);
+  if (!isTimerSet(core, 'serve-delay', resource.name, peerDevice.peer, volume.number)) {
+    serve(core, resource, volume, peerDevice, connection, resync);
+  }
 };
-export const resyncAcknowledged = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _packet: AckPacket): void => {
-  throw new Error('not yet');
+
+/** Timer `serve-delay`: the oldest request has waited long enough; the next may have to wait in its turn. */
+export const serveDelayed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
+  const { resync } = peerDevice;
+  if (resync?.side !== 'source' || resync.delayed.length === 0 || !hasDisk(volume)) return;
+  read(core, volume, peerDevice, connection, resync, resync.delayed.shift()!);
+  serve(core, resource, volume, peerDevice, connection, resync);
 };
-export const resyncNegAcknowledged = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _packet: AckPacket): void => {
-  throw new Error('not yet');
+
+/** Serves waiting requests in order until one has to give way to the application. A Primary target wants its data soon. */
+const serve = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
+  while (resync.delayed.length > 0) {
+    if (peerDevice.role !== Role.Primary && mustGiveWay(core, volume, peerDevice, resync)) {
+      return setTimer(core, 'serve-delay', resource.name, peerDevice.peer, volume.number, SERVE_DELAY_US);
+    }
+    read(core, volume, peerDevice, connection, resync, resync.delayed.shift()!);
+  }
 };
-/** For intervals of kind 'resync-read'; those of kind 'resync-write': target.ts writeIntervalStarted. lifecycle.intervalStarted serves both. */
-export const readIntervalStarted = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _interval: Interval): void => {
-  throw new Error('not yet');
+
+const read = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, range: ServedRange): void => {
+  const interval = registerInterval(core, volume, 'resync-read', range.sector, range.sectors, 0, peerDevice.peer);
+  resync.reads.set(interval.id, range);
+  if (interval.started) readIntervalStarted(core, undefined, volume, peerDevice, connection, interval);
 };
-export const resyncReadDone = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _then: Then & { to: 'resync-read' }, _operation: DiskOperation, _result: OperationResult): void => {
-  throw new Error('not yet');
+
+/** No write to the range is on its way any more: it is read (also for signal `interval-started`, kind resync-read). */
+export const readIntervalStarted = (
+  core: Core,
+  _resource: Resource | undefined,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  interval: Interval,
+): void => {
+  const range = peerDevice.resync?.reads.get(interval.id);
+  assert(range !== undefined, 'a resync read waits for its range');
+  readDisk(core, volume, 'data', range.sector, range.sectors, {
+    to: 'resync-read',
+    peer: peerDevice.peer,
+    interval: interval.id,
+    blockId: range.blockId,
+    connectCount: connection.connectCount,
+  });
 };
-/** Timer 'serve-delay'. */
-export const serveDelayed = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
+
+/** A read for the target has ended: the reply is queued first, then the range is given free for writes. */
+export const resyncReadDone = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  then: Then & { to: 'resync-read' },
+  _operation: DiskOperation,
+  result: OperationResult,
+): void => {
+  const { resync } = peerDevice;
+  const range = resync?.reads.get(then.interval);
+  if (!resync || !range) return;
+  resync.reads.delete(then.interval);
+  if (isSameConnection(connection, then.connectCount)) reply(core, resource, volume, peerDevice, connection, resync, range, result);
+  releaseInterval(core, volume, then.interval);
+};
+
+const reply = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  resync: ResyncState,
+  range: ServedRange,
+  result: OperationResult,
+): void => {
+  // A target that lost its disk has forgotten its requests.
+  if (peerDevice.pdsk < Disk.Inconsistent) return;
+  if (!result.ok) {
+    markFailed(resync, bitmapOf(peerDevice), range.sector, range.sectors);
+    sendAck(core, volume, peerDevice, connection, 'P_NEG_RS_DREPLY', range, range.blockId);
+    signalDiskError(core, resource, volume, 'read', range, `resync read ${result.failure}`);
+    return;
+  }
+  resync.unacknowledged.push(range);
+  sendPacket(core, connection, {
+    packet: 'P_RS_DATA_REPLY',
+    volume: volume.number,
+    sector: range.sector,
+    blockId: range.blockId,
+    sequence: 0,
+    flags: 0,
+    data: result.data ?? new Uint8Array(range.sectors * 512),
+  });
+};
+
+/** P_RS_WRITE_ACK with ID_SYNCER: the target has written the blocks. For a range that we did not send it is a protocol error. */
+export const resyncAcknowledged = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
+  const { resync } = peerDevice;
+  // Given up meanwhile: the bits stay, and are compared again when the nodes next agree on a resync.
+  if (resync?.side !== 'source') return;
+  const range = takeUnacknowledged(resync, packet);
+  if (!range) return loseConnection(core, connection, 'ProtocolError', `${packet.packet} for sector ${packet.sector}, ${packet.sizeBytes} bytes: not sent`);
+  markWrittenOnBoth(core, volume, peerDevice, range.sector, range.sectors);
+  checkFinished(core, resource, volume, peerDevice, connection);
+};
+
+/** P_NEG_ACK with ID_SYNCER: the target could not write the blocks; they stay out of sync. */
+export const resyncNegAcknowledged = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
+  const { resync } = peerDevice;
+  if (resync?.side !== 'source') return;
+  const range = takeUnacknowledged(resync, packet);
+  if (!range) return;
+  markFailed(resync, bitmapOf(peerDevice), range.sector, range.sectors);
+  checkFinished(core, resource, volume, peerDevice, connection);
+};
+
+const takeUnacknowledged = (resync: ResyncState, packet: AckPacket): ServedRange | undefined => {
+  const index = resync.unacknowledged.findIndex(({ sector, sectors }) => sector === packet.sector && sectors * 512 === packet.sizeBytes);
+  return index < 0 ? undefined : resync.unacknowledged.splice(index, 1)[0];
 };

@@ -1,23 +1,257 @@
-import type { Core } from '../model/core.js';
-import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
-import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
-import type { AckPacket, DataPacket } from '../wire/packets.js';
+/**
+ * The resync target drives the resync (wire-protocol.md §7.3): every 100 ms it asks for as many out-of-sync blocks as the rate
+ * controller allows, writes what comes, clears the bits and acknowledges. The search for blocks goes round and round over the
+ * bitmap until nothing is left, so a bit that is set behind it, a cancelled request, or a block that it passed by because an
+ * own write was on its way is found again (bugs B119, B125), and the tick is armed as long as the resync runs (B117).
+ */
 
-export const resyncTick = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection): void => {
-  throw new Error('not yet');
+import { loseConnection } from '../connection/loss.js';
+import { sendPacket, unsentBytes } from '../connection/send.js';
+import { countBits, nextRun, nextSetBit, type Bitmap } from '../metadata/bitmap.js';
+import { assert, writeDisk, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
+import { setTimer } from '../model/timers.js';
+import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
+import { markWrittenOnBoth } from '../replication/bits.js';
+import { rangeError } from '../replication/receiver.js';
+import { Conn } from '../state/states.js';
+import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requestBecomesWrite } from '../volume/intervals.js';
+import { maxRequestBytes } from '../wire/context.js';
+import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
+import { checkFinished } from './lifecycle.js';
+import { bitmapOf, hasDisk, isSameConnection, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import { ratePlan, TICK_US } from './rate.js';
+import type { ResyncRequest, ResyncState } from './types.js';
+
+const SECTORS_PER_BIT = 8;
+const BIT_BYTES = 4096;
+/** sndbuf-size 0 leaves the buffer to the system; this is what we then count with. */
+const SEND_BUFFER_BYTES = 128 << 10;
+
+/** Timer `resync-tick`: asks for the next blocks. Does nothing while paused: resuming sets the timer again. */
+export const resyncTick = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
+  const { resync } = peerDevice;
+  if (resync?.side !== 'target' || peerDevice.repl !== Conn.SyncTarget || !hasDisk(volume)) return;
+  setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, TICK_US);
+  checkFinished(core, resource, volume, peerDevice, connection);
+  if (resync.phase !== 'running') return;
+  const blocks = takeBudget(resync, volume, connection);
+  if (mustGiveWay(core, volume, peerDevice, resync)) return;
+  askForBlocks(core, volume, peerDevice, connection, resync, blocks);
 };
-export const resyncDataReply = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _packet: DataPacket): void => {
-  throw new Error('not yet');
+
+/** One step of the rate controller. It is made in every tick, also in one that then gives way, so that nothing piles up. */
+const takeBudget = (resync: ResyncState, volume: Volume, connection: Connection): number => {
+  let inFlightSectors = 0;
+  let unwrittenSectors = 0;
+  for (const request of resync.requests) {
+    unwrittenSectors += request.sectors;
+    if (request.stage === 'asked') inFlightSectors += request.sectors;
+  }
+  const { maxBuffers } = connection.config.net;
+  const step = { answeredSectors: resync.answeredSectors, inFlightSectors, unwrittenSectors, maxBuffers };
+  const plan = ratePlan(resync.controller, volume.config.disk, step);
+  resync.answeredSectors = 0;
+  resync.controller = plan.controller;
+  return plan.blocks;
 };
-export const resyncWriteDone = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _then: Then & { to: 'resync-write' }, _operation: DiskOperation, _result: OperationResult): void => {
-  throw new Error('not yet');
+
+const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, budget: number): void => {
+  const bitmap = bitmapOf(peerDevice);
+  const mostBits = maxRequestBytes(connection.protocolVersion) / BIT_BYTES;
+  const sendBuffer = connection.config.net.sndbufSize || SEND_BUFFER_BYTES;
+  for (let left = budget; left > 0 && unsentBytes(connection) <= sendBuffer / 2; ) {
+    const range = nextRange(resync, bitmap, resync.cursorBit, Math.min(left, mostBits));
+    if (!range) {
+      // Once round; what is still to be asked for, or again, is found by the next tick.
+      resync.cursorBit = 0;
+      return;
+    }
+    resync.cursorBit = range.bit + range.bits;
+    left -= range.bits;
+    const sector = range.bit * SECTORS_PER_BIT;
+    const sectors = Math.min(range.bits * SECTORS_PER_BIT, bitmap.sectors - sector);
+    // What the source reads now could be older than this write: the block is left for the next round.
+    if (overlapsOwnWrite(volume, sector, sectors)) continue;
+    const interval = registerInterval(core, volume, 'resync-request', sector, sectors, 0, peerDevice.peer);
+    resync.requests.splice(firstBehind(resync.requests, sector), 0, { sector, sectors, interval: interval.id, stage: 'asked', data: undefined });
+    sendPacket(core, connection, { packet: 'P_RS_DATA_REQUEST', volume: volume.number, sector, blockId: ID_SYNCER, sizeBytes: sectors * 512 });
+  }
 };
-export const negResyncReply = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _packet: AckPacket): void => {
-  throw new Error('not yet');
+
+/**
+ * The next blocks to ask for from `from` on as one request of at most `mostBits` (up to 4096): the first set bit that neither is asked
+ * for nor has failed, and those that follow it as far as the rule of §7.3 merges them. undefined when there is none up to the end.
+ */
+export const nextRange = (
+  resync: Pick<ResyncState, 'requests' | 'failed'>,
+  bitmap: Bitmap,
+  from: number,
+  mostBits: number,
+): { bit: number; bits: number } | undefined => {
+  const { requests, failed } = resync;
+  for (let bit = nextSetBit(bitmap, from); bit !== -1; bit = nextSetBit(bitmap, bit)) {
+    const next = requests[firstBehind(requests, bit * SECTORS_PER_BIT)];
+    const nextBit = next ? next.sector / SECTORS_PER_BIT : Infinity;
+    if (next && nextBit <= bit) bit = Math.ceil((next.sector + next.sectors) / SECTORS_PER_BIT);
+    else if (failed && countBits(failed, bit, 1) > 0) bit += nextRun(failed, bit).bits;
+    else {
+      const most = Math.min(mergeLimit(bit, mostBits), bitmap.bits - bit, nextBit - bit);
+      let bits = 1;
+      while (bits < most && countBits(bitmap, bit + bits, 1) === 1 && !(failed && countBits(failed, bit + bits, 1) === 1)) bits++;
+      return { bit, bits };
+    }
+  }
+  return undefined;
 };
-export const resyncCancelled = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _packet: AckPacket): void => {
-  throw new Error('not yet');
+
+/**
+ * How far a request that starts at `bit` may grow: it must start at a multiple of the power of two that holds it. (So it never
+ * crosses the border of a 16 MiB resync extent either.)
+ */
+const mergeLimit = (bit: number, mostBits: number): number => {
+  let limit = 1;
+  while (limit < mostBits && bit % (limit * 2) === 0) limit *= 2;
+  return Math.min(limit, mostBits);
 };
-export const writeIntervalStarted = (_core: Core, _resource: Resource, _volume: Volume, _peerDevice: PeerDevice, _connection: Connection, _interval: Interval): void => {
-  throw new Error('not yet');
+
+/** Index of the first request that ends behind the sector. */
+const firstBehind = (requests: readonly ResyncRequest[], sector: number): number => {
+  let low = 0;
+  let high = requests.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const request = requests[middle]!;
+    if (request.sector + request.sectors > sector) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+};
+
+// ---- Answers -------------------------------------------------------------------------------------------------------
+
+/** The request that an answer names: one answer for each, and for exactly its range. */
+const findAsked = (resync: ResyncState, sector: number, sizeBytes: number): ResyncRequest | undefined => {
+  const request = resync.requests[firstBehind(resync.requests, sector)];
+  return request?.stage === 'asked' && request.sector === sector && request.sectors * 512 === sizeBytes ? request : undefined;
+};
+
+const forget = (core: Core, volume: Volume, resync: ResyncState, request: ResyncRequest): void => {
+  resync.requests.splice(resync.requests.indexOf(request), 1);
+  releaseInterval(core, volume, request.interval);
+};
+
+/**
+ * P_RS_DATA_REPLY. The payload is lent; it is copied once, here. Without a disk, or when the resync was given up meanwhile, the
+ * block is refused (P_NEG_ACK) and stays marked on both nodes.
+ */
+export const resyncDataReply = (
+  core: Core,
+  _resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  packet: DataPacket,
+): void => {
+  const { resync } = peerDevice;
+  const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
+  if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_RS_DATA_REPLY: ${wrong}`);
+  if (resync?.side !== 'target' || !hasDisk(volume)) {
+    return sendAck(core, volume, peerDevice, connection, 'P_NEG_ACK', { sector: packet.sector, sectors: packet.data.length / 512 }, ID_SYNCER);
+  }
+  const request = findAsked(resync, packet.sector, packet.data.length);
+  if (!request) return loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.data.length));
+  resync.answeredSectors += request.sectors;
+  request.data = packet.data.slice();
+  request.stage = 'answered';
+  if (requestBecomesWrite(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
+};
+
+const notAsked = (name: string, sector: number, sizeBytes: number): string => `${name}: nobody asked for ${sizeBytes} bytes at sector ${sector}`;
+
+/** A write that waited for earlier ones to its range may run (signal `interval-started`, kind resync-write). */
+export const writeIntervalStarted = (
+  core: Core,
+  _resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  interval: Interval,
+): void => {
+  const request = peerDevice.resync?.requests.find((one) => one.interval === interval.id);
+  assert(request?.stage === 'answered', 'a resync write waits for its range');
+  write(core, volume, peerDevice, connection, request);
+};
+
+const write = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, request: ResyncRequest): void => {
+  assert(request.data !== undefined, 'a resync write has data');
+  writeDisk(core, volume, 'data', request.sector, request.data, { preflush: false, fua: false }, {
+    to: 'resync-write',
+    peer: peerDevice.peer,
+    interval: request.interval,
+    blockId: ID_SYNCER,
+    connectCount: connection.connectCount,
+  });
+  request.stage = 'writing';
+  request.data = undefined;
+};
+
+/**
+ * A resync write has ended. Only on the connection that brought the data are bits cleared for it: on another one the blocks may
+ * already mean something else.
+ */
+export const resyncWriteDone = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  then: Then & { to: 'resync-write' },
+  operation: DiskOperation,
+  result: OperationResult,
+): void => {
+  const { resync } = peerDevice;
+  const request = resync?.requests.find((one) => one.interval === then.interval);
+  if (!resync || !request) {
+    // Given up meanwhile: the range was kept for as long as the disk was busy with it.
+    if (findInterval(volume, then.interval)) releaseInterval(core, volume, then.interval);
+    return;
+  }
+  forget(core, volume, resync, request);
+  if (!isSameConnection(connection, then.connectCount)) return;
+  if (result.ok) {
+    markWrittenOnBoth(core, volume, peerDevice, operation.sector, operation.sectors);
+    sendAck(core, volume, peerDevice, connection, 'P_RS_WRITE_ACK', request, ID_SYNCER);
+  } else {
+    markFailed(resync, bitmapOf(peerDevice), request.sector, request.sectors);
+    sendAck(core, volume, peerDevice, connection, 'P_NEG_ACK', request, ID_SYNCER);
+    signalDiskError(core, resource, volume, 'write', request, `resync write ${result.failure}`);
+  }
+  checkFinished(core, resource, volume, peerDevice, connection);
+};
+
+/** P_NEG_RS_DREPLY: the source cannot read the blocks; they stay out of sync. */
+export const negResyncReply = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
+  const request = takeUnanswered(core, volume, peerDevice, connection, packet);
+  if (!request) return;
+  markFailed(peerDevice.resync!, bitmapOf(peerDevice), request.sector, request.sectors);
+  checkFinished(core, resource, volume, peerDevice, connection);
+};
+
+/** P_RS_CANCEL: the source cannot answer now; the blocks are asked for again later. */
+export const resyncCancelled = (core: Core, _resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
+  takeUnanswered(core, volume, peerDevice, connection, packet);
+};
+
+const takeUnanswered = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): ResyncRequest | undefined => {
+  const { resync } = peerDevice;
+  if (resync?.side !== 'target') return undefined;
+  const request = findAsked(resync, packet.sector, packet.sizeBytes);
+  if (!request) {
+    loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.sizeBytes));
+    return undefined;
+  }
+  resync.answeredSectors += request.sectors;
+  forget(core, volume, resync, request);
+  return request;
 };

@@ -20,56 +20,57 @@ export interface ResyncState {
    * acknowledgement. `flushing`: the target's disk is made durable (D8). The end removes the whole state.
    */
   phase: 'running' | 'fencing' | 'flushing';
-  /** Answers to pings of this purpose that still come before ours and with ours, while `fencing`. */
+  /** While `fencing`: how many answers to pings of this purpose come until ours is there (volumes share the connection). */
   fenceAcks: number;
   /** Bits that were set at the start (rs_total). */
   totalBits: number;
-  startedAtUs: number;
-  /** Bits that could not be read or written: they stay set and are not asked for again (rs_failed is their number). Created at the first failure. */
+  /** Bits that could not be read or written: they stay set and are not asked for again. Made at the first failure. */
   failed: Bitmap | undefined;
-  /** What the throttle measures: the last ones, oldest first (timers-and-order.md §1.3, "speed mark"). */
-  marks: SpeedMark[];
-  /** When bitmap pages of cleared bits were last queued for writing. */
-  lastLazyWriteAtUs: number;
-  /** `volume.applicationSectors` when the throttle last found the application active. */
+  marks: SpeedMarks;
+  /** `volume.applicationSectors` when the throttle last found the application at work. */
   lastApplicationSectors: number;
+  /** When cleared bits were last queued to be written out. */
+  lastLazyWriteAtUs: number;
 
   // ---- Target only.
-  /** Where the search for the next block to ask for goes on. */
+  /** Where the search for the next block to ask for goes on. It goes round: what it left behind comes up again (bug B119). */
   cursorBit: number;
-  /** Lowest bit that the cursor left behind because an own write was on its way to it, or -1. */
-  skippedBit: number;
-  /** Asked for and not yet written, in ascending order of their sectors; they never overlap. */
+  /** Asked for and not yet written, in ascending order; they never overlap. */
   requests: ResyncRequest[];
-  /** Sum of their sectors. */
-  inFlightSectors: number;
   /** Sectors answered, with data or not, since the last tick. */
   answeredSectors: number;
   controller: RateController;
 
   // ---- Source only.
-  /** Requests of the peer that are being read or wait for their range, by interval id. */
-  reads: Map<number, ServedRequest>;
   /** Requests that wait because the application goes first, in order of arrival. */
-  delayed: ServedRequest[];
+  delayed: ServedRange[];
+  /** Requests that are being read or wait for their range, by interval id. */
+  reads: Map<number, ServedRange>;
+  /** Sent and not yet acknowledged: nothing else can be, so no stray acknowledgement clears a bit. */
+  unacknowledged: ServedRange[];
 }
 
-/** A block range that the target asked for. `interval` is its entry in the volume's intervals: resync-request, then resync-write. */
+/** A range that the target asked for. `interval` is its entry in the volume's intervals: resync-request, then resync-write. */
 export interface ResyncRequest {
   sector: number;
   sectors: number;
   interval: number;
-  blockId: BlockId;
-  stage: 'asked' | 'waiting' | 'writing';
-  /** The answer while it waits for earlier writes to its range. */
+  /** `answered`: the data waits for earlier writes to the range. */
+  stage: 'asked' | 'answered' | 'writing';
   data: Uint8Array | undefined;
 }
 
-/** A request that the source serves; the block id is the target's, echoed. */
-export interface ServedRequest {
+/** A range that the source serves. The block id is the target's and is echoed (DRBD 9 insists on it). */
+export interface ServedRange {
   sector: number;
   sectors: number;
   blockId: BlockId;
+}
+
+/** What the throttle measures from: (time, bits left), at least 3 s apart. */
+export interface SpeedMarks {
+  older: SpeedMark;
+  latest: SpeedMark;
 }
 
 export interface SpeedMark {
@@ -77,10 +78,10 @@ export interface SpeedMark {
   leftBits: number;
 }
 
-/** Memory of the rate controller (sync-and-activity-log.md §7.3). */
+/** Memory of the rate controller (rate.ts). */
 export interface RateController {
-  /** Corrections that are spread over the coming steps, the next one first, in sectors; their sum is `planned`. Unused with a fixed rate. */
+  /** Adaptive: corrections still to be applied, the next step's first, in sectors. */
   plan: number[];
-  /** What the fixed rate left over of a block, in fortieths of one. */
+  /** Fixed: what the last step left over of a block, in fortieths. */
   remainder: number;
 }
