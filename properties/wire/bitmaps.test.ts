@@ -189,6 +189,13 @@ test('arbitrary bitmaps of arbitrary sizes arrive, in every version, compressed 
   assert.ok(compressed > 50 && plain > 50, `${compressed} compressed, ${plain} plain chunks`);
 });
 
+test('compressed is chosen when its code covers at least as many bits as it has, §6.1', () => {
+  // Runs of two bits cost two bits each: 800 bits in 100 bytes of code. One bit less, and the words are shorter.
+  const pairs = Array.from({ length: 200 }, (_, n): [number, number] => [4 * n, 2]);
+  assert.equal(allChunks(denseBitmap(800, pairs), 101, true).map((chunk) => chunk.packet.packet), ['P_COMPRESSED_BITMAP']);
+  assert.equal(allChunks(denseBitmap(799, pairs), 101, true).map((chunk) => chunk.packet.packet), ['P_BITMAP', 'P_BITMAP']);
+});
+
 test('a plain chunk behind a compressed one sends its first word again from the start', () => {
   // Runs until the code is full, inside a word; then alternating bits, for which plain is shorter.
   const bits = 400_000;

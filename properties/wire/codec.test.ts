@@ -346,6 +346,17 @@ test('a length above the limit is refused with the header, before anything is bu
   assert.is(decoder.held.length, 0);
 });
 
+test('only the packet that spans two chunks is copied: what follows it is a view of the chunk', () => {
+  const write = (fill: number): Packet => ({ packet: 'P_DATA', volume: 0, sector: 0, blockId: ID_SYNCER, sequence: 1, flags: 2, data: new Uint8Array(512).fill(fill) });
+  const bytes = bytesOf([write(1), write(2), write(3)], agreed);
+  const decoder = newStreamDecoder('data');
+  const isLent: boolean[] = [];
+  for (const part of [bytes.slice(0, 100), bytes.slice(100)]) {
+    drain(decoder, agreed, part, (packet) => isLent.push((packet as { data: Uint8Array }).data.buffer === part.buffer));
+  }
+  assert.equal(isLent, [false, true, true]);
+});
+
 test('a packet of 1 MiB in small chunks is copied once: time grows with the bytes, not with their square', () => {
   const write: Packet = { packet: 'P_DATA', volume: 0, sector: 0, blockId: ID_SYNCER, sequence: 1, flags: 2, data: new Uint8Array(1 << 20).fill(5) };
   const bytes = bytesOf([write], agreed);

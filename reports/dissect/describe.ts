@@ -18,6 +18,9 @@ import type { Piece } from './stream.js';
 /** How much of a payload is shown. */
 const SHOWN_BYTES = 16;
 
+/** Short fields of bytes that are shown whole, in hexadecimal. */
+const SHOWN_WHOLE: readonly string[] = ['digest', 'challenge', 'response'];
+
 export type Description = Record<string, unknown>;
 
 /** `packet` and `volume` are those of the header where the packet itself cannot be read; the volume is null where there is no header. */
@@ -47,7 +50,9 @@ export function describe(piece: Piece): Description {
 
 function describeFields(packet: Packet, fields: Record<string, unknown>): Description {
   const description: Description = {};
-  for (const [name, value] of Object.entries(fields)) description[name] = describeValue(value);
+  for (const [name, value] of Object.entries(fields)) {
+    description[name] = value instanceof Uint8Array && SHOWN_WHOLE.includes(name) ? hexOf(value) : describeValue(value);
+  }
   return { ...description, ...inWords(packet) };
 }
 
