@@ -92,6 +92,11 @@ test('fields as a person reads them', () =>
     assert.not(found.some((d) => 'note' in d));
   }));
 
+test('the recorded verify found one bad range', () => {
+  const verdicts = dissected(...streams.filter((s) => s.folder.endsWith('/verify-one-bad-block')).map((s) => s.path)).flatMap((d) => d['verdict'] ?? []);
+  if (streams.length > 0) assert.equal([verdicts.length, verdicts.filter((v) => v === 'out of sync').length], [4076, 1]);
+});
+
 test('a stream that is cut off anywhere ends with an object that says so', () =>
   inFolder((folder) => {
     const file = join(folder, 'conn1-data.a-to-b.bin');

@@ -10,7 +10,7 @@ import { connName, diskName, roleName } from '../../src/state/states.js';
 import { runsOf } from '../../src/wire/bitmap-chunks.js';
 import { packetName } from '../../src/wire/commands.js';
 import { formBytes } from '../../src/wire/headers.js';
-import { DataFlag, FeatureFlag, ProtocolFlag, SizesFlag, UuidsFlag } from '../../src/wire/packets.js';
+import { DataFlag, FeatureFlag, ID_OUT_OF_SYNC, ProtocolFlag, sameBlockId, SizesFlag, UuidsFlag } from '../../src/wire/packets.js';
 import type { BlockId, Packet } from '../../src/wire/packets.js';
 import { digestBytesOf, hexOf } from './stream.js';
 import type { Piece } from './stream.js';
@@ -93,6 +93,8 @@ function inWords(packet: Packet): Description {
       const unknown = digestBytesOf(algorithm) === undefined ? { note: `the digest of ${algorithm} is of unknown size: shown as data` } : {};
       return { connFlagNames: flagsInWords(packet.connFlags, ProtocolFlag), ...unknown };
     }
+    case 'P_OV_RESULT':
+      return { verdict: sameBlockId(packet.blockId, ID_OUT_OF_SYNC) ? 'out of sync' : 'in sync' };
     case 'P_COMPRESSED_BITMAP': {
       const runs = runsOf(packet);
       if (runs === undefined) return { error: 'the code ends inside a run' };
