@@ -12,8 +12,8 @@ import { readSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { MetaDisk } from '../src/config/types.js';
-import { AL_BLOCK_BYTES, replayLog } from '../src/metadata/activity-log.js';
-import { planApplyAl } from '../src/metadata/apply-al.js';
+import { AL_BLOCK_BYTES, type AlReplay, replayLog } from '../src/metadata/activity-log.js';
+import { extentsToMark, planApplyAl } from '../src/metadata/apply-al.js';
 import { PAGE_BYTES } from '../src/metadata/bitmap.js';
 import { createMdSteps, newSuperblock } from '../src/metadata/create-md.js';
 import { INDEXED_SECTORS, type Layout, checkGeometry, layoutOf, superblockSector } from '../src/metadata/layout.js';
@@ -237,16 +237,26 @@ function applyAl(job: Job): void {
   const blockAt = (index: number): Uint8Array => readAt(job.device, layout.alSector + index * 8, AL_BLOCK_BYTES);
   const pageAt = (page: number): Uint8Array => readAt(job.device, layout.bitmapSector + page * 8, PAGE_BYTES);
   const replay = replayLog(layout, blockAt);
-  if (replay.outcome === 'extents') {
-    if (replay.damagedBlocks > 0) warn(`${replay.damagedBlocks} corrupt AL transactions found`);
-    if (replay.ignoredSlots > 0) warn(`${replay.ignoredSlots} AL entries for slots out of range ignored`);
-  }
+  tellReplay(replay, extentsToMark(superblock, layout, replay));
   const plan = planApplyAl(superblock, layout, replay, blockAt, pageAt);
-  if (!plan.ok) {
-    throw new LockmetaError(EXIT_NO_METADATA, `No usable activity log found. Do you need to create-md? (${plan.refusal.detail})`);
-  }
+  if (!plan.ok) throw new LockmetaError(EXIT_NO_METADATA, '');
+  if (replay.outcome === 'failed') warn('Error ignored, no need to apply the AL');
   runSteps(job.device, plan.value.steps);
   if (plan.value.markedBits > 0) warn(`Marked additional ${niceSize(plan.value.markedBits * 4)} as out-of-sync based on AL.`);
+}
+
+function tellReplay(replay: AlReplay, marked: number[]): void {
+  const damaged = replay.outcome === 'empty' ? Number(replay.torn) : replay.damagedBlocks;
+  if (replay.outcome === 'failed' && replay.reason === 'no valid block') {
+    warn('No usable activity log found. Do you need to create-md?');
+    return;
+  }
+  if (damaged > 0) warn(`${damaged} corrupt AL transactions found`);
+  if (replay.outcome === 'failed') warn('No valid AL update transaction found.');
+  if (replay.outcome !== 'extents') return;
+  if (replay.ignoredSlots > 0) warn(`${replay.ignoredSlots} update slot numbers out of range`);
+  if (marked.length === 0) return;
+  for (const extent of replay.extents) if (extent > marked.at(-1)!) warn(`extent ${extent} beyond end of bitmap!`);
 }
 
 /** Writes a changed superblock, with the magic of a tool: clean, though AL_CLEAN alone says whether the log was applied. */

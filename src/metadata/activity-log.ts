@@ -173,7 +173,7 @@ export type AlReplay =
   /** Nothing was ever logged. `torn`: position 0 holds a torn block, all others are empty. */
   | { outcome: 'empty'; torn: boolean }
   /** The log cannot be trusted (metadata.md §3.3 step 3). */
-  | { outcome: 'failed'; reason: string };
+  | { outcome: 'failed'; reason: 'no valid block' | 'no valid transaction'; damagedBlocks: number };
 
 /**
  * Replays the ring: the extents in the active set after the newest transaction that is whole, ascending (metadata.md §3.3).
@@ -193,11 +193,11 @@ export function replayLog(geometry: AlGeometry, blockAt: (index: number) => Uint
     if (block.kind === 'update') found.push({ number: block.number, position });
     else if (block.kind === 'invalid') invalid++;
   }
-  if (invalid === count) return { outcome: 'failed', reason: 'no valid activity log block found' };
+  if (invalid === count) return { outcome: 'failed', reason: 'no valid block', damagedBlocks: invalid };
   if (found.length === 0) {
     if (invalid === 0) return { outcome: 'empty', torn: false };
     if (invalid === 1 && positionZero === 'invalid') return { outcome: 'empty', torn: true };
-    return { outcome: 'failed', reason: `no transaction found, ${invalid} of ${count} blocks are damaged` };
+    return { outcome: 'failed', reason: 'no valid transaction', damagedBlocks: invalid };
   }
 
   let newest = found[0]!;

@@ -33,10 +33,13 @@ const BYTES_PER_EXTENT = BITS_PER_AL_EXTENT / 8;
 /** Blocks in one write when a ring is emptied: 1 MiB. */
 const BLOCKS_PER_WRITE = 256;
 
-/** The extents that must be marked: none unless the node was primary; those beyond the device are no extents of it. */
+/** Bits that the bitmap on disk holds: whole pages, the last one with some behind the end of the device. */
+const bitsOnDisk = (superblock: Superblock): number => Math.ceil(Math.ceil(superblock.lastAgreedSectors / 8) / BITS_PER_PAGE) * BITS_PER_PAGE;
+
+/** The extents that must be marked: none unless the node was primary; those beyond the bitmap's last page are of no device. */
 export function extentsToMark(superblock: Superblock, layout: Layout, replay: AlReplay): number[] {
   if (replay.outcome !== 'extents' || !hasFlag(superblock, SuperblockFlag.PrimaryInd)) return [];
-  const bits = Math.min(Math.ceil(superblock.lastAgreedSectors / 8), (layout.bitmapSectors / SECTORS_PER_BLOCK) * BITS_PER_PAGE);
+  const bits = Math.min(bitsOnDisk(superblock), (layout.bitmapSectors / SECTORS_PER_BLOCK) * BITS_PER_PAGE);
   return replay.extents.filter((extent) => extent * BITS_PER_AL_EXTENT < bits);
 }
 
@@ -57,7 +60,7 @@ export function planApplyAl(
   pageAt: (page: number) => Uint8Array,
 ): Result<ApplyAlPlan> {
   if (isClean(superblock)) return { ok: true, value: { steps: [], superblock, markedBits: 0 } };
-  if (replay.outcome === 'failed' && hasFlag(superblock, SuperblockFlag.PrimaryInd)) return refused(165, replay.reason);
+  if (replay.outcome === 'failed' && hasFlag(superblock, SuperblockFlag.PrimaryInd)) return refused(165, `activity log: ${replay.reason}`);
 
   const steps: MetadataStep[] = [];
   const markedBits = markExtents(steps, extentsToMark(superblock, layout, replay), layout, pageAt);
