@@ -166,9 +166,11 @@ test("the log says it in DRBD's words, and corrections come with the plan", () =
       'Split-Brain detected but unresolved, dropping connection!',
     ],
   );
-  const missed = decideHandshake(snapshot({ self: { uuids: slots(A, B, C) }, peer: { uuids: slots(A, 0n, B, C) } }));
-  assert.is(brief(missed), 'source by 34 uuid-compare');
-  assert.equal(missed.correctSelf, slots(A, 0n, B, C));
+  const lost: Changes = { self: { uuids: slots(B, A + (1n << 48n), A, C) } };
+  const corrected = decideHandshake(snapshot(lost));
+  assert.is(brief(corrected), 'source by 71 uuid-compare');
+  assert.equal('correctSelf' in corrected && corrected.correctSelf, slots(B, A, C, C));
+  assert.not.ok('correctSelf' in decideHandshake(snapshot(with_(lost, { self: { tentative: true } }))), 'nothing is changed by what is refused');
   const leftBits = decideHandshake(snapshot({ self: { bitsSent: 7n } }));
   assert.is(leftBits.log.at(-1)?.text, 'No resync, but 7 bits in bitmap!');
 });
@@ -316,7 +318,7 @@ test('mirrored snapshots give complementary plans', () => {
       const there = decideHandshake(seenFrom(two, one, !resolveConflicts, remote));
       const text = `${brief(here)} | ${brief(there)}`;
       // Each set claims to descend from the other: not from honest nodes (compare.ts).
-      const descends = ['50', '51', '60'];
+      const descends = ['50', '50b', '51', '51b', '60', '60b'];
       if (descends.includes(here.rule) && descends.includes(there.rule)) {
         crossed++;
         return;

@@ -80,7 +80,10 @@ export interface HandshakeLog {
 interface PlanBase {
   rule: ComparisonRule;
   decidedBy: DecisionStep;
-  /** New values of this node's slots, and of its copy of the peer's, due before anything else (rules 34, 35, 51, 71). */
+  /**
+   * New values of this node's slots, and of its copy of the peer's, due before anything else. Never with a refusal: a Primary
+   * that goes on alone must keep the bitmap UUID that tells of its changes.
+   */
   correctSelf?: UuidSlots;
   correctPeer?: UuidSlots;
   /** To run in this order; their exit codes change nothing. */
@@ -111,6 +114,8 @@ const compare = (snapshot: HandshakeSnapshot): Comparison =>
   compareUuids({
     self: snapshot.self.uuids,
     peer: snapshot.peer.uuids,
+    selfBits: snapshot.self.bitsSent,
+    peerBits: snapshot.peer.bits,
     selfCrashed: snapshot.self.crashedPrimary,
     peerCrashed: (snapshot.peer.flags & UuidsFlag.CRASHED_PRIMARY) !== 0,
     selfPrimary: snapshot.self.role === Role.Primary,
@@ -149,11 +154,13 @@ export const decideHandshake = (snapshot: HandshakeSnapshot): HandshakePlan => {
   const plan = (decidedBy: DecisionStep): PlanBase => ({
     rule: comparison.rule,
     decidedBy,
-    ...(comparison.correctSelf && { correctSelf: comparison.correctSelf }),
-    ...(comparison.correctPeer && { correctPeer: comparison.correctPeer }),
     handlers,
     log,
   });
+  const corrections: Pick<PlanBase, 'correctSelf' | 'correctPeer'> = {
+    ...(comparison.correctSelf && { correctSelf: comparison.correctSelf }),
+    ...(comparison.correctPeer && { correctPeer: comparison.correctPeer }),
+  };
   const refuse = (decidedBy: DecisionStep): HandshakePlan => ({ ...plan(decidedBy), outcome: 'refuse', refusal: refusalOf(snapshot) });
 
   const selfFlags = (self.discardMyData ? UuidsFlag.DISCARD_MY_DATA : 0) | (self.crashedPrimary ? UuidsFlag.CRASHED_PRIMARY : 0);
@@ -256,9 +263,9 @@ export const decideHandshake = (snapshot: HandshakeSnapshot): HandshakePlan => {
   // 10., 11.
   if (direction === 0) {
     if (self.bitsSent > 0n) say('info', `No resync, but ${self.bitsSent} bits in bitmap!`);
-    return { ...plan(decidedBy), outcome: 'connected' };
+    return { ...plan(decidedBy), ...corrections, outcome: 'connected' };
   }
-  return { ...plan(decidedBy), outcome: direction > 0 ? 'source' : 'target', full };
+  return { ...plan(decidedBy), ...corrections, outcome: direction > 0 ? 'source' : 'target', full };
 };
 
 const refusalOf = (snapshot: HandshakeSnapshot): Refusal => {
