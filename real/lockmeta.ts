@@ -131,7 +131,9 @@ function parse(argv: string[]): { values: Record<string, string | boolean | unde
       },
     });
   } catch (error) {
-    throw new LockmetaError(EXIT_USAGE, `lockmeta: ${(error as Error).message}\n${usage}`);
+    const reason = (error as Error).message;
+    const unknown = /^Unknown option '([^']*)'/.exec(reason);
+    throw new LockmetaError(EXIT_USAGE, `lockmeta: ${unknown ? `unrecognized option '${unknown[1]}'` : reason}\n${usage}`);
   }
 }
 
@@ -164,10 +166,10 @@ const devicesOf = (job: Job): { dataSectors: number; metaSectors: number; shared
 function checkRoom(job: Job): void {
   const { metaDisk, device } = job;
   if (metaDisk.kind === 'indexed' && device.sectors < INDEXED_SECTORS * (metaDisk.index + 1)) {
-    const at = superblockSector(metaDisk, device.sectors) * 512;
+    const end = INDEXED_SECTORS * 512 * (metaDisk.index + 1);
     throw new LockmetaError(
       EXIT_IMPOSSIBLE,
-      `Device too small: expecting meta data block at\nbyte offset ${at}, but ${device.path} is only ${device.sectors * 512} bytes.`,
+      `Device too small: index ${metaDisk.index} ends at byte ${end}, but ${device.path} is only ${device.sectors * 512} bytes.`,
     );
   }
   const placed = layoutOf(metaDisk, devicesOf(job));
