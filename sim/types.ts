@@ -54,10 +54,10 @@ export type FaultAction =
   /** Bytes are held back, not lost. */
   | { do: 'stall'; from: string; to: string; stream?: StreamKind; forUs: number }
   | { do: 'slow-link'; from: string; to: string; forUs: number; latencyUs: number; bytesPerSecond: number }
-  /** I/O errors: of one operation (`times` 1) or more, in a sector range. */
-  | { do: 'disk-error'; host: string; area: 'data' | 'meta'; operation: 'read' | 'write' | 'flush'; firstSector: number; sectors: number; times: number }
+  /** I/O errors of a disk (of the first volume, where none is named): of one operation (`times` 1) or more, in a sector range. */
+  | { do: 'disk-error'; host: string; volume?: number; area: 'data' | 'meta'; operation: 'read' | 'write' | 'flush'; firstSector: number; sectors: number; times: number }
   /** These sectors cannot be read until they are written again. */
-  | { do: 'latent-error'; host: string; firstSector: number; sectors: number }
+  | { do: 'latent-error'; host: string; volume?: number; firstSector: number; sectors: number }
   | { do: 'slow-disk'; host: string; forUs: number; factor: number }
   | { do: 'hang-disk'; host: string; forUs: number }
   /** An operator or a cluster manager acts. `hosts` says where; refused commands are part of life. */
@@ -251,7 +251,10 @@ export interface Checker {
   onOutput?(host: string, output: Output, world: WorldView): void;
   /** The application was answered (the ghost has been told already). */
   onCompletion?(completion: Completion, world: WorldView): void;
-  /** A host crashed, lost power, came back. */
+  /**
+   * A host crashed, lost power, came back. At a crash its disks are already what they are after it, while `node` is still there, as it
+   * was right before.
+   */
   onHost?(host: string, what: 'crash' | 'power-loss' | 'boot', world: WorldView): void;
   /** Called now and then at quiet moments (every `checkIntervalUs` and after each fault). */
   onCheckpoint?(world: WorldView): void;
@@ -283,8 +286,6 @@ export interface WorldView {
   /** True while a fault that can explain lost connections between these two is active, or was within the last `graceUs`. */
   disturbed(hostA: string, hostB: string, graceUs: number): boolean;
   report(violation: Violation): void;
-  /** Something worth reaching was reached: counts a `sometimes` property of this run. */
-  sometimes(name: string): void;
   /** A `sometimes` property of the scenario came true (counted in `coverage.sometimes`). */
   reached(sometimes: string): void;
 }

@@ -3,7 +3,14 @@
  */
 
 import type { Environment, Node } from '../../src/contract/index.js';
-import type { Checker, Ghost, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
+import type { Checker, Ghost, JudgeVerdict, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
+import { survivorImage, survivorOf, writeImage } from './image.js';
+import { randomRoot } from './random.js';
+import { TraceFile } from './trace.js';
+import { World } from './world.js';
+
+/** Lines of a stack that say where it was. */
+const STACK_LINES = 8;
 
 /** Makes a core; the real one is `createNode` of src/node. */
 export type NodeFactory = (name: string, environment: Environment) => Node;
@@ -17,6 +24,63 @@ export interface RunParts {
 }
 
 /** `UsageError` when the scenario refuses the parameters; everything else that goes wrong is in the result. */
-export function runOnce(_scenario: Scenario, _request: RunRequest, _parts: RunParts): RunResult {
-  throw new Error('the engine is not built yet');
+export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts): RunResult {
+  const random = randomRoot(request.seed);
+  const setup = scenario.setup(request.parameters, random.fork('setup'));
+  const schedule = request.schedule ?? setup.schedule;
+  const workload = parts.makeWorkload(setup, random.fork('workload'));
+  const traceFile = request.trace === undefined ? undefined : new TraceFile(request.trace);
+  const world = new World({
+    setup,
+    schedule,
+    random,
+    createNode: parts.createNode,
+    checkers: parts.makeCheckers(setup),
+    ghost: parts.makeGhost(setup),
+    workload,
+    traceFile,
+  });
+  let crash: string | undefined;
+  let judged: JudgeVerdict | undefined;
+  try {
+    world.run();
+    if (request.image !== undefined) writeImage(survivorOf(world), request.image);
+    if (scenario.judge && workload.completedEntries) {
+      judged = scenario.judge(survivorImage(world, workload.completedEntries(), request.seed), setup.parameters);
+    }
+  } catch (error) {
+    crash = error instanceof Error && error.stack !== undefined ? error.stack.split('\n').slice(0, STACK_LINES).join('\n') : String(error);
+  } finally {
+    traceFile?.close();
+  }
+  if (judged?.verdict === 'failed') world.report({ property: 'real-check', atUs: world.nowUs, detail: judged.detail });
+  const { metrics } = world.observer;
+  metrics.simulatedUs = world.nowUs;
+  metrics.inputs = world.inputs;
+  metrics.outputs = world.outputs;
+  const result: RunResult = {
+    scenario: scenario.name,
+    seed: request.seed,
+    parameters: setup.parameters,
+    verdict: 'passed',
+    violations: world.violations,
+    traceHash: world.trace.digest(),
+    schedule,
+    metrics,
+    coverage: world.observer.coverage(),
+    story: world.observer.finishStory(),
+  };
+  if (crash !== undefined) {
+    result.crash = crash;
+    result.verdict = 'failed';
+    result.reason = crash.split('\n')[0]!;
+  } else if (world.violations.length > 0) {
+    result.verdict = 'failed';
+    result.reason = `${world.violations[0]!.property}: ${world.violations[0]!.detail}`;
+  } else if (judged) {
+    result.verdict = judged.verdict;
+    if (judged.verdict !== 'passed') result.reason = judged.detail;
+  }
+  world.content.dispose();
+  return result;
 }

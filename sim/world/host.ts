@@ -1,0 +1,450 @@
+/**
+ * One machine: boots a core, hands it facts in passes, carries out its wishes, keeps its alarm, and dies. The rules of the
+ * contract between core and driver are lived here (design: "The core").
+ */
+
+import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
+import { Role } from '../../src/state/states.js';
+import type { DiskView, HostSpec, HostView, RandomStream } from '../types.js';
+import { type ConnectAttempt, abandonConnect, beginConnect } from './connect.js';
+import { Device } from './device.js';
+import { Disk, type DiskVerb } from './disk.js';
+import { startHandler } from './handlers.js';
+import type { Purpose } from './operators.js';
+import type { End } from './transport.js';
+import type { World } from './world.js';
+
+const DISK_OPEN_US = 200;
+/** Rounds of a pass, and wakes at one instant: more means that the core goes round in circles. */
+const ROUNDS_MAX = 1000;
+
+/** The devices of one volume; with internal metadata both are one. */
+export interface VolumeDisks {
+  data: Disk;
+  meta: Disk;
+  shared: boolean;
+  open: boolean;
+  /** Sectors of the data device that hold data. */
+  usableSectors: number;
+}
+
+/** A fault that waits for a disk operation; `kind` is a `diskOperationKind`. */
+export interface DiskWatch {
+  kind: number;
+  nth: number;
+  fire(): void;
+}
+
+const verbs: readonly DiskVerb[] = ['read', 'write', 'flush'];
+
+export const diskOperationKind = (area: DiskArea, verb: DiskVerb, when: 'issued' | 'done'): number =>
+  (verbs.indexOf(verb) << 2) | (area === 'meta' ? 2 : 0) | (when === 'done' ? 1 : 0);
+
+interface Waiting {
+  input: Input;
+  lent: Uint8Array | undefined;
+}
+
+export class Host implements HostView {
+  node: Node | undefined = undefined;
+  state: HostView['state'] = 'down';
+  powered = true;
+  /** Counts processes; what belongs to an earlier one is nobody's. */
+  boot = 0;
+  bootedAtUs = 0;
+  role: Role = Role.Unknown;
+  promotedAtUs = 0;
+  readonly volumes = new Map<number, VolumeDisks>();
+  readonly streams = new Map<number, End>();
+  readonly ends = new Set<End>();
+  readonly attempts = new Map<number, ConnectAttempt>();
+  readonly commands = new Map<number, Purpose>();
+  /** Volumes whose core wants no more application requests now. */
+  readonly refusing = new Set<number>();
+  /** Served late by this much, one for each fault that says so. */
+  readonly lateUs: number[] = [];
+  pauses = 0;
+  diskWatches: DiskWatch[] = [];
+  readonly diskCounts = new Int32Array(12);
+  private readonly listening = new Set<string>();
+  private lastAccepted = 0;
+  private backlog: Waiting[] = [];
+  private lent: Uint8Array[] = [];
+  private sent: End[] = [];
+  private dirty = false;
+  private alarmUs = Infinity;
+  private wakesAt = 0;
+  private wokenUs = -1;
+
+  constructor(
+    readonly world: World,
+    readonly index: number,
+    readonly spec: HostSpec,
+    private readonly random: RandomStream,
+  ) {
+    for (const { volume, dataSectors, metaSectors } of spec.disks) {
+      const make = (sectors: number, area: string): Disk =>
+        new Disk(this, new Device(sectors, world.content), world.setup.disk, random.fork(`disk/${volume}/${area}`));
+      const data = make(dataSectors, 'data');
+      const meta = metaSectors === undefined ? data : make(metaSectors, 'meta');
+      this.volumes.set(volume, { data, meta, shared: meta === data, open: false, usableSectors: dataSectors });
+    }
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  /** Every disk once. */
+  *disks(): Iterable<Disk> {
+    for (const { data, meta } of this.volumes.values()) {
+      yield data;
+      if (meta !== data) yield meta;
+    }
+  }
+
+  // ---- Life -----------------------------------------------------------------------------------------------------------
+
+  /** The machine has power and the process starts. */
+  start(): void {
+    this.powered = true;
+    this.boot++;
+    this.bootedAtUs = this.world.nowUs;
+    this.state = this.pauses > 0 ? 'paused' : 'running';
+    this.role = Role.Secondary;
+    const random = this.random.fork(`boot/${this.boot}`);
+    this.node = this.world.createNode(this.name, { random64: () => random.random64() });
+    this.world.transport.powerReturned(this);
+    this.world.booted(this);
+  }
+
+  /** The process dies; `power`: the machine with it. What becomes of the disks is the caller's. */
+  stop(what: 'crash' | 'power-loss'): void {
+    this.node = undefined;
+    this.state = 'down';
+    this.role = Role.Unknown;
+    this.powered = what === 'crash';
+    this.boot++;
+    if (what === 'crash') this.world.transport.processDied(this);
+    else this.world.transport.powerLost(this);
+    for (const bytes of this.lent) this.world.buffers.takeBack(bytes);
+    for (const { lent } of this.backlog) if (lent) this.world.buffers.takeBack(lent);
+    this.lent = [];
+    this.backlog = [];
+    this.sent = [];
+    this.streams.clear();
+    this.attempts.clear();
+    this.listening.clear();
+    this.commands.clear();
+    this.refusing.clear();
+    this.alarmUs = Infinity;
+    this.lastAccepted = 0;
+    for (const volume of this.volumes.values()) volume.open = false;
+  }
+
+  pause(): void {
+    if (this.pauses++ === 0 && this.state === 'running') this.state = 'paused';
+  }
+
+  /** The process runs again: everything that came meanwhile, in one pass. */
+  resume(): void {
+    if (--this.pauses > 0 || this.state !== 'paused') return;
+    this.state = 'running';
+    const { backlog } = this;
+    this.backlog = [];
+    for (const { input, lent } of backlog) this.give(input, lent);
+    for (const end of [...this.ends]) this.world.transport.drainInbox(end);
+    this.touch();
+  }
+
+  // ---- Inputs -----------------------------------------------------------------------------------------------------------
+
+  /** A fact for the core. `lent` bytes are overwritten after the pass. */
+  give(input: Input, lent?: Uint8Array): void {
+    if (this.state !== 'running') {
+      if (this.state === 'paused') this.backlog.push({ input, lent });
+      else if (lent) this.world.buffers.takeBack(lent);
+      return;
+    }
+    if (lent) this.lent.push(lent);
+    this.touch();
+    this.hand(input);
+  }
+
+  /** Runs a command; the reply goes to `purpose`. */
+  command(command: Command, purpose: Purpose): void {
+    const id = ++this.world.lastCommand;
+    this.commands.set(id, purpose);
+    this.give({ type: 'command', id, command });
+  }
+
+  bytesSent(end: End): void {
+    if (!end.sentReported) return;
+    end.sentReported = false;
+    this.sent.push(end);
+    this.touch();
+  }
+
+  /** The kernel has a new connection for us; false when nobody listens any more. */
+  accept(end: End): boolean {
+    const peer = end.peer.host.name;
+    if (end.boot !== this.boot || !this.isListening(end.connection.resource, peer)) return false;
+    end.stream = --this.lastAccepted;
+    end.state = 'open';
+    this.streams.set(end.stream, end);
+    this.give({ type: 'stream-accepted', resource: end.connection.resource, peer, stream: end.stream });
+    return true;
+  }
+
+  isListening(resource: string, peer: string): boolean {
+    return this.listening.has(`${resource} ${peer}`);
+  }
+
+  /** The clock brought an alarm. */
+  alarm(boot: number): void {
+    // A later alarm of the same process may have been overtaken by an earlier one.
+    if (boot !== this.boot || this.world.nowUs !== this.alarmUs) return;
+    this.alarmUs = Infinity;
+    if (this.state !== 'running') return;
+    const wantedUs = this.wantedAlarmUs();
+    if (wantedUs > this.world.nowUs) {
+      this.setAlarm(wantedUs);
+      return;
+    }
+    if (this.wokenUs !== this.world.nowUs) this.wakesAt = 0;
+    this.wokenUs = this.world.nowUs;
+    if (++this.wakesAt > ROUNDS_MAX) throw new Error(`${this.name} wants to be woken at ${this.world.nowUs} µs for ever`);
+    this.give({ type: 'woken' });
+  }
+
+  private touch(): void {
+    if (this.dirty || this.state !== 'running') return;
+    this.dirty = true;
+    this.world.touched.push(this);
+  }
+
+  private hand(input: Input): void {
+    const { world } = this;
+    world.inputs++;
+    world.trace.input(world.nowUs, this.index, input);
+    if (world.traceFile) world.traceFile.write(world.nowUs, this.name, 'input', input);
+    for (const checker of world.inputCheckers) checker.onInput!(this.name, input, world.view);
+    this.node!.handle(input, world.nowUs);
+  }
+
+  // ---- Passes -----------------------------------------------------------------------------------------------------------
+
+  /** Everything due at this instant has been handed over: outputs, `pass-ended`, outputs, until nothing more comes of it. */
+  finishPass(): void {
+    this.dirty = false;
+    if (this.state !== 'running') return;
+    for (let rounds = 0; ; rounds++) {
+      if (rounds > ROUNDS_MAX) throw new Error(`a pass of ${this.name} does not end`);
+      this.carryOut();
+      // A driver that does I/O synchronously answers in the same pass.
+      while (this.sent.length > 0) {
+        this.reportSent();
+        this.carryOut();
+      }
+      this.hand(passEnded);
+      this.carryOut();
+      if (rounds === 0) this.poison();
+      if (this.sent.length === 0) break;
+      this.reportSent();
+    }
+    this.setAlarm(this.wantedAlarmUs());
+  }
+
+  private carryOut(): void {
+    const { world } = this;
+    for (const output of this.node!.outputs()) {
+      world.outputs++;
+      world.trace.output(this.index, output);
+      if (world.traceFile) world.traceFile.write(world.nowUs, this.name, 'output', output);
+      for (const checker of world.outputCheckers) checker.onOutput!(this.name, output, world.view);
+      this.perform(output);
+    }
+  }
+
+  private reportSent(): void {
+    const { sent } = this;
+    this.sent = [];
+    for (const end of sent) {
+      end.sentReported = true;
+      if (end.state === 'open') this.hand({ type: 'stream-sent', stream: end.stream, bytesTotal: end.sentBytes });
+    }
+  }
+
+  private poison(): void {
+    const { lent } = this;
+    if (lent.length === 0) return;
+    this.lent = [];
+    for (const bytes of lent) this.world.buffers.takeBack(bytes);
+  }
+
+  private wantedAlarmUs(): number {
+    const deadlineUs = this.node!.deadline();
+    if (deadlineUs === undefined) return Infinity;
+    const lateUs = this.lateUs.length === 0 ? 0 : Math.max(...this.lateUs);
+    return Math.max(this.world.nowUs, deadlineUs + lateUs);
+  }
+
+  /** An alarm that is too early costs an event; deadlines mostly move away, so it is left to ring and asked again. */
+  private setAlarm(atUs: number): void {
+    if (atUs >= this.alarmUs) return;
+    this.alarmUs = atUs;
+    this.world.schedule(atUs, { kind: 'alarm', host: this, boot: this.boot });
+  }
+
+  // ---- Outputs ------------------------------------------------------------------------------------------------------------
+
+  private perform(output: Output): void {
+    const { world } = this;
+    switch (output.type) {
+      case 'send': {
+        const end = this.streams.get(output.stream);
+        if (end) world.transport.send(end, output.pieces);
+        return;
+      }
+      case 'disk-read':
+        this.openDisk(output.volume, output.area).submit(output.op, 'read', output.area, output.sector, output.sectors, undefined, false, false);
+        return;
+      case 'disk-write':
+        this.openDisk(output.volume, output.area).submit(
+          output.op, 'write', output.area, output.sector, output.data.length / 512, output.data, output.preflush, output.fua,
+        );
+        return;
+      case 'disk-flush':
+        this.openDisk(output.volume, output.area).submit(output.op, 'flush', output.area, 0, 0, undefined, false, false);
+        return;
+      case 'app-done':
+        world.client.answered(this, output.id, true, output.data);
+        return;
+      case 'app-failed':
+        world.client.answered(this, output.id, false, undefined);
+        return;
+      case 'observe':
+        world.observer.observe(this, output.event);
+        return;
+      case 'disk-open':
+        world.schedule(world.nowUs + DISK_OPEN_US, { kind: 'disk-opened', host: this, boot: this.boot, volume: output.volume });
+        return;
+      case 'disk-close':
+        this.volumeDisks(output.volume).open = false;
+        return;
+      case 'listen':
+        this.listening.add(`${output.resource} ${output.peer}`);
+        return;
+      case 'stop-listening':
+        this.listening.delete(`${output.resource} ${output.peer}`);
+        return;
+      case 'connect':
+        beginConnect(world, this, output.stream, output.resource, world.host(output.peer));
+        return;
+      case 'close': {
+        const end = this.streams.get(output.stream);
+        if (end) world.transport.close(end);
+        else abandonConnect(this, output.stream);
+        return;
+      }
+      case 'read-stream': {
+        const end = this.streams.get(output.stream);
+        if (!end) return;
+        end.reading = output.on;
+        if (output.on && end.inbox.length > 0) world.schedule(world.nowUs, { kind: 'inbox', end });
+        return;
+      }
+      case 'admit':
+        if (output.on) this.refusing.delete(output.volume);
+        else this.refusing.add(output.volume);
+        world.client.pollDue = true;
+        return;
+      case 'membership-send': {
+        const to = world.host(output.to);
+        const link = world.link(this, to);
+        const bytes = world.buffers.lend(output.bytes.length);
+        bytes.set(output.bytes);
+        world.schedule(link.arrivalUs(world.nowUs, bytes.length), { kind: 'datagram', from: this, to, bytes });
+        return;
+      }
+      case 'run-handler':
+        startHandler(world, this, output.handler, output.name);
+        return;
+      case 'reply':
+        this.replied(output.command, output.reply);
+        return;
+      default:
+        output satisfies never;
+    }
+  }
+
+  private replied(command: number, reply: Reply): void {
+    const purpose = this.commands.get(command);
+    if (!purpose) throw new Error(`${this.name} answers command ${command}, which nobody asked`);
+    this.commands.delete(command);
+    this.world.operators.replied(this, purpose, reply);
+  }
+
+  // ---- Disks --------------------------------------------------------------------------------------------------------------
+
+  /** An opened device is announced to the core. */
+  diskOpened(boot: number, volume: number): void {
+    if (boot !== this.boot) return;
+    const disks = this.volumeDisks(volume);
+    disks.open = true;
+    this.give({
+      type: 'disk-opened',
+      resource: this.spec.config.resource,
+      volume,
+      dataSectors: disks.data.device.sectors,
+      metaSectors: disks.meta.device.sectors,
+      shared: disks.shared,
+      logicalBlockBytes: 512,
+    });
+  }
+
+  /** Counts for the faults that wait for it. */
+  diskOperation(area: DiskArea, verb: DiskVerb, when: 'issued' | 'done'): void {
+    if (this.diskWatches.length === 0) return;
+    const kind = diskOperationKind(area, verb, when);
+    const count = ++this.diskCounts[kind]!;
+    const due = this.diskWatches.filter((watch) => watch.kind === kind && watch.nth === count);
+    if (due.length === 0) return;
+    this.diskWatches = this.diskWatches.filter((watch) => !due.includes(watch));
+    for (const watch of due) watch.fire();
+  }
+
+  volumeDisks(volume: number): VolumeDisks {
+    const disks = this.volumes.get(volume);
+    if (!disks) throw new Error(`${this.name} has no disk for volume ${volume}`);
+    return disks;
+  }
+
+  disk(volume: number): DiskView {
+    const { data, meta, usableSectors } = this.volumeDisks(volume);
+    const { content } = this.world;
+    const read = (area: 'data' | 'meta', sectors: number, how: (device: Device, target: Uint8Array) => void): Uint8Array => {
+      const target = new Uint8Array(sectors * 512);
+      how((area === 'data' ? data : meta).device, target);
+      return target;
+    };
+    return {
+      dataSectors: data.device.sectors,
+      read: (area, sector, sectors) => read(area, sectors, (device, target) => device.read(sector, target)),
+      readDurable: (area, sector, sectors) => read(area, sectors, (device, target) => device.readDurable(sector, target)),
+      blockId: (block) => content.serial(data.device.contentOf(block)),
+      blockBytes: (block) => content.bytesOf(data.device.contentOf(block)),
+      *writtenBlocks() {
+        for (const block of data.device.nonZeroBlocks()) if (block * 8 < usableSectors) yield block;
+      },
+    };
+  }
+
+  private openDisk(volume: number, area: 'data' | 'meta'): Disk {
+    const disks = this.volumeDisks(volume);
+    if (!disks.open) throw new Error(`${this.name} uses the disk of volume ${volume}, which is not open`);
+    return area === 'data' ? disks.data : disks.meta;
+  }
+}
+
+const passEnded: Input = { type: 'pass-ended' };

@@ -1,0 +1,152 @@
+/**
+ * Listens to what the cores say of themselves: coverage, metrics, the story, and who is Primary.
+ */
+
+import type { Observation, ObservedState } from '../../src/contract/index.js';
+import { Conn, Role, connName, diskName, isSyncState, roleName } from '../../src/state/states.js';
+import type { RunMetrics, RunResult } from '../types.js';
+import type { Host } from './host.js';
+import { PACKET_INDICES, packetNameOfIndex } from './packets.js';
+import type { World } from './world.js';
+
+const STORY_LINES_MAX = 400;
+
+export class Observer {
+  readonly metrics: RunMetrics = {
+    simulatedUs: 0,
+    inputs: 0,
+    outputs: 0,
+    issuedWrites: 0,
+    acknowledgedWrites: 0,
+    failovers: 0,
+    resyncBits: 0,
+    failoverUs: 0,
+    resyncUs: 0,
+    activeExtentsAtCrash: 0,
+    disconnects: 0,
+  };
+  readonly lines: RunResult['story'] = [];
+  private linesLeftOut = 0;
+  private readonly rules: Record<string, number> = {};
+  private readonly states: Record<string, number> = {};
+  private readonly faults: Record<string, number> = {};
+  private readonly sometimes: Record<string, number> = {};
+  private readonly resyncStarts = new Map<string, number>();
+  /** The last Primary that died, while its service is down. */
+  private died: { host: Host; atUs: number } | undefined = undefined;
+
+  constructor(private readonly world: World) {}
+
+  observe(host: Host, event: Observation): void {
+    switch (event.event) {
+      case 'state':
+        this.state(host, event.volume, event.from, event.to, event.reason);
+        return;
+      case 'decision':
+        count(this.rules, event.rule);
+        this.story(host.name, `${event.decision}: rule ${event.rule}${event.detail === '' ? '' : `, ${event.detail}`}`);
+        return;
+      case 'resync':
+        this.resync(host, event);
+        return;
+      case 'connection-lost':
+        this.metrics.disconnects++;
+        this.story(host.name, `connection lost: ${event.reason}${event.detail === '' ? '' : `, ${event.detail}`}`);
+        return;
+      case 'generation':
+        this.story(host.name, `volume ${event.volume} generation ${event.uuids.join(':')}, ${event.why}`);
+        return;
+      case 'membership':
+        this.story(host.name, `membership: ${event.what}`);
+        return;
+      case 'log':
+        this.story(host.name, event.text);
+        return;
+      case 'packet':
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  story(host: string, text: string): void {
+    if (this.lines.length >= STORY_LINES_MAX) this.linesLeftOut++;
+    else this.lines.push({ atUs: this.world.nowUs, host, text });
+  }
+
+  reached(sometimes: string): void {
+    count(this.sometimes, sometimes);
+  }
+
+  fault(kind: string): void {
+    count(this.faults, kind);
+  }
+
+  /** A Primary died, and its service with it. */
+  primaryDied(host: Host): void {
+    this.died = { host, atUs: this.world.nowUs };
+    const extents = host.node!.resources().flatMap((resource) => resource.volumes.map((volume) => volume.activeExtents.length));
+    this.metrics.activeExtentsAtCrash = Math.max(this.metrics.activeExtentsAtCrash, ...extents);
+  }
+
+  /** The application got an answer from this host to a write. */
+  served(host: Host): void {
+    if (!this.died) return;
+    if (this.died.host !== host) {
+      this.metrics.failovers++;
+      this.metrics.failoverUs = Math.max(this.metrics.failoverUs, this.world.nowUs - this.died.atUs);
+    }
+    this.died = undefined;
+  }
+
+  coverage(): RunResult['coverage'] {
+    const packets: Record<string, number> = {};
+    for (let index = 0; index < PACKET_INDICES; index++) {
+      let total = 0;
+      for (const link of this.world.links()) total += link.allSentPackets(index);
+      if (total > 0) packets[packetNameOfIndex(index)] = total;
+    }
+    return { rules: this.rules, packets, states: this.states, faults: this.faults, sometimes: this.sometimes };
+  }
+
+  finishStory(): RunResult['story'] {
+    if (this.linesLeftOut > 0) this.lines.push({ atUs: this.world.nowUs, host: '', text: `… and ${this.linesLeftOut} more lines` });
+    return this.lines;
+  }
+
+  private state(host: Host, volume: number, from: ObservedState, to: ObservedState, reason: string): void {
+    const changes: string[] = [];
+    const look = (field: 'role' | 'peer' | 'conn' | 'disk' | 'pdsk', name: (value: number) => string): void => {
+      if (from[field] === to[field]) return;
+      count(this.states, `${field}:${name(to[field])}`);
+      changes.push(`${field} ${name(from[field])} → ${name(to[field])}`);
+    };
+    look('conn', connName);
+    look('role', roleName);
+    look('peer', roleName);
+    look('disk', diskName);
+    look('pdsk', diskName);
+    if (from.flags.join() !== to.flags.join()) changes.push(`flags [${from.flags.join(' ')}] → [${to.flags.join(' ')}]`);
+    if (changes.length > 0) this.story(host.name, `volume ${volume}: ${changes.join(', ')}${reason === '' ? '' : ` (${reason})`}`);
+    if (from.role !== to.role) this.world.roleChanged(host, to.role as Role);
+    if (isSyncState(from.conn as Conn) && to.conn < Conn.Connected) this.reached('resync interrupted');
+    this.world.stateChanged = true;
+  }
+
+  private resync(host: Host, event: Extract<Observation, { event: 'resync' }>): void {
+    const key = `${host.name} ${event.volume} ${event.peer}`;
+    this.story(host.name, `volume ${event.volume}: resync ${event.what} as ${event.side}, ${event.leftBits} of ${event.totalBits} bits left`);
+    if (event.what === 'started') this.resyncStarts.set(key, this.world.nowUs);
+    if (event.what !== 'finished' && event.what !== 'aborted') return;
+    const startedUs = this.resyncStarts.get(key);
+    this.resyncStarts.delete(key);
+    if (event.side === 'target') this.metrics.resyncBits += event.totalBits - event.leftBits;
+    if (startedUs !== undefined && event.what === 'finished') {
+      this.metrics.resyncUs = Math.max(this.metrics.resyncUs, this.world.nowUs - startedUs);
+    }
+  }
+}
+
+const count = (counters: Record<string, number>, name: string): void => {
+  counters[name] = (counters[name] ?? 0) + 1;
+};

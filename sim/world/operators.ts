@@ -1,0 +1,173 @@
+/**
+ * The people and scripts around a pair: the init script that brings a host up, the commands that prepare a run, the operator
+ * whose commands are faults, and, once the storm is over, the one who undoes what it left.
+ */
+
+import type { Command, Reply } from '../../src/contract/index.js';
+import { Conn } from '../../src/state/states.js';
+import type { HandlerRun } from './handlers.js';
+import { handlerEvent } from './handlers.js';
+import type { Host } from './host.js';
+import type { World } from './world.js';
+
+/** What a command was given for, and so who gets its reply. */
+export type Purpose =
+  | { by: 'script'; left: Command[] }
+  | { by: 'prepare'; command: Command }
+  | { by: 'operator'; command: Command }
+  | { by: 'manager' }
+  | { by: 'repair'; command: Command; left: Command[] }
+  | { by: 'handler'; run: HandlerRun };
+
+const PREPARE_TIMEOUT_US = 60_000_000;
+/** Hosts that boot when the storm ends are up by then. */
+const REPAIR_US = 2_000_000;
+
+export class Operators {
+  private preparing: 'scripts' | 'first-connection' | 'commands' | 'connection' | 'done' = 'scripts';
+  private nextCommand = 0;
+  private readonly scriptsRunning = new Set<Host>();
+  private commandRuns = false;
+  private tooLong = false;
+
+  constructor(private readonly world: World) {}
+
+  // ---- Coming up --------------------------------------------------------------------------------------------------------
+
+  begin(): void {
+    this.world.schedule(PREPARE_TIMEOUT_US, { kind: 'prepare' });
+  }
+
+  /** The host's init script. */
+  booted(host: Host): void {
+    if (this.world.setup.onBoot === 'nothing') return;
+    const { config } = host.spec;
+    const { resource } = config;
+    const script: Command[] = [
+      { verb: 'new-resource', config },
+      ...config.volumes.map(({ volume }): Command => ({ verb: 'attach', resource, volume })),
+      ...config.peers.map(({ name }): Command => ({ verb: 'connect', resource, peer: name, discardMyData: false, tentative: false })),
+    ];
+    this.scriptsRunning.add(host);
+    this.runScript(host, script);
+  }
+
+  stopped(host: Host): void {
+    this.scriptsRunning.delete(host);
+  }
+
+  private runScript(host: Host, script: Command[]): void {
+    const [first, ...left] = script;
+    if (first) host.command(first, { by: 'script', left });
+    else this.scriptsRunning.delete(host);
+  }
+
+  /** Takes the next step of the preparation, if its time has come; the last one begins the storm. */
+  prepare(tooLong: boolean): void {
+    const { world } = this;
+    if (this.preparing === 'done') return;
+    if (tooLong) {
+      this.tooLong = true;
+      world.observer.story('', 'the pair did not come up in time: on we go');
+    }
+    const { onBoot, prepare } = world.setup;
+    if (this.preparing === 'scripts' && (this.scriptsRunning.size === 0 || this.tooLong)) this.preparing = 'first-connection';
+    if (this.preparing === 'first-connection' && (onBoot === 'nothing' || this.tooLong || allConnected(world))) this.preparing = 'commands';
+    if (this.preparing === 'commands' && (!this.commandRuns || this.tooLong)) {
+      const step = prepare[this.nextCommand];
+      if (step) {
+        this.nextCommand++;
+        this.commandRuns = true;
+        world.host(step.host).command(step.command, { by: 'prepare', command: step.command });
+      } else {
+        this.preparing = 'connection';
+      }
+    }
+    const connects = world.hosts.every(({ name }) => prepare.some((step) => step.host === name && step.command.verb === 'connect'));
+    if (this.preparing === 'connection' && (this.tooLong || !connects || allConnected(world))) {
+      this.preparing = 'done';
+      world.beginStorm();
+    }
+  }
+
+  // ---- Commands ---------------------------------------------------------------------------------------------------------
+
+  /** An operator's act. Nobody demotes under a running application without stopping it first. */
+  act(host: Host, command: Command): void {
+    if (host.state === 'down') {
+      this.world.observer.story(host.name, `${command.verb}: the host is down`);
+      return;
+    }
+    if (command.verb === 'secondary' || command.verb === 'down') this.world.client.release(host, command);
+    else this.run(host, command);
+  }
+
+  run(host: Host, command: Command): void {
+    this.world.observer.story(host.name, `operator: ${command.verb}`);
+    host.command(command, { by: 'operator', command });
+  }
+
+  replied(host: Host, purpose: Purpose, reply: Reply): void {
+    const { world } = this;
+    const verb = 'command' in purpose ? purpose.command.verb : purpose.by;
+    if (!reply.ok) world.observer.story(host.name, `${verb} is refused: ${reply.code} ${reply.text}`);
+    switch (purpose.by) {
+      case 'script':
+        this.runScript(host, purpose.left);
+        world.stateChanged = true;
+        return;
+      case 'prepare':
+        this.commandRuns = false;
+        world.stateChanged = true;
+        return;
+      case 'repair':
+        this.runRepairs(host, purpose.left);
+        return;
+      case 'operator':
+        world.client.pollDue = true;
+        return;
+      case 'manager':
+        world.manager.replied();
+        return;
+      case 'handler':
+        purpose.run.answersLeft--;
+        if (purpose.run.answersLeft === 0) handlerEvent(world, purpose.run);
+        return;
+      default:
+        purpose satisfies never;
+    }
+  }
+
+  // ---- After the storm ----------------------------------------------------------------------------------------------------
+
+  settle(): void {
+    this.world.schedule(this.world.nowUs + REPAIR_US, { kind: 'repair' });
+  }
+
+  /** The operator undoes what the storm left (`Setup.afterStorm`); each host's commands one after the other. */
+  repair(): void {
+    const { world } = this;
+    for (const host of world.hosts) {
+      this.runRepairs(host, world.setup.afterStorm.filter((step) => step.host === host.name).map((step) => step.command));
+    }
+    world.manager.settle();
+  }
+
+  private runRepairs(host: Host, commands: Command[]): void {
+    const [first, ...left] = commands;
+    if (!first || host.state !== 'running') return;
+    this.world.observer.story(host.name, `after the storm: ${first.verb}`);
+    host.command(first, { by: 'repair', command: first, left });
+  }
+}
+
+function allConnected(world: World): boolean {
+  return world.hosts.every(
+    (host) =>
+      host.state === 'running' &&
+      host.node!.resources().length > 0 &&
+      host.node!.resources().every((resource) =>
+        resource.volumes.every((volume) => volume.peers.every(({ state }) => state.conn >= Conn.Connected)),
+      ),
+  );
+}
