@@ -1,0 +1,433 @@
+// Source and target back to back: whatever the timing, the load and the errors, both disks end equal outside of failed blocks, nothing stays
+// registered, and both sides know that it is over.
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import * as fc from 'fast-check';
+import { findInterval } from '../../src/volume/intervals.js';
+import { countBits } from '../../src/metadata/bitmap.js';
+import { nextSequence } from '../../src/replication/submit.js';
+import { sendPacket } from '../../src/connection/send.js';
+import { markOutOfSync } from '../../src/replication/bits.js';
+import { ID_SYNCER } from '../../src/wire/packets.js';
+import type { Packet } from '../../src/wire/packets.js';
+import { Conn } from '../../src/state/states.js';
+import { act, cut, later, makeDirty, newPair, reconnect, runUntil, setPaused, startSync, write, type Pair, type PairOptions } from './pair.js';
+import { deviceOf, volumeOf, type Station } from './station.js';
+
+const FAST = { disk: { resyncRate: 400 * 1024, cPlanAhead: 0, cMinRate: 0 } };
+const MINUTE_US = 60_000_000;
+
+const isOver = (pair: Pair): boolean =>
+  [pair.source, pair.target].every((station) => [...station.resource.volumes.values()].every((volume) => !deviceOf(volume).resync)) && isQuiet(pair);
+const isQuiet = (pair: Pair): boolean => pair.source.writes.size + pair.target.writes.size + pair.source.peerWrites.size + pair.target.peerWrites.size === 0;
+
+const complete = (station: Station) => station.told.filter((value) => value.signal === 'resync-complete');
+const lost = (pair: Pair): string[] => [pair.source, pair.target].flatMap(({ told }) => told.flatMap((value) => (value.signal === 'connection-lost' ? [value.detail] : [])));
+
+/** Bits that are set on either node. */
+const dirtyBits = (pair: Pair, number = 0): Set<number> => {
+  const bits = new Set<number>();
+  for (const station of [pair.source, pair.target]) {
+    const bitmap = deviceOf(volumeOf(station, number)).bitmap!;
+    for (let bit = 0; bit < bitmap.bits; bit++) if (countBits(bitmap, bit, 1) > 0) bits.add(bit);
+  }
+  return bits;
+};
+
+/** Every block that no bitmap marks is what the application wrote last, on both disks (I2, I3). */
+function assertEqualDisks(pair: Pair, marked: Set<number> = new Set()): void {
+  for (const [number, expected] of pair.expected.entries()) {
+    for (const station of [pair.source, pair.target]) {
+      const image = pair.disks.get(station)![number]!;
+      for (let block = 0; block * 4096 < expected.length; block++) {
+        if (marked.has(block)) continue;
+        const from = block * 4096;
+        const same = Buffer.compare(image.subarray(from, from + 4096), expected.subarray(from, from + 4096)) === 0;
+        assert.ok(same, `volume ${number}: block ${block} of the ${station.name} is not what was written`);
+      }
+    }
+  }
+}
+
+function assertNothingLeft(pair: Pair): void {
+  for (const station of [pair.source, pair.target]) {
+    for (const volume of station.resource.volumes.values()) {
+      assert.equal(volume.intervals, [], `${station.name}: intervals are left`);
+      assert.is(volume.backing!.operationsInFlight, 0, `${station.name}: operations are left`);
+    }
+  }
+}
+
+const requests = (pair: Pair): Packet[] => pair.source.received.filter(({ packet }) => packet === 'P_RS_DATA_REQUEST');
+
+// ---- Examples --------------------------------------------------------------------------------------------------------
+
+test('a resync copies what is marked, ends on both sides, and asks for each block once', () => {
+  const pair = newPair({ ...FAST, sectors: 8192 });
+  makeDirty(pair, 0, 64);
+  makeDirty(pair, 100, 33);
+  makeDirty(pair, 1000, 24);
+  startSync(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.equal(lost(pair), []);
+  assert.is(dirtyBits(pair).size, 0);
+  assertEqualDisks(pair);
+  assertNothingLeft(pair);
+  assert.is(complete(pair.target).length, 1);
+  assert.is(complete(pair.source).length, 1);
+  assert.equal(requests(pair).map((packet) => (packet.packet === 'P_RS_DATA_REQUEST' ? [packet.sector / 8, packet.sizeBytes / 4096] : [])), [
+    [0, 64], [100, 4], [104, 8], [112, 16], [128, 5], [1000, 8], [1008, 16],
+  ]);
+  assert.equal(
+    pair.target.told.map(({ signal }) => signal),
+    ['resync-complete'],
+  );
+});
+
+test('the last block of a device that is no multiple of 4 KiB is asked for in its length, and its bit is cleared', () => {
+  const pair = newPair({ ...FAST, sectors: 4093 });
+  makeDirty(pair, 508, 4);
+  startSync(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  const [request] = requests(pair);
+  assert.ok(request?.packet === 'P_RS_DATA_REQUEST' && request.sector === 508 * 8 && request.sizeBytes === (4093 - 508 * 8) * 512);
+  assert.is(dirtyBits(pair).size, 0);
+  assertEqualDisks(pair);
+});
+
+test('the largest request follows the protocol version', () => {
+  for (const [protocolVersion, mostBytes] of [[101, 1 << 20], [99, 128 << 10], [90, 32 << 10]] as const) {
+    const pair = newPair({ ...FAST, sectors: 16384, protocolVersion });
+    makeDirty(pair, 0, 2048);
+    startSync(pair);
+    assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US), `protocol ${protocolVersion} ends`);
+    assert.is(Math.max(...requests(pair).map((packet) => ('sizeBytes' in packet ? packet.sizeBytes : 0))), mostBytes);
+    assertEqualDisks(pair);
+  }
+});
+
+test('an empty resync ends at the first tick on both sides; below protocol 95 the source waits for ping-int and ping-timeout', () => {
+  for (const protocolVersion of [101, 96, 95]) {
+    const pair = newPair({ ...FAST, protocolVersion });
+    startSync(pair);
+    assert.ok(runUntil(pair, () => isOver(pair), 100_000), `protocol ${protocolVersion}`);
+    assert.is(complete(pair.source).length, 1);
+  }
+  const old = newPair({ ...FAST, protocolVersion: 94 });
+  // Such a source does not listen to the target's state.
+  startSync(old);
+  old.target.onComplete = (volume) => void (deviceOf(volume).repl = Conn.Connected);
+  assert.not(runUntil(old, () => isOver(old), 10_500_000));
+  assert.ok(runUntil(old, () => isOver(old), 200_000));
+});
+
+test('below protocol 96 both sides end on their own count', () => {
+  const pair = newPair({ ...FAST, protocolVersion: 95 });
+  makeDirty(pair, 3, 40);
+  startSync(pair);
+  pair.target.onComplete = (volume) => void (deviceOf(volume).repl = Conn.Connected);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.is(complete(pair.source).length, 1);
+  assertEqualDisks(pair);
+});
+
+test('an empty resync that is paused before its first tick ends when it goes on (B114), and a flap within one tick does no harm (B117)', () => {
+  const pair = newPair(FAST);
+  startSync(pair, true);
+  assert.not(runUntil(pair, () => isOver(pair), MINUTE_US));
+  setPaused(pair, false);
+  assert.ok(runUntil(pair, () => isOver(pair), 100_000));
+
+  const busy = newPair({ ...FAST, sectors: 65536 });
+  makeDirty(busy, 0, 8192);
+  startSync(busy);
+  runUntil(busy, () => requests(busy).length > 0, MINUTE_US);
+  for (let flap = 0; flap < 5; flap++) {
+    setPaused(busy, true);
+    setPaused(busy, false);
+  }
+  assert.ok(runUntil(busy, () => isOver(busy), MINUTE_US));
+  assertEqualDisks(busy);
+});
+
+test('a paused resync asks for nothing, finishes what is on its way, and goes on where it was', () => {
+  const pair = newPair({ disk: { resyncRate: 4000, cPlanAhead: 0 }, sectors: 16384 });
+  makeDirty(pair, 0, 2048);
+  startSync(pair);
+  runUntil(pair, () => requests(pair).length >= 3, MINUTE_US);
+  setPaused(pair, true);
+  runUntil(pair, () => false, 1_000_000);
+  const before = requests(pair).length;
+  assert.equal(deviceOf(volumeOf(pair.target)).resync!.requests, []);
+  assert.not(runUntil(pair, () => requests(pair).length > before, MINUTE_US));
+  setPaused(pair, false);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assertEqualDisks(pair);
+  assert.is(complete(pair.source).length, 1);
+});
+
+test('blocks that cannot be read or written stay marked on both nodes, are not asked for again, and the source does not end', () => {
+  const pair = newPair({ ...FAST, sectors: 8192 });
+  makeDirty(pair, 0, 600);
+  pair.readErrors.add(10);
+  pair.writeErrors.add(300);
+  startSync(pair);
+  assert.ok(runUntil(pair, () => complete(pair.target).length === 1, MINUTE_US));
+  const asked = requests(pair).length;
+  runUntil(pair, () => false, 1_000_000);
+  assert.is(requests(pair).length, asked);
+  const failed = [...dirtyBits(pair)];
+  assert.ok(failed.includes(10) && failed.includes(300));
+  const [end] = complete(pair.target);
+  assert.ok(end?.signal === 'resync-complete' && end.failedBits === failed.length);
+  assertEqualDisks(pair, new Set(failed));
+  assert.ok(deviceOf(volumeOf(pair.source)).resync, 'the source waits for the link to be renewed');
+  assert.equal(pair.source.told.map(({ signal }) => signal), ['disk-error']);
+  assert.equal(pair.target.told.map(({ signal }) => signal), ['disk-error', 'resync-complete']);
+  // The next connection repairs what can be repaired.
+  pair.readErrors.clear();
+  pair.writeErrors.clear();
+  cut(pair);
+  reconnect(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assertEqualDisks(pair);
+});
+
+test('a failed block that the application writes anew is repaired, and the resync ends without failures', () => {
+  const pair = newPair({ ...FAST, sectors: 8192, diskUs: 50_000 });
+  makeDirty(pair, 0, 64);
+  makeDirty(pair, 900, 1);
+  pair.readErrors.add(900);
+  startSync(pair);
+  runUntil(pair, () => deviceOf(volumeOf(pair.target)).resync!.failed !== undefined, MINUTE_US);
+  write(pair, 7200, 8);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  const [end] = complete(pair.target);
+  assert.ok(end?.signal === 'resync-complete' && end.failedBits === 0);
+  assertEqualDisks(pair);
+});
+
+test('a bit that is set behind the cursor is found again (B119), also one that is set while the fence is on its way', () => {
+  const pair = newPair({ disk: { resyncRate: 4000, cPlanAhead: 0 }, sectors: 16384 });
+  makeDirty(pair, 0, 2000);
+  startSync(pair);
+  const resync = () => deviceOf(volumeOf(pair.target)).resync!;
+  runUntil(pair, () => resync().cursorBit > 1000 && countBits(deviceOf(volumeOf(pair.target)).bitmap!, 50, 1) === 0, MINUTE_US);
+  act(pair, pair.target, () => markOutOfSync(pair.target.core, volumeOf(pair.target), deviceOf(volumeOf(pair.target)), 50 * 8, 8));
+  act(pair, pair.source, () => markOutOfSync(pair.source.core, volumeOf(pair.source), deviceOf(volumeOf(pair.source)), 50 * 8, 8));
+  runUntil(pair, () => resync().phase === 'fencing', MINUTE_US);
+  assert.is(countBits(deviceOf(volumeOf(pair.target)).bitmap!, 50, 1), 0);
+  makeDirty(pair, 1, 1);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.is(dirtyBits(pair).size, 0);
+  assertEqualDisks(pair);
+});
+
+test('cancelled requests are asked for again, and do not fill the window for ever (B120)', () => {
+  const pair = newPair({ ...FAST, sectors: 8192 });
+  makeDirty(pair, 0, 1024);
+  startSync(pair);
+  // The source cancels what it is asked for at first.
+  const { core, connection } = pair.source;
+  const volume = volumeOf(pair.source);
+  const device = deviceOf(volume);
+  runUntil(pair, () => requests(pair).length > 0, MINUTE_US);
+  const resync = device.resync!;
+  assert.ok(resync.reads.size > 0);
+  act(pair, pair.source, () => {
+    for (const range of resync.reads.values()) {
+      sendPacket(core, connection, { packet: 'P_RS_CANCEL', volume: 0, sector: range.sector, blockId: ID_SYNCER, sizeBytes: range.sectors * 512, sequence: nextSequence(device) });
+    }
+    for (const id of resync.reads.keys()) volume.intervals.splice(volume.intervals.indexOf(findInterval(volume, id)!), 1);
+    resync.reads.clear();
+  });
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assertEqualDisks(pair);
+});
+
+test('a flush that fails keeps the target from ending until one succeeds (D8)', () => {
+  const pair = newPair(FAST);
+  makeDirty(pair, 0, 10);
+  pair.flushErrors = 2;
+  startSync(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.equal(pair.target.told.map(({ signal }) => signal), ['disk-error', 'disk-error', 'resync-complete']);
+  assert.ok(pair.nowUs > 2_000_000, 'with pauses in between');
+});
+
+test('each of several volumes waits for its own fence', () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const pair = newPair({ ...FAST, volumes: 3, seed, networkUs: 30_000 });
+    makeDirty(pair, 0, 10, 0);
+    makeDirty(pair, 0, 10, 1);
+    startSync(pair);
+    let acks = 0;
+    const target = pair.target;
+    const onComplete = target.onComplete!;
+    target.onComplete = (volume, failed) => {
+      // The source has processed every acknowledgement: its own count is zero.
+      acks++;
+      assert.is(deviceOf(volumeOf(pair.source, volume.number)).bitmap!.weight, 0, `volume ${volume.number}, seed ${seed}`);
+      onComplete(volume, failed);
+    };
+    assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+    assert.is(acks, 3);
+    assert.is(complete(pair.source).length, 3);
+  }
+});
+
+test('the application goes first: the resync slows down to c-min-rate on either side, and speeds up again', () => {
+  for (const primaryIsTarget of [false, true]) {
+    const pair = newPair({ disk: { resyncRate: 100 * 1024, cPlanAhead: 0, cMinRate: 1000 }, sectors: 65536, primaryIsTarget });
+    makeDirty(pair, 0, 8000);
+    let stop = false;
+    const load = (): void => {
+      if (stop) return;
+      write(pair, 64800, 256);
+      later(pair, 50_000, load);
+    };
+    load();
+    startSync(pair);
+    runUntil(pair, () => false, 10_000_000);
+    const copied = (8000 - deviceOf(volumeOf(pair.source)).bitmap!.weight) * 4;
+    assert.ok(copied > 8_000 && copied < 20_000, `${copied} KiB in 10 s under load, target Primary: ${primaryIsTarget}`);
+    stop = true;
+    assert.ok(runUntil(pair, () => isOver(pair), 3_000_000), 'at once when the load ends');
+    assertEqualDisks(pair);
+  }
+});
+
+test('resync-rate 30M with c-plan-ahead 0: 30 MiB/s, measured', () => {
+  const pair = newPair({ disk: { resyncRate: 30 * 1024, cPlanAhead: 0 }, sectors: 262144 });
+  makeDirty(pair, 0, 32768);
+  startSync(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  const mibPerS = 128 / (pair.nowUs / 1e6);
+  console.log(`${mibPerS.toFixed(2)} MiB/s`);
+  assert.ok(mibPerS > 28.5 && mibPerS < 31.5);
+});
+
+// ---- Bad bytes ---------------------------------------------------------------------------------------------------------
+
+test('what the peer may not say drops the connection', () => {
+  const request = (sector: number, sizeBytes: number): Packet => ({ packet: 'P_RS_DATA_REQUEST', volume: 0, sector, blockId: ID_SYNCER, sizeBytes });
+  const ack = (packet: 'P_RS_WRITE_ACK' | 'P_NEG_RS_DREPLY' | 'P_RS_CANCEL', sector: number, sizeBytes: number): Packet => ({ packet, volume: 0, sector, blockId: ID_SYNCER, sizeBytes, sequence: 1 });
+  const reply = (sector: number, bytes: number): Packet => ({ packet: 'P_RS_DATA_REPLY', volume: 0, sector, blockId: ID_SYNCER, sequence: 0, flags: 0, data: new Uint8Array(bytes) });
+  const said: ['source' | 'target', Packet, RegExp][] = [
+    ['source', request(0, 0), /size 0/],
+    ['source', request(0, 513), /multiple/],
+    ['source', request(0, (1 << 20) + 512), /larger/],
+    ['source', request(4095, 1024), /beyond/],
+    ['source', ack('P_RS_WRITE_ACK', 0, 4096), /not sent/],
+    ['target', reply(8, 4096), /nobody asked/],
+    ['target', reply(4096, 4096), /beyond/],
+    ['target', ack('P_NEG_RS_DREPLY', 8, 4096), /nobody asked/],
+    ['target', ack('P_RS_CANCEL', 8, 4096), /nobody asked/],
+  ];
+  for (const [side, packet, text] of said) {
+    const pair = newPair({ ...FAST, networkUs: 1 });
+    makeDirty(pair, 100, 1);
+    startSync(pair, true);
+    const [hearer, speaker] = side === 'source' ? [pair.source, pair.target] : [pair.target, pair.source];
+    act(pair, speaker, () => sendPacket(speaker.core, speaker.connection, packet));
+    runUntil(pair, () => false, 1000);
+    const end = hearer.told.find((value) => value.signal === 'connection-lost');
+    assert.ok(end?.signal === 'connection-lost' && end.reason === 'ProtocolError', `${packet.packet} ${text}`);
+    assert.match(end.detail, text);
+    assert.is(deviceOf(volumeOf(hearer)).bitmap!.weight, 1, 'no bit is cleared by it (B050)');
+  }
+});
+
+test('one answer for each request, of exactly its range', () => {
+  for (const wrong of ['twice', 'shorter', 'longer'] as const) {
+    const pair = newPair({ ...FAST, diskUs: 1_000_000, networkUs: 1 });
+    makeDirty(pair, 100, 2);
+    startSync(pair);
+    runUntil(pair, () => requests(pair).length === 1, MINUTE_US);
+    const bytes = wrong === 'shorter' ? 4096 : wrong === 'longer' ? 3 * 4096 : 8192;
+    const reply: Packet = { packet: 'P_RS_DATA_REPLY', volume: 0, sector: 800, blockId: ID_SYNCER, sequence: 0, flags: 0, data: new Uint8Array(bytes) };
+    act(pair, pair.source, () => {
+      sendPacket(pair.source.core, pair.source.connection, reply);
+      if (wrong === 'twice') sendPacket(pair.source.core, pair.source.connection, reply);
+    });
+    runUntil(pair, () => false, 100);
+    assert.equal(pair.target.told.map(({ signal }) => signal), ['connection-lost'], wrong);
+  }
+});
+
+test('without an UpToDate disk the source refuses; without a resync the target refuses what comes', () => {
+  const pair = newPair({ ...FAST, networkUs: 1 });
+  act(pair, pair.target, () => sendPacket(pair.target.core, pair.target.connection, { packet: 'P_RS_DATA_REQUEST', volume: 0, sector: 0, blockId: { high: 7, low: 9 }, sizeBytes: 4096 }));
+  act(pair, pair.source, () =>
+    sendPacket(pair.source.core, pair.source.connection, { packet: 'P_RS_DATA_REPLY', volume: 0, sector: 0, blockId: ID_SYNCER, sequence: 0, flags: 0, data: new Uint8Array(4096) }),
+  );
+  runUntil(pair, () => false, 1000);
+  assert.equal(lost(pair), []);
+  assert.equal(pair.target.received.map(({ packet }) => packet), ['P_RS_DATA_REPLY', 'P_NEG_RS_DREPLY']);
+  const refusal = pair.target.received[1]!;
+  assert.ok(refusal.packet === 'P_NEG_RS_DREPLY' && refusal.blockId.high === 7 && refusal.blockId.low === 9, 'the block id is echoed');
+  assert.equal(pair.source.received.map(({ packet }) => packet), ['P_RS_DATA_REQUEST', 'P_NEG_ACK']);
+});
+
+// ---- Properties --------------------------------------------------------------------------------------------------------
+
+const range = fc.tuple(fc.nat(1023), fc.integer({ min: 1, max: 300 }));
+const action = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('write' as const), sector: fc.nat(8150), sectors: fc.integer({ min: 1, max: 40 }), afterUs: fc.nat(20_000) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('flap' as const), afterUs: fc.nat(200_000) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('cut' as const), afterUs: fc.nat(200_000) }) },
+);
+
+const story = fc.record({
+  seed: fc.nat(1_000_000),
+  dirty: fc.array(range, { minLength: 1, maxLength: 6 }),
+  actions: fc.array(action, { maxLength: 40 }),
+  readErrors: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.array(fc.nat(1023), { maxLength: 3 }) }),
+  primaryIsTarget: fc.boolean(),
+  sectors: fc.constantFrom(8192, 8189),
+  disk: fc.constantFrom<NonNullable<PairOptions['disk']>>(FAST.disk, {}, { resyncRate: 4000, cPlanAhead: 0, cMinRate: 250 }, { cFillTarget: 0, cMinRate: 4000, resyncRate: 10000 }),
+  networkUs: fc.constantFrom(100, 3000, 150_000),
+  diskUs: fc.constantFrom(100, 5000, 120_000),
+});
+
+test('any load, pauses, cuts and read errors: the disks end equal wherever no bit is set, and nothing is left behind (B006, B115, B133)', () => {
+  let cuts = 0;
+  let completed = 0;
+  fc.assert(
+    fc.property(story, ({ seed, dirty, actions, readErrors, primaryIsTarget, ...options }) => {
+      // A write on a node that is alone and Inconsistent has no home: a Primary target keeps its link.
+      const pair = newPair({ ...options, seed, primaryIsTarget });
+      for (const [bit, bits] of dirty) makeDirty(pair, bit, Math.min(bits, 1024 - bit));
+      for (const block of readErrors) pair.readErrors.add(block);
+      startSync(pair);
+      for (const step of actions) {
+        runUntil(pair, () => false, step.afterUs);
+        if (step.do === 'write') write(pair, step.sector, Math.min(step.sectors, options.sectors - step.sector));
+        else if (step.do === 'flap') {
+          setPaused(pair, true);
+          runUntil(pair, () => false, step.afterUs);
+          setPaused(pair, false);
+        } else if (!primaryIsTarget) {
+          cuts++;
+          cut(pair);
+          runUntil(pair, () => isQuiet(pair), MINUTE_US);
+          reconnect(pair);
+        }
+      }
+      const done = (): boolean => complete(pair.target).length > 0 && isQuiet(pair) && !deviceOf(volumeOf(pair.target)).resync && (isOver(pair) || dirtyBits(pair).size > 0);
+      assert.ok(runUntil(pair, done, 10 * MINUTE_US), 'the resync ends');
+      runUntil(pair, () => false, 1_000_000);
+      assert.equal(lost(pair), []);
+      const marked = dirtyBits(pair);
+      if (pair.readErrors.size === 0) assert.is(marked.size, 0, 'no bit is left');
+      if (pair.readErrors.size === 0) completed++;
+      assertEqualDisks(pair, marked);
+      assertNothingLeft(pair);
+    }),
+    { numRuns: Number(process.env['RESYNC_RUNS'] ?? 150) },
+  );
+  console.log(`${completed} runs ended without a bit left, ${cuts} cuts`);
+});
+
+test.run();
