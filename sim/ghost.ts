@@ -51,6 +51,7 @@ export interface RequestRecord {
   readonly volume: number;
   readonly issuedAt: number;
   endedAt: number;
+  outcome: WriteOutcome;
   readonly issuedUs: number;
   /** Writes only. */
   readonly write: WriteRecord | undefined;
@@ -157,7 +158,17 @@ export class GhostRecord implements Ghost {
       if (bytes.length !== request.sectors * SECTOR_BYTES) throw new RangeError(`a write of ${request.sectors} sectors with ${bytes.length} bytes`);
       this.remember(write, bytes);
     }
-    const record: RequestRecord = { id, host: place, operation: request.operation, volume: request.volume, issuedAt, endedAt: Infinity, issuedUs: nowUs, write };
+    const record: RequestRecord = {
+      id,
+      host: place,
+      operation: request.operation,
+      volume: request.volume,
+      issuedAt,
+      endedAt: Infinity,
+      outcome: 'pending',
+      issuedUs: nowUs,
+      write,
+    };
     this.requests.set(id, record);
     this.pending.set(id, record);
     return bytes;
@@ -176,6 +187,7 @@ export class GhostRecord implements Ghost {
     if (record === undefined) throw new Error(`request ${id} ended (${outcome}) but is not pending`);
     this.pending.delete(id);
     record.endedAt = this.next();
+    record.outcome = outcome;
     const { write } = record;
     if (write === undefined) return;
     write.endedAt = record.endedAt;

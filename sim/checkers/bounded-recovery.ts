@@ -1,0 +1,84 @@
+/**
+ * Bounded recovery: after the crash of an active Primary its attach marks at most the active set beyond what its bitmap on
+ * disk already held, and the resync moves at most what either side had marked, however large the device.
+ */
+
+import type { VolumeView } from '../../src/contract/index.js';
+import { Conn, Disk } from '../../src/state/states.js';
+import { BITS_PER_AL_EXTENT } from '../../src/metadata/bitmap.js';
+import type { Checker, Setup, WorldView } from '../types.js';
+import type { Lineage } from './lineage.js';
+import { readStoredMetadata, volumeView } from './marks.js';
+
+/** Rules by which everything is synced, whatever the bitmaps say (generation-uuids.md §5, |result| = 2; ambiguous split brain). */
+const FULL_SYNC_RULES = ['20', '30', '60', '80', '100'];
+
+export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
+  /** Bits in the bitmap on disk when a Primary crashed, by host and volume, until it is attached again. */
+  const storedBits = setup.hosts.map(() => new Map<number, number>());
+  /** Bits in memory when each side entered the bitmap exchange. */
+  const ownBits = setup.hosts.map(() => new Map<number, number>());
+  /** Blocks that the application may have marked since then. */
+  const writtenSince = new Map<number, number>();
+  const activeSetBits = setup.expectations.activeSetExtents * BITS_PER_AL_EXTENT;
+
+  const weight = (world: WorldView, host: number, volume: number): number | undefined => volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap?.weight;
+
+  return {
+    property: 'bounded-recovery',
+    onHost(name, what, world) {
+      if (what === 'boot') return;
+      const host = lineage.hostPlace(name);
+      for (const { volume } of setup.hosts[host]!.config.volumes) {
+        storedBits[host]!.delete(volume);
+        const metadata = readStoredMetadata(world.hosts[host]!, volume);
+        if (typeof metadata !== 'string') storedBits[host]!.set(volume, metadata.countBits());
+      }
+    },
+    onInput(_host, input) {
+      if (input.type !== 'app-write') return;
+      writtenSince.set(input.volume, (writtenSince.get(input.volume) ?? 0) + blocksTouched(input.sector, input.data.length / 512));
+    },
+    onOutput(name, output, world) {
+      if (output.type !== 'observe') return;
+      const { event } = output;
+      const host = lineage.hostPlace(name);
+      if (event.event === 'state') {
+        const attached = event.from.disk <= Disk.Attaching && event.to.disk > Disk.Attaching;
+        if (attached) checkAttach(host, event.volume, world);
+        if (event.from.conn <= Conn.Connected && (event.to.conn === Conn.WFBitMapS || event.to.conn === Conn.WFBitMapT)) {
+          ownBits[host]!.set(event.volume, weight(world, host, event.volume) ?? 0);
+          writtenSince.set(event.volume, blocksInFlight(volumeView(world.hosts[host]!, event.volume)));
+        }
+      }
+      if (event.event === 'resync' && event.what === 'started') checkResync(host, event.volume, event.totalBits, world);
+    },
+  };
+
+  function checkAttach(host: number, volume: number, world: WorldView): void {
+    const before = storedBits[host]!.get(volume);
+    const now = weight(world, host, volume);
+    storedBits[host]!.delete(volume);
+    if (before === undefined || now === undefined || now <= before + activeSetBits) return;
+    const detail = `${world.hosts[host]!.name} marks ${now} blocks of volume ${volume} when it attaches after a crash; ${before} were marked on disk, and the active set has ${activeSetBits}`;
+    world.report({ property: 'bounded-recovery', atUs: world.nowUs, detail });
+  }
+
+  function checkResync(host: number, volume: number, totalBits: number, world: WorldView): void {
+    const peer = lineage.peerOf(host);
+    const [own, other] = [ownBits[host]!.get(volume), ownBits[peer]!.get(volume)];
+    const rule = lineage.decisions.findLast((decision) => decision.volume === volume)?.rule ?? '';
+    if (own === undefined || other === undefined || FULL_SYNC_RULES.includes(rule)) return;
+    if ([host, peer].some((one) => lineage.orderAgainst(one, volume) !== undefined)) return;
+    if (totalBits <= own + other + (writtenSince.get(volume) ?? 0)) return;
+    const detail = `the resync of volume ${volume} has ${totalBits} blocks, but the two sides had marked ${own} and ${other} (rule ${rule})`;
+    world.report({ property: 'bounded-recovery', atUs: world.nowUs, detail });
+  }
+}
+
+const BLOCK_SECTORS = 8;
+
+const blocksTouched = (sector: number, sectors: number): number => Math.floor((sector + sectors - 1) / BLOCK_SECTORS) - Math.floor(sector / BLOCK_SECTORS) + 1;
+
+const blocksInFlight = (view: VolumeView | undefined): number =>
+  (view?.inFlight ?? []).reduce((sum, { sector, sectors }) => sum + blocksTouched(sector, sectors), 0);

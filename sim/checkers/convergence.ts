@@ -1,0 +1,57 @@
+/**
+ * Convergence: when both sides say UpToDate and Connected, blocks without a write in flight are equal, byte for byte (I3).
+ * Bits that are still set excuse nothing then: nobody will consult them.
+ */
+
+import { Conn, Disk } from '../../src/state/states.js';
+import type { Checker, Setup, WorldView } from '../types.js';
+import { recordOf } from '../ghost.js';
+import type { Lineage, VolumeStatus } from './lineage.js';
+import { isInFlight, volumeView } from './marks.js';
+
+const BLOCK_SECTORS = 8;
+const REPORTS_MAX = 3;
+
+export function convergence(setup: Setup, lineage: Lineage): Checker {
+  const volumes = setup.hosts[0]!.config.volumes.map((volume) => volume.volume);
+  /** Blocks to be compared when the time comes. */
+  const due = new Map<number, Set<number>>(volumes.map((volume) => [volume, new Set<number>()]));
+  let reports = 0;
+
+  const compare = (volume: number, blocks: Iterable<number>, world: WorldView): void => {
+    const [a, b] = [world.hosts[0]!.disk(volume), world.hosts[1]!.disk(volume)];
+    const views = world.hosts.map((host) => volumeView(host, volume));
+    const size = views[0]?.sizeSectors ?? 0;
+    for (const block of blocks) {
+      if (views.some((view) => isInFlight(view, block)) || block * BLOCK_SECTORS >= size) continue;
+      due.get(volume)!.delete(block);
+      if (a.blockId(block) === b.blockId(block) || reports++ >= REPORTS_MAX) continue;
+      const detail = `block ${block} (sector ${block * BLOCK_SECTORS}) of volume ${volume} differs, both sides say Connected and UpToDate`;
+      world.report({ property: 'convergence', atUs: world.nowUs, detail });
+    }
+  };
+  const equal = (volume: number): boolean => [0, 1].every((host) => saysEqual(lineage.status(host, volume)));
+
+  return {
+    property: 'convergence',
+    onInput(_host, input) {
+      if (input.type !== 'app-write') return;
+      const last = Math.floor((input.sector + input.data.length / 512 - 1) / BLOCK_SECTORS);
+      for (let block = Math.floor(input.sector / BLOCK_SECTORS); block <= last; block++) due.get(input.volume)!.add(block);
+    },
+    onHost(_host, _what, world) {
+      for (const volume of volumes) for (const block of recordOf(world.ghost).blocks(volume)) due.get(volume)!.add(block);
+    },
+    onCheckpoint(world) {
+      for (const volume of volumes) if (due.get(volume)!.size > 0 && equal(volume)) compare(volume, [...due.get(volume)!], world);
+    },
+    onEnd(world) {
+      for (const volume of volumes) {
+        if (!equal(volume)) continue;
+        compare(volume, new Set(world.hosts.flatMap((host) => [...host.disk(volume).writtenBlocks()])), world);
+      }
+    },
+  };
+}
+
+const saysEqual = (status: VolumeStatus): boolean => status.conn === Conn.Connected && status.disk === Disk.UpToDate && status.pdsk === Disk.UpToDate;

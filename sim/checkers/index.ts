@@ -1,0 +1,51 @@
+/**
+ * All checkers of a run. One file, one duty; the lineage is kept first, since the others ask it.
+ */
+
+import type { Checker, Setup, WorldView } from '../types.js';
+import { recordOf } from '../ghost.js';
+import { boundedRecovery } from './bounded-recovery.js';
+import { complementaryStates } from './complementary-states.js';
+import { convergence } from './convergence.js';
+import { durability } from './durability.js';
+import { ImageReader } from './image.js';
+import { Lineage } from './lineage.js';
+import { linearizability } from './linearizability.js';
+import { liveness } from './liveness.js';
+import { metadataSanity } from './metadata-sanity.js';
+import { noSilentDivergence } from './no-silent-divergence.js';
+import { resyncDirection } from './resync-direction.js';
+import { splitBrain } from './split-brain.js';
+import { unexpectedDisconnect } from './unexpected-disconnect.js';
+import { writeOrder } from './write-order.js';
+
+export function makeCheckers(setup: Setup): Checker[] {
+  const lineage = new Lineage(setup);
+  let reader: ImageReader | undefined;
+  const images = (world: WorldView): ImageReader => (reader ??= new ImageReader(recordOf(world.ghost)));
+  /** Reports nothing itself: it keeps the account that durability is judged by. */
+  const account: Checker = {
+    property: 'durability',
+    onInput: (host, input, world) => lineage.onInput(host, input, world),
+    onOutput: (host, output, world) => lineage.onOutput(host, output, world),
+    onCompletion: (completion, world) => lineage.onCompletion(completion, world),
+    onHost: (host, what, world) => lineage.onHost(host, what, world),
+    onCheckpoint: (world) => lineage.onCheckpoint(world),
+  };
+  const skipped = new Set(setup.expectations.skip.map(({ property }) => property));
+  const checkers = [
+    durability(lineage, images),
+    writeOrder(setup, lineage, images),
+    linearizability(lineage),
+    noSilentDivergence(setup, lineage),
+    convergence(setup, lineage),
+    resyncDirection(lineage),
+    splitBrain(lineage),
+    boundedRecovery(setup, lineage),
+    liveness(setup, lineage),
+    metadataSanity(setup, lineage),
+    complementaryStates(setup, lineage),
+    unexpectedDisconnect(setup, lineage),
+  ];
+  return [account, ...checkers.filter((checker) => !skipped.has(checker.property))];
+}

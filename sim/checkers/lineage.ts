@@ -1,0 +1,364 @@
+/**
+ * Which host must hold which write: the simulator's own account of the guarantees (design: the table), kept from what nodes
+ * are told, what they say and what becomes of them. The checkers ask it what a disk must show.
+ *
+ * For each write and host: `must` (its disk shows the write or something newer), `durable` (also after a power loss, since a
+ * flush or FUA covers it), `never` (it cannot be there). Everything else may be there or not: writes in flight at a crash, the
+ * suffix that protocol A may lose, what a peer missed while it was away.
+ *
+ * The account takes over from one host to the other when a resync ends, and keeps apart what two Primaries wrote while they
+ * did not see each other. Two hosts only, as in every scenario so far.
+ */
+
+import type { Input, Output } from '../../src/contract/index.js';
+import { Conn, Disk, Role } from '../../src/state/states.js';
+import type { Completion, Setup, WorldView } from '../types.js';
+import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
+
+/** One volume as its host last said it is (state observations); how it starts after each boot is `asBooted`. */
+export interface VolumeStatus {
+  role: number;
+  peer: number;
+  conn: number;
+  disk: number;
+  pdsk: number;
+  /** Place in the order of events when `conn` last rose to Connected or more, and when `role` last became Primary. */
+  connectedAt: number;
+  primaryAt: number;
+}
+
+export interface HostStatus {
+  up: boolean;
+  boots: number;
+  /** Places in the order of events. */
+  downAt: number;
+  powerLostAt: number;
+  /** It was Primary when it lost power, and no resync has replaced its content since: only flushes order what it shows. */
+  lostCacheAsPrimary: boolean;
+  /** It was told to outdate itself by a fence-peer handler and no resync has made it current since. */
+  outdated: boolean;
+  volumes: Map<number, VolumeStatus>;
+}
+
+/** A decision that a node said it made (handshakes, promotions, fencing). */
+export interface Decision {
+  atUs: number;
+  host: number;
+  volume: number;
+  decision: string;
+  rule: string;
+  detail: string;
+}
+
+export interface Promotion {
+  host: number;
+  volume: number;
+  forced: boolean;
+  /** Acknowledged writes that the guarantee lets it miss: it was away when they were written. */
+  missed: number;
+}
+
+const asBooted = (): VolumeStatus => ({
+  role: Role.Secondary, peer: Role.Unknown, conn: Conn.StandAlone, disk: Disk.Diskless, pdsk: Disk.DUnknown, connectedAt: 0, primaryAt: 0,
+});
+
+export const isTargetState = (conn: number): boolean =>
+  conn === Conn.SyncTarget || conn === Conn.PausedSyncT || conn === Conn.WFBitMapT || conn === Conn.WFSyncUUID || conn === Conn.StartingSyncT || conn === Conn.Behind;
+
+export const isSourceState = (conn: number): boolean =>
+  conn === Conn.SyncSource || conn === Conn.PausedSyncS || conn === Conn.WFBitMapS || conn === Conn.StartingSyncS || conn === Conn.Ahead;
+
+const SPLIT_BRAIN_WORDS = /after-sb|split-brain|discard-my-data/;
+
+export const isSplitBrainDecision = (decision: Decision): boolean =>
+  SPLIT_BRAIN_WORDS.test(decision.decision) || SPLIT_BRAIN_WORDS.test(decision.rule);
+
+export class Lineage {
+  readonly hosts: HostStatus[];
+  readonly decisions: Decision[] = [];
+  /** Called when a volume became Primary, before anything that it misses is written off. */
+  onPromotion: ((promotion: Promotion, world: WorldView) => void)[] = [];
+  /** Volumes whose next promotion was asked for with force, by host. */
+  private readonly forced: Set<number>[];
+  /** Primary while no connection held, since both were last connected: this side may have parted. */
+  readonly parted: Map<number, boolean>[];
+  /** Operators' orders that throw data away, by host and volume: the next resync may. */
+  private readonly orders: Map<number, string>[];
+  /** By host and volume: changes each time when the content may have been replaced (crash, resync). */
+  private readonly contents: Map<number, number>[];
+  /** Everything acknowledged up to here is finished on both sides (protocol B keeps it through a crash of the peer). */
+  private readonly settledAt = new Map<number, number>();
+
+  constructor(private readonly setup: Setup) {
+    this.hosts = setup.hosts.map(() => ({
+      up: true, boots: 0, downAt: 0, powerLostAt: 0, lostCacheAsPrimary: false, outdated: false, volumes: new Map<number, VolumeStatus>(),
+    }));
+    this.forced = setup.hosts.map(() => new Set<number>());
+    this.parted = setup.hosts.map(() => new Map<number, boolean>());
+    this.orders = setup.hosts.map(() => new Map<number, string>());
+    this.contents = setup.hosts.map(() => new Map<number, number>());
+  }
+
+  status(host: number, volume: number): VolumeStatus {
+    const { volumes } = this.hosts[host]!;
+    let status = volumes.get(volume);
+    if (status === undefined) volumes.set(volume, (status = asBooted()));
+    return status;
+  }
+
+  peerOf(host: number): number {
+    return 1 - host;
+  }
+
+  hostPlace(name: string): number {
+    return this.setup.hosts.findIndex((host) => host.name === name);
+  }
+
+  /** The peer's disk is kept current by this host: what is acknowledged now is promised on both (protocols B and C). */
+  private mirrors(host: number, volume: number): boolean {
+    const status = this.status(host, volume);
+    return status.conn >= Conn.Connected && status.pdsk === Disk.UpToDate;
+  }
+
+  /** What the peer held when this host was last connected to it has not been lost since. */
+  private peerKept(host: number, volume: number): boolean {
+    const peer = this.hosts[this.peerOf(host)]!;
+    const lostAt = this.setup.expectations.protocol === 'C' ? peer.powerLostAt : peer.downAt;
+    return lostAt < this.status(host, volume).connectedAt;
+  }
+
+  // ---- What happens ---------------------------------------------------------------------------------------------
+
+  onInput(host: string, input: Input, world: WorldView): void {
+    const place = this.hostPlace(host);
+    if (input.type === 'app-write') {
+      const write = recordOf(world.ghost).requests.get(input.id)?.write;
+      if (write !== undefined && this.status(place, input.volume).conn < Conn.WFReportParams) write.never |= 1 << this.peerOf(place);
+      return;
+    }
+    // A fence-peer handler that says 4 has outdated the peer (node-states.md §8.9); the only handler with such a code.
+    if (input.type === 'handler-exited' && input.exitCode === 4) this.hosts[this.peerOf(place)]!.outdated = true;
+    if (input.type !== 'command') return;
+    const { command } = input;
+    switch (command.verb) {
+      case 'primary':
+        for (const { volume } of this.setup.hosts[place]!.config.volumes) {
+          if (command.force) this.forced[place]!.add(volume);
+          else this.forced[place]!.delete(volume);
+        }
+        return;
+      case 'invalidate':
+        this.orders[place]!.set(command.volume, 'invalidate');
+        return;
+      case 'invalidate-remote':
+        this.orders[this.peerOf(place)]!.set(command.volume, 'invalidate-remote');
+        return;
+      case 'connect':
+        if (command.discardMyData) for (const { volume } of this.setup.hosts[place]!.config.volumes) this.orders[place]!.set(volume, 'discard-my-data');
+        return;
+      default:
+        return;
+    }
+  }
+
+  onOutput(host: string, output: Output, world: WorldView): void {
+    if (output.type !== 'observe') return;
+    const { event } = output;
+    const place = this.hostPlace(host);
+    if (event.event === 'decision') {
+      this.decisions.push({ atUs: world.nowUs, host: place, volume: event.volume, decision: event.decision, rule: event.rule, detail: event.detail });
+    }
+    if (event.event !== 'state') return;
+    const ghost = recordOf(world.ghost);
+    const status = this.status(place, event.volume);
+    const from = { ...status };
+    const { to } = event;
+    Object.assign(status, { role: to.role, peer: to.peer, conn: to.conn, disk: to.disk, pdsk: to.pdsk });
+    if (to.conn >= Conn.Connected && from.conn < Conn.Connected) this.connected(place, event.volume, status, ghost);
+    if (to.conn < Conn.Connected && from.conn >= Conn.Connected) this.parted[place]!.set(event.volume, to.role === Role.Primary || from.role === Role.Primary);
+    if (to.role === Role.Primary && from.role !== Role.Primary) this.promoted(place, event.volume, status, world);
+    if (to.conn >= Conn.Connected) this.madeEqual(place, event.volume, from, status, world);
+  }
+
+  private connected(host: number, volume: number, status: VolumeStatus, ghost: GhostRecord): void {
+    status.connectedAt = ghost.next();
+    this.parted[host]!.set(volume, false);
+    // A write that came while nobody was there may still go out on this connection.
+    for (const { write } of ghost.pending.values()) {
+      if (write !== undefined && write.volume === volume) write.never &= ~(1 << this.peerOf(host));
+    }
+  }
+
+  private promoted(host: number, volume: number, status: VolumeStatus, world: WorldView): void {
+    const ghost = recordOf(world.ghost);
+    status.primaryAt = ghost.next();
+    if (status.conn < Conn.Connected) this.parted[host]!.set(volume, true);
+    const forced = this.forced[host]!.delete(volume);
+    const bit = 1 << host;
+    const lacking = ghost.writes.filter((write) => write !== undefined && write.volume === volume && isOwed(write) && (write.must & bit) === 0);
+    const promotion = { host, volume, forced, missed: lacking.filter((write) => !write.mirrored).length };
+    for (const tell of this.onPromotion) tell(promotion, world);
+    for (const write of lacking) {
+      if (forced) write.discarded = 'promoted with force';
+      else if (write.mirrored) write.discarded = `a suffix that protocol ${this.setup.expectations.protocol} or a power loss may cost`;
+    }
+  }
+
+  /** After a resync, or a handshake that found none necessary, one disk is what the other is. */
+  private madeEqual(host: number, volume: number, from: VolumeStatus, to: VolumeStatus, world: WorldView): void {
+    const peer = this.peerOf(host);
+    const ownRose = to.disk === Disk.UpToDate && from.disk !== Disk.UpToDate;
+    const peerRose = to.pdsk === Disk.UpToDate && (from.pdsk !== Disk.UpToDate || from.conn < Conn.Connected);
+    if (ownRose && isTargetState(from.conn) && !isTargetState(to.conn)) this.takeOver(peer, host, volume, world);
+    else if (peerRose && isSourceState(from.conn) && !isSourceState(to.conn)) {
+      if (this.peerKept(host, volume) && this.hosts[peer]!.up) this.takeOver(host, peer, volume, world);
+    } else if ((ownRose || peerRose) && to.conn === Conn.Connected && to.disk === Disk.UpToDate && to.pdsk === Disk.UpToDate) {
+      if (this.hosts[peer]!.up) this.unite(volume, recordOf(world.ghost));
+    }
+  }
+
+  /** The target's content is the source's now. */
+  private takeOver(source: number, target: number, volume: number, world: WorldView): void {
+    const ghost = recordOf(world.ghost);
+    const underway = this.setup.expectations.protocol === 'A' ? inFlightRanges(world, source, volume) : [];
+    for (const write of ghost.writes) {
+      if (write === undefined || write.volume !== volume) continue;
+      const uncertain = underway.some((range) => range.sector < write.sector + write.sectors && write.sector < range.sector + range.sectors);
+      for (const field of ['must', 'durable', 'never', 'lostPower'] as const) {
+        const set = (write[field] & (1 << source)) !== 0 && !(uncertain && field !== 'never');
+        write[field] = set ? write[field] | (1 << target) : write[field] & ~(1 << target);
+      }
+    }
+    this.contents[target]!.set(volume, ghost.next());
+    this.hosts[target]!.lostCacheAsPrimary = this.hosts[source]!.lostCacheAsPrimary;
+    this.hosts[target]!.outdated = false;
+    this.orders[target]!.delete(volume);
+  }
+
+  /** Both say that they are equal without a resync: each must hold what either must. */
+  private unite(volume: number, ghost: GhostRecord): void {
+    const both = (1 << this.hosts.length) - 1;
+    for (const write of ghost.writes) {
+      if (write === undefined || write.volume !== volume || write.discarded !== '') continue;
+      if (write.must !== 0 && (this.setup.expectations.protocol !== 'A' || !write.mirrored)) write.must = both;
+    }
+    for (const host of this.hosts) host.outdated = false;
+  }
+
+  onCompletion(completion: Completion, world: WorldView): void {
+    if (!completion.ok) return;
+    const ghost = recordOf(world.ghost);
+    const request = ghost.requests.get(completion.id);
+    if (request === undefined) return;
+    const { host, volume } = request;
+    const peer = this.peerOf(host);
+    const own = this.status(host, volume).disk === Disk.UpToDate ? 1 << host : 0;
+    const mirrors = this.mirrors(host, volume);
+    const kept = mirrors && this.setup.expectations.protocol !== 'A' && this.peerKept(host, volume);
+    const { write } = request;
+    if (write !== undefined) {
+      write.mirrored = mirrors;
+      write.must |= own | (kept ? 1 << peer : 0);
+      write.never &= ~write.must;
+      if (write.fua) write.durable |= own | (kept && this.flushesBoth() && this.fuaReachesPeer() ? 1 << peer : 0);
+    } else if (request.operation === 'flush') {
+      const covered = own | (kept && this.flushesBoth() ? 1 << peer : 0);
+      for (const earlier of ghost.writes) {
+        if (earlier !== undefined && earlier.volume === volume && earlier.outcome === 'acknowledged' && earlier.endedAt <= request.issuedAt) {
+          earlier.durable |= earlier.must & covered;
+        }
+      }
+    }
+  }
+
+  /** A completed flush covers the peer's disk as well (design: protocol C, both lose power). */
+  private flushesBoth(): boolean {
+    return this.setup.expectations.protocol === 'C' && this.setup.hosts.every((host) => host.config.volumes.every((volume) => volume.disk.diskFlushes));
+  }
+
+  /** FUA travels in the packet since protocol 95 (sync-and-activity-log.md §5.7). */
+  private fuaReachesPeer(): boolean {
+    return this.setup.hosts.every((host) => host.config.protocolMax >= 95);
+  }
+
+  onHost(name: string, what: 'crash' | 'power-loss' | 'boot', world: WorldView): void {
+    const ghost = recordOf(world.ghost);
+    const place = this.hostPlace(name);
+    const host = this.hosts[place]!;
+    const bit = 1 << place;
+    if (what === 'boot') {
+      host.up = true;
+      host.boots++;
+      return;
+    }
+    const wasPrimary = [...host.volumes.values()].some((status) => status.role === Role.Primary);
+    host.up = false;
+    host.downAt = ghost.next();
+    for (const write of ghost.writes) {
+      if (write === undefined || (write.must & bit) === 0) continue;
+      // B promises the peer's memory, no more: what was not yet finished everywhere dies with it.
+      const inMemory = this.setup.expectations.protocol === 'B' && write.host !== place && write.endedAt > (this.settledAt.get(write.volume) ?? 0);
+      if (inMemory || (what === 'power-loss' && (write.durable & bit) === 0)) {
+        write.must &= ~bit;
+        write.lostPower |= bit;
+      }
+    }
+    if (what === 'power-loss') {
+      host.powerLostAt = host.downAt;
+      host.lostCacheAsPrimary ||= wasPrimary;
+    }
+    for (const volume of host.volumes.keys()) {
+      host.volumes.set(volume, asBooted());
+      this.contents[place]!.set(volume, host.downAt);
+    }
+    this.forced[place]!.clear();
+  }
+
+  /** Quiet moments settle what only time settles: nothing is in flight, so both hold everything. */
+  onCheckpoint(world: WorldView): void {
+    const ghost = recordOf(world.ghost);
+    for (let host = 0; host < this.hosts.length; host++) {
+      for (const [volume, status] of this.hosts[host]!.volumes) {
+        const quiet = status.role === Role.Primary && status.conn === Conn.Connected && status.disk === Disk.UpToDate && this.mirrors(host, volume);
+        if (!quiet || !this.peerKept(host, volume) || !isIdle(world, host, volume)) continue;
+        const both = (1 << host) | (1 << this.peerOf(host));
+        const since = this.settledAt.get(volume) ?? 0;
+        for (let stamp = ghost.writes.length - 1; stamp > 0; stamp--) {
+          const write = ghost.writes[stamp]!;
+          if (write.endedAt < since) break;
+          if (write.volume === volume && isOwed(write) && (write.must & (1 << host)) !== 0 && write.mirrored) write.must |= both;
+        }
+        this.settledAt.set(volume, ghost.next());
+      }
+    }
+  }
+
+  // ---- What checkers ask ------------------------------------------------------------------------------------------
+
+  /** Acknowledged writes that `host` must hold and `other` need not, without those that were given up. */
+  onlyOn(host: number, other: number, volume: number, ghost: GhostRecord): WriteRecord[] {
+    const [mine, theirs] = [1 << host, 1 << other];
+    return ghost.writes.filter((write) => write !== undefined && write.volume === volume && isOwed(write) && (write.must & mine) !== 0 && (write.must & theirs) === 0);
+  }
+
+  /** Place in the order of events when the content of a disk was last replaced wholesale: by a crash, by a resync. */
+  contentSince(host: number, volume: number): number {
+    return this.contents[host]!.get(volume) ?? 0;
+  }
+
+  /** Why the target's data may be thrown away now: an operator's order, or undefined. */
+  orderAgainst(target: number, volume: number): string | undefined {
+    return this.orders[target]!.get(volume);
+  }
+}
+
+/** Acknowledged, and not given up since. */
+export const isOwed = (write: WriteRecord): boolean => write.outcome === 'acknowledged' && write.discarded === '';
+
+function inFlightRanges(world: WorldView, host: number, volume: number): { sector: number; sectors: number }[] {
+  return world.hosts[host]?.node?.resources()[0]?.volumes.find((view) => view.volume === volume)?.inFlight ?? [];
+}
+
+function isIdle(world: WorldView, host: number, volume: number): boolean {
+  return [host, 1 - host].every((place) => inFlightRanges(world, place, volume).length === 0);
+}

@@ -1,0 +1,74 @@
+/**
+ * Linearizability: concurrent reads and writes of a sector behave like one register (I7). A read shows a write that was
+ * issued before the read ended and that no write acknowledged before the read began has made obsolete; what a read has
+ * shown, later reads do not take back; a write that was given up and not seen does not appear later.
+ */
+
+import type { Checker, Completion, WorldView } from '../types.js';
+import { recordOf, type GhostRecord, type RequestRecord, type WriteRecord } from '../ghost.js';
+import { describe, judgeSector } from './image.js';
+import { type Lineage, isOwed } from './lineage.js';
+
+/** What the last read of a sector showed on a host. */
+interface Seen {
+  /** Stamp of the write, 0 for zeros, and when it was issued. */
+  stamp: number;
+  issuedAt: number;
+  /** Places in the order of events of that read's begin and end. */
+  readFrom: number;
+  readUntil: number;
+}
+
+/** Sector numbers of all volumes in one map: a volume has fewer than 2^42 sectors. */
+const VOLUME_STRIDE = 2 ** 42;
+
+export function linearizability(lineage: Lineage): Checker {
+  const seen = [new Map<number, Seen>(), new Map<number, Seen>()];
+  return {
+    property: 'linearizability',
+    onCompletion(completion: Completion, world: WorldView) {
+      if (completion.operation !== 'read' || !completion.ok || completion.data === undefined) return;
+      const ghost = recordOf(world.ghost);
+      const request = ghost.requests.get(completion.id);
+      if (request === undefined) return;
+      const { volume } = completion;
+      for (let index = 0; index < completion.sectors; index++) {
+        const sector = completion.sector + index;
+        if (ghost.newest(volume, sector) === 0 && ghost.keyOf(completion.data, index * 512, sector) === 0) continue;
+        checkSector(ghost, request, sector, ghost.keyOf(completion.data, index * 512, sector), world);
+      }
+    },
+  };
+
+  function checkSector(ghost: GhostRecord, request: RequestRecord, sector: number, key: number, world: WorldView): void {
+    const { host, volume } = request;
+    const bit = 1 << host;
+    const { primaryAt } = lineage.status(host, volume);
+    const place = sector + volume * VOLUME_STRIDE;
+    const last = seen[host]!.get(place);
+    const before = last !== undefined && last.readUntil <= request.issuedAt && last.readFrom >= lineage.contentSince(host, volume) ? last : undefined;
+    const mustShow = (write: WriteRecord): boolean => {
+      if (before !== undefined && write.stamp === before.stamp) return true;
+      const mine = (write.must & bit) !== 0 || (write.host === host && write.issuedAt >= primaryAt);
+      return mine && isOwed(write) && write.endedAt <= request.issuedAt;
+    };
+    const mayShow = (write: WriteRecord): boolean => {
+      if ((write.never & bit) !== 0) return false;
+      const givenUp = before !== undefined && write.outcome === 'abandoned' && write.endedAt <= before.readFrom && write.issuedAt > before.issuedAt;
+      return !givenUp;
+    };
+    const problem = judgeSector(ghost, volume, sector, key, mustShow, mayShow);
+    if (problem !== undefined) {
+      const detail = `a read on ${world.hosts[host]!.name}: ${describe(problem, volume, sector, world.hosts[host]!.name, world)}`;
+      world.report({ property: 'linearizability', atUs: world.nowUs, detail });
+      return;
+    }
+    const shown = newestShown(ghost, volume, sector, key);
+    seen[host]!.set(place, { stamp: shown?.stamp ?? 0, issuedAt: shown?.issuedAt ?? 0, readFrom: request.issuedAt, readUntil: ghost.next() });
+  }
+}
+
+function newestShown(ghost: GhostRecord, volume: number, sector: number, key: number): WriteRecord | undefined {
+  for (let node = ghost.newest(volume, sector); node !== 0; node = ghost.older(node)) if (ghost.keyAt(node) === key) return ghost.writeAt(node);
+  return undefined;
+}

@@ -1,0 +1,86 @@
+/**
+ * Where a difference between two disks may be marked: the out-of-sync bitmap in a core's memory, or, of a host that is down or
+ * has no disk attached, what its metadata on disk says (bitmap, and the activity log of a Primary that crashed). Read with
+ * the core's own codecs.
+ */
+
+import type { VolumeView } from '../../src/contract/index.js';
+import { BITS_PER_AL_EXTENT, BITS_PER_PAGE, type Bitmap, countBits, popcount } from '../../src/metadata/bitmap.js';
+import { type AlReplay, replayLog } from '../../src/metadata/activity-log.js';
+import { type Layout, layoutOf, superblockSector } from '../../src/metadata/layout.js';
+import { type Superblock, SuperblockFlag, decodeSuperblock, hasFlag } from '../../src/metadata/superblock.js';
+import type { HostView } from '../types.js';
+
+const PAGE_SECTORS = 8;
+const PAGE_BYTES = 4096;
+/** Bitmap sectors read at once: 1 MiB. */
+const READ_SECTORS = 2048;
+
+export interface StoredMetadata {
+  superblock: Superblock;
+  layout: Layout;
+  replay: AlReplay;
+  /** Is the bit set in the bitmap on disk? */
+  isSet(bit: number): boolean;
+  /** How many are set; the whole device when a full sync was under way. */
+  countBits(): number;
+  /** Extents that an attach will mark: those of the log when the node was Primary. */
+  extents: ReadonlySet<number>;
+}
+
+/** What the metadata of a volume says now, or one line on why it says nothing. */
+export function readStoredMetadata(host: HostView, volume: number): StoredMetadata | string {
+  const config = host.spec.config.volumes.find((one) => one.volume === volume)!;
+  const spec = host.spec.disks.find((one) => one.volume === volume)!;
+  const disk = host.disk(volume);
+  const metaSectors = spec.metaSectors ?? spec.dataSectors;
+  const decoded = decodeSuperblock(disk.read('meta', superblockSector(config.metaDisk, metaSectors), PAGE_SECTORS));
+  if (!decoded.ok) return `the superblock does not parse: ${decoded.refusal.detail}`;
+  const superblock = decoded.value;
+  const devices = { dataSectors: spec.dataSectors, metaSectors, shared: spec.metaSectors === undefined };
+  const placed = layoutOf(config.metaDisk, devices, { alStripes: superblock.alStripes, alStripeSize4k: superblock.alStripeSize4k });
+  if (!placed.ok) return `the superblock describes no layout: ${placed.refusal.detail}`;
+  const layout = placed.value;
+  const replay = replayLog(layout, (index) => disk.read('meta', layout.alSector + index * PAGE_SECTORS, PAGE_SECTORS));
+  const primary = hasFlag(superblock, SuperblockFlag.PrimaryInd);
+  if (replay.outcome === 'failed' && primary) return `the activity log of a Primary cannot be replayed: ${replay.reason}`;
+  const pages = new Map<number, Uint8Array>();
+  return {
+    superblock,
+    layout,
+    replay,
+    isSet(bit) {
+      if (hasFlag(superblock, SuperblockFlag.FullSync)) return true;
+      const page = Math.floor(bit / BITS_PER_PAGE);
+      if ((page + 1) * PAGE_SECTORS > layout.bitmapSectors) return false;
+      let bytes = pages.get(page);
+      if (bytes === undefined) pages.set(page, (bytes = disk.read('meta', layout.bitmapSector + page * PAGE_SECTORS, PAGE_SECTORS)));
+      const within = bit % BITS_PER_PAGE;
+      return (bytes[(within >> 3) % PAGE_BYTES]! & (1 << (within & 7))) !== 0;
+    },
+    countBits() {
+      const bits = Math.ceil(superblock.lastAgreedSectors / 8);
+      if (hasFlag(superblock, SuperblockFlag.FullSync)) return bits;
+      const sectors = Math.min(layout.bitmapSectors, Math.ceil(bits / BITS_PER_PAGE) * PAGE_SECTORS);
+      let count = 0;
+      for (let at = 0; at < sectors; at += READ_SECTORS) {
+        const bytes = disk.read('meta', layout.bitmapSector + at, Math.min(READ_SECTORS, sectors - at));
+        for (const word of new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)) if (word !== 0) count += popcount(word);
+      }
+      return count;
+    },
+    extents: new Set(replay.outcome === 'extents' && primary ? replay.extents : []),
+  };
+}
+
+export const isMarkedIn = (metadata: StoredMetadata, block: number): boolean =>
+  metadata.extents.has(Math.floor(block / BITS_PER_AL_EXTENT)) || metadata.isSet(block);
+
+export const isMarkedInMemory = (bitmap: Bitmap, block: number): boolean => block < bitmap.bits && countBits(bitmap, block, 1) === 1;
+
+export const volumeView = (host: HostView, volume: number): VolumeView | undefined =>
+  host.node?.resources()[0]?.volumes.find((view) => view.volume === volume);
+
+/** Is a write to this block on its way on that host? */
+export const isInFlight = (view: VolumeView | undefined, block: number): boolean =>
+  view !== undefined && view.inFlight.some(({ sector, sectors }) => sector < (block + 1) * 8 && block * 8 < sector + sectors);

@@ -1,0 +1,61 @@
+/**
+ * Metadata sanity: after every crash the metadata on disk parses; a Primary that had acknowledged writes is known as one; and
+ * an attach derives no better state than the metadata admits (node-states.md §8.1 step 7; I16).
+ */
+
+import { Disk, Role, diskName } from '../../src/state/states.js';
+import { SuperblockFlag, hasFlag, type Superblock } from '../../src/metadata/superblock.js';
+import type { Checker, Setup } from '../types.js';
+import { recordOf } from '../ghost.js';
+import type { Lineage } from './lineage.js';
+import { readStoredMetadata } from './marks.js';
+
+export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
+  /** Since when each host is Primary, by volume; kept here since the lineage forgets at a crash. */
+  const primaryAt = setup.hosts.map(() => new Map<number, number>());
+  /** The best disk state that the metadata on disk admitted at boot. */
+  const admitted = setup.hosts.map(() => new Map<number, number>());
+
+  return {
+    property: 'metadata-sanity',
+    onOutput(name, output, world) {
+      if (output.type !== 'observe' || output.event.event !== 'state') return;
+      const { from, to, volume } = output.event;
+      const host = lineage.hostPlace(name);
+      if (to.role === Role.Primary && to.disk === Disk.UpToDate) {
+        if (!primaryAt[host]!.has(volume)) primaryAt[host]!.set(volume, recordOf(world.ghost).sequence);
+      } else primaryAt[host]!.delete(volume);
+      const best = admitted[host]!.get(volume);
+      if (best === undefined || from.disk > Disk.Attaching || to.disk <= Disk.Negotiating) return;
+      admitted[host]!.delete(volume);
+      if (to.disk <= best) return;
+      const detail = `${name} attaches volume ${volume} as ${diskName(to.disk as Disk)}, but its superblock admits ${diskName(best as Disk)} at most`;
+      world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail });
+    },
+    onHost(name, what, world) {
+      const host = lineage.hostPlace(name);
+      const ghost = recordOf(world.ghost);
+      for (const { volume } of setup.hosts[host]!.config.volumes) {
+        const metadata = readStoredMetadata(world.hosts[host]!, volume);
+        const report = (detail: string): void => world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail: `${name}, volume ${volume}, after ${what}: ${detail}` });
+        if (typeof metadata === 'string') {
+          report(metadata);
+          continue;
+        }
+        if (what === 'boot') {
+          admitted[host]!.set(volume, bestDisk(metadata.superblock));
+          continue;
+        }
+        const since = primaryAt[host]!.get(volume);
+        const wrote = since !== undefined && ghost.writes.some((write) => write?.host === host && write.volume === volume && write.outcome === 'acknowledged' && write.issuedAt > since);
+        if (wrote && !hasFlag(metadata.superblock, SuperblockFlag.PrimaryInd)) report('it was Primary and had acknowledged writes, but the superblock does not say so');
+        primaryAt[host]!.delete(volume);
+      }
+    },
+  };
+}
+
+function bestDisk(superblock: Superblock): number {
+  if (!hasFlag(superblock, SuperblockFlag.Consistent)) return Disk.Inconsistent;
+  return hasFlag(superblock, SuperblockFlag.WasUpToDate) ? Disk.UpToDate : Disk.Outdated;
+}

@@ -1,0 +1,122 @@
+/**
+ * No silent divergence: any block that differs between the two disks is marked in a bitmap, covered by the activity log on
+ * disk of a Primary that is down, or in flight (I2, I8). Bitmaps of both sides are merged before a resync, so either will do.
+ *
+ * Only blocks that may have changed are looked at: those written since the last look, and all of them after a crash. A block
+ * that differs and is marked is looked at again now and then, since marks can be lost.
+ */
+
+import { Conn } from '../../src/state/states.js';
+import type { VolumeView } from '../../src/contract/index.js';
+import type { Checker, HostView, Setup, WorldView } from '../types.js';
+import { recordOf } from '../ghost.js';
+import type { Lineage } from './lineage.js';
+import { type StoredMetadata, isInFlight, isMarkedIn, isMarkedInMemory, readStoredMetadata, volumeView } from './marks.js';
+
+const BLOCK_SECTORS = 8;
+/** Marked blocks looked at again at each checkpoint. */
+const AGAIN = 32;
+const REPORTS_MAX = 3;
+
+interface Suspects {
+  /** Written since they were last found equal. */
+  fresh: Set<number>;
+  /** Different and marked when last looked at. */
+  marked: Set<number>;
+}
+
+export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
+  const volumes = setup.hosts[0]!.config.volumes.map((volume) => volume.volume);
+  const suspects = new Map<number, Suspects>(volumes.map((volume) => [volume, { fresh: new Set(), marked: new Set() }]));
+  let reports = 0;
+
+  const everything = (world: WorldView): void => {
+    for (const volume of volumes) {
+      const { fresh, marked } = suspects.get(volume)!;
+      marked.clear();
+      for (const block of recordOf(world.ghost).blocks(volume)) fresh.add(block);
+    }
+  };
+
+  const look = (volume: number, world: WorldView, all: boolean): void => {
+    if (reports >= REPORTS_MAX || !isSettled(lineage, volume)) return;
+    const { fresh, marked } = suspects.get(volume)!;
+    if (fresh.size === 0 && marked.size === 0) return;
+    const sides = world.hosts.map((host) => new Side(host, volume));
+    const visit = (block: number): void => {
+      if (world.hosts[0]!.disk(volume).blockId(block) === world.hosts[1]!.disk(volume).blockId(block)) {
+        marked.delete(block);
+        if (!sides.some((side) => isInFlight(side.view, block))) fresh.delete(block);
+        return;
+      }
+      if (sides.some((side) => isInFlight(side.view, block))) return;
+      if (sides.some((side) => side.marks(block))) {
+        fresh.delete(block);
+        marked.add(block);
+        return;
+      }
+      fresh.delete(block);
+      if (reports++ >= REPORTS_MAX) return;
+      const who = world.hosts.map((host, place) => `${host.name} ${sides[place]!.describe(lineage.status(place, volume).conn)}`).join(', ');
+      world.report({ property: 'no-silent-divergence', atUs: world.nowUs, detail: `block ${block} (sector ${block * BLOCK_SECTORS}) of volume ${volume} differs and is marked nowhere: ${who}` });
+    };
+    for (const block of [...fresh]) visit(block);
+    let again = all ? Infinity : AGAIN;
+    for (const block of [...marked]) {
+      if (again-- <= 0) break;
+      // To the end of the line, so that all have their turn.
+      marked.delete(block);
+      marked.add(block);
+      visit(block);
+    }
+  };
+
+  return {
+    property: 'no-silent-divergence',
+    onInput(_host, input) {
+      if (input.type !== 'app-write') return;
+      const { fresh } = suspects.get(input.volume)!;
+      const last = Math.floor((input.sector + input.data.length / 512 - 1) / BLOCK_SECTORS);
+      for (let block = Math.floor(input.sector / BLOCK_SECTORS); block <= last; block++) fresh.add(block);
+    },
+    onHost(_host, what, world) {
+      if (what === 'boot') return;
+      everything(world);
+      for (const volume of volumes) look(volume, world, true);
+    },
+    onCheckpoint(world) {
+      for (const volume of volumes) look(volume, world, false);
+    },
+    onEnd(world) {
+      for (const volume of volumes) look(volume, world, true);
+    },
+  };
+}
+
+/** While just one side knows that the connection is gone, what was under way on it is still to be marked. */
+function isSettled(lineage: Lineage, volume: number): boolean {
+  const [a, b] = [0, 1].map((host) => lineage.status(host, volume).conn >= Conn.WFReportParams);
+  return a === b;
+}
+
+/** Where one host keeps its marks now; what lies on disk is read when it is asked for. */
+class Side {
+  readonly view: VolumeView | undefined;
+  private stored: StoredMetadata | string | undefined;
+
+  constructor(private readonly host: HostView, private readonly volume: number) {
+    this.view = volumeView(host, volume);
+  }
+
+  marks(block: number): boolean {
+    const bitmap = this.view?.peers[0]?.bitmap;
+    if (bitmap !== undefined) return isMarkedInMemory(bitmap, block);
+    this.stored ??= readStoredMetadata(this.host, this.volume);
+    return typeof this.stored !== 'string' && isMarkedIn(this.stored, block);
+  }
+
+  describe(conn: number): string {
+    const where = this.view?.peers[0]?.bitmap === undefined ? 'metadata on disk' : 'bitmap in memory';
+    return `(${this.host.state}, connection state ${conn}, ${where})`;
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Resync direction: a resync never overwrites an acknowledged write with an older one, unless an operator or a configured
+ * policy chose to discard (I5). What is thrown away by right is written off here, with the reason.
+ *
+ * One loss is DRBD's own rule: a Primary that lost power and comes back before anyone took over is the source (rules 40, 41),
+ * also over a peer that still holds what the power loss took from the Primary's cache. No flush covered it, so no promise is
+ * broken; it is what a single disk would have lost.
+ */
+
+import { Conn } from '../../src/state/states.js';
+import type { Checker, WorldView } from '../types.js';
+import { recordOf, type WriteRecord } from '../ghost.js';
+import { type Decision, type Lineage, isSourceState, isSplitBrainDecision, isTargetState } from './lineage.js';
+
+const CRASHED_PRIMARY_RULES = ['40', '41'];
+
+export function resyncDirection(lineage: Lineage): Checker {
+  return {
+    property: 'resync-direction',
+    onOutput(host, output, world) {
+      if (output.type !== 'observe' || output.event.event !== 'state') return;
+      const { from, to, volume } = output.event;
+      if (from.conn > Conn.Connected || to.conn <= Conn.Connected) return;
+      const place = lineage.hostPlace(host);
+      if (isSourceState(to.conn)) check(place, lineage.peerOf(place), volume, world);
+      else if (isTargetState(to.conn)) check(lineage.peerOf(place), place, volume, world);
+    },
+  };
+
+  function check(source: number, target: number, volume: number, world: WorldView): void {
+    const ghost = recordOf(world.ghost);
+    const overwritten = lineage.onlyOn(target, source, volume, ghost);
+    if (overwritten.length === 0) return;
+    const unexcused: WriteRecord[] = [];
+    const reason = chosenBy(source, target, volume);
+    for (const write of overwritten) {
+      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (write.durable & (1 << source)) === 0 && lastRuleIs(volume, CRASHED_PRIMARY_RULES);
+      if (reason === undefined && !lostWithCache) unexcused.push(write);
+      write.discarded = reason ?? (lostWithCache ? 'lost with the cache of a Primary that came back first' : 'overwritten by a resync');
+    }
+    if (reason !== undefined) world.reached('data discarded by policy or operator');
+    if (unexcused.length === 0) return;
+    const [first] = unexcused;
+    const names = [source, target].map((place) => world.hosts[place]!.name);
+    const detail = `the resync of volume ${volume} from ${names[0]} to ${names[1]} overwrites ${unexcused.length} acknowledged writes that ${names[0]} lacks, the first is write ${first!.stamp} at sector ${first!.sector}`;
+    world.report({ property: 'resync-direction', atUs: world.nowUs, detail });
+  }
+
+  /** Who chose that the target's data is thrown away: an operator's order, or a policy after a split brain. */
+  function chosenBy(source: number, target: number, volume: number): string | undefined {
+    const order = lineage.orderAgainst(target, volume);
+    if (order !== undefined) return `operator: ${order}`;
+    const decision = lastDecision(volume);
+    if (decision === undefined || !isSplitBrainDecision(decision)) return undefined;
+    const parted = [source, target].every((host) => lineage.hosts[host] !== undefined);
+    return parted ? `policy: ${decision.decision} ${decision.rule}` : undefined;
+  }
+
+  function lastDecision(volume: number): Decision | undefined {
+    return lineage.decisions.findLast((decision) => decision.volume === volume);
+  }
+
+  function lastRuleIs(volume: number, rules: readonly string[]): boolean {
+    const rule = lastDecision(volume)?.rule;
+    return rule !== undefined && rules.includes(rule);
+  }
+}

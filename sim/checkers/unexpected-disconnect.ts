@@ -1,0 +1,53 @@
+/**
+ * Unexpected disconnects: two healthy nodes that nothing disturbs do not lose each other, and never accuse each other of
+ * breaking the protocol; a node that stands alone has a reason that it says (bugs.md B198, B183: a wrong disconnect hides behind
+ * a right end state).
+ */
+
+import { Conn, connName } from '../../src/state/states.js';
+import type { Checker, Setup, WorldView } from '../types.js';
+import type { Lineage } from './lineage.js';
+
+/** What a fault may still cause after it ended: an idle link is probed each ping-int (10 s), a blocked one given up after ko-count × timeout (42 s). */
+const FAULT_GRACE_US = 60_000_000;
+/** An operator's disconnect asks the peer first; a refusal by rule drops the connection at once. */
+const REASON_GRACE_US = 60_000_000;
+
+const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach'];
+
+export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
+  if (setup.expectations.unexpectedDisconnectsAllowed) return { property: 'unexpected-disconnect' };
+  /** When an operator last parted the nodes, or a host came back or went. */
+  let partedAtUs = -Infinity;
+
+  const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
+  const hasReason = (world: WorldView): boolean => {
+    const since = world.nowUs - REASON_GRACE_US;
+    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && isRefusal(decision.decision));
+  };
+
+  return {
+    property: 'unexpected-disconnect',
+    onInput(_host, input, world) {
+      if (input.type === 'command' && PARTING_VERBS.includes(input.command.verb)) partedAtUs = world.nowUs;
+    },
+    onHost(_host, _what, world) {
+      partedAtUs = world.nowUs;
+    },
+    onOutput(host, output, world) {
+      if (output.type !== 'observe') return;
+      const { event } = output;
+      if (event.event === 'connection-lost') {
+        if (event.reason === 'ProtocolError') report(`${host} calls ${event.peer}'s bytes a protocol error: ${event.detail}`, world);
+        else if (!hasReason(world) && !world.disturbed(host, event.peer, FAULT_GRACE_US)) {
+          report(`${host} lost ${event.peer} (${event.reason}: ${event.detail}), though both are healthy and nothing disturbs them`, world);
+        }
+      }
+      if (event.event !== 'state' || event.to.conn !== Conn.StandAlone || event.from.conn === Conn.StandAlone) return;
+      if (!hasReason(world)) report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
+    },
+  };
+}
+
+/** Decisions that end a connection on purpose. */
+const isRefusal = (decision: string): boolean => /refuse|split-brain|unrelated|rr-conflict|tentative|too-old|inconsistent|discard/.test(decision);
