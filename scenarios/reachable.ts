@@ -1,0 +1,127 @@
+/**
+ * What two nodes with the features of this release can come to: the comparison rules, and the states field by field. A sweep
+ * holds what it reached against these lists; what is not reachable has its argument here, and becomes reachable when the
+ * feature that it names arrives.
+ *
+ * `reachable: true` with a `how` needs more than a failover: a sweep that never reaches it should be told what to do.
+ */
+
+import type { ComparisonRule } from '../src/generations/compare.js';
+import { Conn, Disk, Role } from '../src/state/states.js';
+
+export interface Reachable {
+  /** True, or why not. */
+  reachable: true | string;
+  /** The shortest way there, where it is not an everyday one. */
+  how?: string;
+}
+
+const yes = (how?: string): Reachable => (how === undefined ? { reachable: true } : { reachable: true, how });
+const no = (why: string): Reachable => ({ reachable: why });
+
+const byRule: Record<ComparisonRule, Reachable> = {
+  '10': yes(),
+  '20': yes(),
+  '30': yes(),
+  '34': yes('the link is cut between the end of a resync on the target and its P_STATE reaching the source'),
+  '35': yes('rule 34, seen from the other node'),
+  '36': yes('P_SYNC_UUID of a resync between equal generations (after a crash of the Primary, rule 40) is lost'),
+  '37': yes('rule 36, seen from the other node'),
+  '40': yes(),
+  '41': yes(
+    'a crashed Primary comes back, is promoted again in WFBitMapS, and loses the link while its I/O is frozen (resource-and-stonith or ' +
+      'suspend-io), so that no new generation begins; then they meet again',
+  ),
+  '50': yes(),
+  '50b': yes('rule 35, but the target that finished is promoted alone, and the source, Primary at the cut, wrote on alone'),
+  '51': yes('P_SYNC_UUID of a bitmap resync is lost'),
+  '51b': yes('rule 35 with writes of the source alone; the target was promoted alone and lost its own P_SYNC_UUID in a later resync'),
+  '60': yes('new-current-uuid twice on a disconnected node moves the common generation into its history'),
+  '60b': yes('rule 60 against a node that wrote alone while it had a bitmap UUID'),
+  '70': yes(),
+  '70b': yes('rule 50b, seen from the other node'),
+  '71': yes('rule 51, seen from the other node'),
+  '71b': yes('rule 51b, seen from the other node'),
+  '80': yes('rule 60, seen from the other node'),
+  '80b': yes('rule 60b, seen from the other node'),
+  '90': yes(),
+  '100': yes('primary --force on an Outdated disk overwrites the bitmap UUID on a node whose peer was promoted too'),
+  '110': yes('new-current-uuid four times on each of two nodes that never met, or a disk of another pair with a history of its own'),
+};
+
+const connNames: Record<keyof typeof Conn, Reachable> = {
+  StandAlone: yes(),
+  Disconnecting: yes(),
+  Unconnected: yes(),
+  Timeout: yes('the peer is paused for longer than ko-count times timeout while it answers pings, or a stream stops taking bytes'),
+  BrokenPipe: yes(),
+  NetworkFailure: yes(),
+  ProtocolError: yes('a tentative connect, seen from the node that was not asked; or frozen I/O and a returning peer that is only Consistent'),
+  TearDown: yes(),
+  WFConnection: yes(),
+  WFReportParams: yes(),
+  Connected: yes(),
+  StartingSyncS: yes('invalidate-remote while Connected'),
+  StartingSyncT: yes('invalidate while Connected'),
+  WFBitMapS: yes(),
+  WFBitMapT: yes(),
+  WFSyncUUID: yes(),
+  SyncSource: yes(),
+  SyncTarget: yes(),
+  VerifyS: no('online verify comes later: without a verify-alg the request is refused (NO_VERIFY_ALG)'),
+  VerifyT: no('online verify comes later: a peer that asks for it is answered NO_VERIFY_ALG'),
+  PausedSyncS: yes('pause-sync on either node before or during a resync'),
+  PausedSyncT: yes('pause-sync on either node before or during a resync'),
+  Ahead: no('congestion policies come later: nobody pulls ahead, and the feature needs protocol A with on-congestion'),
+  Behind: no('congestion policies come later: entered only when the peer is Ahead'),
+};
+
+const diskNames: Record<keyof typeof Disk, Reachable> = {
+  Diskless: yes(),
+  Attaching: yes(),
+  Failed: yes('detach, or an I/O error with on-io-error detach'),
+  Negotiating: yes('attach while Connected'),
+  Inconsistent: yes(),
+  Outdated: yes(),
+  DUnknown: no("a node knows its own disk; DUnknown is only ever the peer's"),
+  Consistent: yes('attach with fencing configured, after being UpToDate while the peer was not known to be outdated'),
+  UpToDate: yes(),
+};
+
+const peerDiskNames: Record<keyof typeof Disk, Reachable> = {
+  Diskless: yes(),
+  Attaching: yes('the handshake falls into the attach of the peer: its first P_STATE says so'),
+  Failed: yes('detach, or an I/O error with on-io-error detach, on the connected peer'),
+  Negotiating: yes('the peer attaches while Connected'),
+  Inconsistent: yes(),
+  Outdated: yes(),
+  DUnknown: yes(),
+  Consistent: yes(),
+  UpToDate: yes(),
+};
+
+const roleNames: Record<keyof typeof Role, Reachable> = {
+  Unknown: no("a node knows its own role; Unknown is only ever the peer's"),
+  Primary: yes(),
+  Secondary: yes(),
+};
+
+const peerRoleNames: Record<keyof typeof Role, Reachable> = { Unknown: yes(), Primary: yes(), Secondary: yes() };
+
+/** Combinations that no single field excludes. */
+export const unreachableCombinations: { combination: string; why: string }[] = [
+  { combination: 'role Primary, peer Primary', why: 'two Primaries come later: without allow-two-primaries validity rule 1 refuses both promotion and connection' },
+  { combination: 'conn > Connected, disk or pdsk <= Failed', why: 'the sanitizer ends the resync (node-states.md §4 step 3)' },
+  { combination: 'conn < Connected, peer Primary or Secondary', why: 'the sanitizer forgets the role of a peer that is away (step 1)' },
+  { combination: 'conn < Connected, pdsk Diskless, Failed, Negotiating, Consistent or UpToDate', why: 'the sanitizer makes it DUnknown (step 1)' },
+];
+
+const listed = <N extends string>(names: Record<N, Reachable>): ({ name: N } & Reachable)[] =>
+  (Object.keys(names) as N[]).map((name) => ({ name, ...names[name] }));
+
+export const reachableRules: ({ rule: ComparisonRule } & Reachable)[] = listed(byRule).map(({ name, ...rest }) => ({ rule: name, ...rest }));
+export const reachableConns = listed(connNames);
+export const reachableDisks = listed(diskNames);
+export const reachablePeerDisks = listed(peerDiskNames);
+export const reachableRoles = listed(roleNames);
+export const reachablePeerRoles = listed(peerRoleNames);
