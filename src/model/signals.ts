@@ -42,9 +42,8 @@ export type Signal =
   | { signal: 'epoch-progress'; resource: string; peer: string }
   /** Something of the peer's ended on our disk after its connection was lost: the cleanup may go on. */
   | { signal: 'receiver-quiet'; resource: string; peer: string }
-  /** Out-of-sync bits changed while a resync runs towards this peer: its end may be reached, its cursor may have to go back. */
+  /** Out-of-sync bits were cleared while a resync runs towards this peer: its end may be reached. */
   | { signal: 'bits-cleared'; resource: string; volume: number; peer: string }
-  | { signal: 'bits-set'; resource: string; volume: number; peer: string; sector: number }
   // From resync/.
   /** The whole bitmap of the peer is merged into ours. */
   | { signal: 'bitmap-received'; resource: string; volume: number; peer: string }
@@ -52,8 +51,13 @@ export type Signal =
   | { signal: 'resync-complete'; resource: string; volume: number; peer: string; failedBits: number }
   // From handlers.
   | { signal: 'handler-exited'; resource: string; volume: number | undefined; handler: number; name: string; exitCode: number }
+  /** Nothing of it is in use any more: the node takes it out of its map. */
+  | { signal: 'resource-idle'; resource: string }
   /** Re-examine the after-change queue or a procedure that waits for something. */
   | { signal: 'worker'; resource: string }
+  /** A procedure may go on: what it waited for has come. */
+  | { signal: 'procedure'; resource: string; procedure: number }
+  /** States changed: procedures that wait for any state change may try again. */
   | { signal: 'procedures'; resource: string };
 
 /** Why a ping was asked for, so that its answer finds who waits. */
@@ -71,7 +75,7 @@ export type MetadataPurpose =
   | { for: 'resync-target-end'; peer: string }
   | { for: 'resync-source-end'; peer: string }
   /** Full sync: bits set and written (D11). */
-  | { for: 'full-sync'; peer: string; next: 'bitmap-source' | 'bitmap-target' | 'starting-source' | 'starting-target' | 'none' }
+  | { for: 'full-sync'; peer: string; next: 'starting-source' | 'starting-target' }
   /** D12: outdated on disk, the peer's request may be answered. */
   | { for: 'reply-to-peer'; peer: string }
   | { for: 'attach' }

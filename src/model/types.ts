@@ -151,11 +151,10 @@ export interface PeerDevice {
   bitmap: Bitmap | undefined;
   /** The last P_UUIDS of this connection. */
   peerUuids: PeerUuids | undefined;
-  /** Set of UUIDs remembered from the last finished resync or received packet (generation-uuids.md §3, P). */
   /** Capacity of the peer's disk from its last P_SIZES. */
   peerDiskSectors: number;
   /** Bits set when our UUIDs were last sent (ch_self). */
-  bitsSent: bigint;
+  bitsSent: number;
   /** Evaluate the handshake again at the next P_STATE (node-states.md §6.6). */
   considerResync: boolean;
   /** Attached while connected: disk states of both, until the handshake decides (Negotiating). */
@@ -172,7 +171,7 @@ export interface PeerUuids {
   history1: bigint;
   history2: bigint;
   /** Bits set in the peer's bitmap. */
-  bits: bigint;
+  bits: number;
   flags: number;
 }
 
@@ -256,11 +255,11 @@ export interface Connection {
   peerDiscardsData: boolean;
   peerDryRun: boolean;
   /** First reason of the present loss; cleaning up until undefined again. */
-  loss: { reason: LossReason; step: number } | undefined;
+  loss: { reason: LossReason; step: number; established: boolean; pending?: number } | undefined;
   /** Our state change request that waits for the peer's reply (node-states.md §3.4). */
   request: ConsentRequest | undefined;
   /** The peer's request whose answer waits for something durable (D12). */
-  replyDue: { volume: number; connectionWide: boolean; code: number } | undefined;
+  replyDue: { volume: number; connectionWide: boolean; code: number; pending: number } | undefined;
   sender: SenderState;
   receiver: ReceiverState;
 }
@@ -268,6 +267,8 @@ export interface Connection {
 export interface ConsentRequest {
   /** -1 for a connection-wide request. */
   volume: number;
+  /** The volumes that it is about. */
+  volumes: number[];
   change: Partial<State>;
   /** The procedure that asked. */
   procedure: number;
@@ -310,6 +311,8 @@ export interface ReceivedEpoch {
   /** Writes received, and those not completed yet. */
   size: number;
   active: number;
+  /** Writes that a disk has taken. */
+  written: number;
   flush: 'none' | 'running' | 'done';
 }
 
@@ -407,9 +410,17 @@ export interface Procedure {
   step: number;
   attempts: number;
   /** What it waits for. */
-  waits: 'nothing' | 'consent' | 'fencing' | 'ping' | 'timer' | 'metadata' | 'disk' | 'quiet-writes' | 'state' | 'standalone';
+  waits: 'nothing' | 'consent' | 'fencing' | 'timer' | 'metadata' | 'part' | 'state';
   /** Scratch of the procedure: parts of the change it is building up. */
   change: Partial<State>;
   forced: boolean;
   retryUsed: boolean;
+  /** How the last thing that it waited for ended (a return code). */
+  result: number;
+  /** The peer's own code when it refused. */
+  peerCode: number;
+  /** Metadata writes that it still waits for. */
+  pending: number;
+  /** The procedure that this is a part of (down). */
+  parent: number | undefined;
 }

@@ -8,7 +8,7 @@ import { dataStreamSent } from '../connection/send.js';
 import { log, type Core } from '../model/core.js';
 import type { Connection, NetPart, Request, Resource, Volume } from '../model/types.js';
 import { deviceOf, volumeOf } from '../model/view.js';
-import type { AckPacket, BlockId, PacketOf } from '../wire/packets.js';
+import type { AckPacket, BlockId, DataPacket, PacketOf } from '../wire/packets.js';
 import { markOutOfSync } from './bits.js';
 import { completeIfDone, retryElsewhere } from './completion.js';
 import { barrierAcknowledged, isEpochAcknowledged } from './epochs.js';
@@ -43,18 +43,18 @@ export const writeRefused = (core: Core, resource: Resource, connection: Connect
   if (found && found.request.kind === 'write') {
     found.part.ok = false;
     found.part.waitsFor = 'nothing';
-    markOutOfSync(core, volume, deviceOf(volume, connection.peer), found.request.sector, found.request.sectors);
+    markOutOfSync(deviceOf(volume, connection.peer), found.request.sector, found.request.sectors);
     return completeIfDone(core, resource, volume, found.request);
   }
   const sectors = packet.sizeBytes / 512;
   if (packet.sector + sectors > volume.sizeSectors || !Number.isInteger(sectors)) {
     return loseConnection(core, connection, 'NetworkFailure', `P_NEG_ACK beyond the device, sector ${packet.sector}`);
   }
-  markOutOfSync(core, volume, deviceOf(volume, connection.peer), packet.sector, sectors);
+  markOutOfSync(deviceOf(volume, connection.peer), packet.sector, sectors);
 };
 
 /** P_DATA_REPLY. The payload is lent: it is copied here. */
-export const readAnswered = (core: Core, resource: Resource, connection: Connection, packet: PacketOf<'P_DATA_REPLY'>): void => {
+export const readAnswered = (core: Core, resource: Resource, connection: Connection, packet: DataPacket): void => {
   const found = find(resource, connection, packet.blockId, packet.sector);
   if (!found || found.part.waitsFor !== 'data' || packet.data.length !== found.request.sectors * 512) {
     return loseConnection(core, connection, 'ProtocolError', `P_DATA_REPLY for an unknown read at sector ${packet.sector}`);

@@ -8,12 +8,8 @@ import { signal, type Core } from '../model/core.js';
 import type { PeerDevice, Request, Volume } from '../model/types.js';
 
 /** Marks a range (sectors) towards a peer. Returns how many bits were newly set; a diskless volume has nothing to mark on. */
-export const markOutOfSync = (core: Core, volume: Volume, device: PeerDevice, sector: number, sectors: number): number => {
-  if (!device.bitmap) return 0;
-  const newly = setOutOfSync(device.bitmap, sector, sectors);
-  if (newly > 0 && device.resync) signal(core, { signal: 'bits-set', resource: volume.resource, volume: volume.number, peer: device.peer, sector });
-  return newly;
-};
+export const markOutOfSync = (device: PeerDevice, sector: number, sectors: number): number =>
+  device.bitmap ? setOutOfSync(device.bitmap, sector, sectors) : 0;
 
 /** Both disks hold the same data in this range: the peer has it and so have we. */
 export const markWrittenOnBoth = (core: Core, volume: Volume, device: PeerDevice, sector: number, sectors: number): void => {
@@ -28,7 +24,7 @@ export const settleBits = (core: Core, volume: Volume, request: Request): void =
   for (const device of volume.peers.values()) {
     const part = request.net.find(({ peer }) => peer === device.peer);
     const onBoth = request.local === 'ok' && part !== undefined && part.ok;
-    if (!onBoth) markOutOfSync(core, volume, device, request.sector, request.sectors);
+    if (!onBoth) markOutOfSync(device, request.sector, request.sectors);
     else if (part.setInSync) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
   }
 };

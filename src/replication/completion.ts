@@ -34,7 +34,7 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
     return completeIfDone(core, resource, volume, request);
   }
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).
-  for (const device of volume.peers.values()) markOutOfSync(core, volume, device, request.sector, request.sectors);
+  for (const device of volume.peers.values()) markOutOfSync(device, request.sector, request.sectors);
   retryElsewhere(core, resource, volume, request);
 };
 

@@ -3,6 +3,7 @@
  * two moments, and in between the answer to both became no). Pure.
  */
 
+import type { Volume } from '../model/types.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 
 export interface WritePlan {
@@ -16,6 +17,9 @@ export interface WritePlan {
 
 /** May this disk be written: attached and its metadata in use? */
 export const hasUsableDisk = (disk: Disk): boolean => disk >= Disk.Inconsistent && disk !== Disk.DUnknown;
+
+/** Is there a disk that takes reads and writes now? */
+export const hasDisk = (volume: Volume): boolean => volume.backing !== undefined && !volume.backing.failed && hasUsableDisk(volume.disk);
 
 /** A write towards one peer (wire-protocol.md §5.1, sync-and-activity-log.md §5.2). */
 export const planWrite = (state: State, protocolVersion: number): WritePlan => {

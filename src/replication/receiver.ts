@@ -13,14 +13,14 @@ import type { Connection, PeerDevice, PeerWrite, ReceiverState, ReceivedEpoch, R
 import { deviceOf, stateOf } from '../model/view.js';
 import { isSyncState, Disk } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
-import { DataFlag, type AckPacket, type BlockId, type PacketOf } from '../wire/packets.js';
+import { DataFlag, type AckPacket, type BlockId, type BlockRequestPacket, type DataPacket, type PacketOf } from '../wire/packets.js';
 import { releaseExtents } from '../volume/admission.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import { markOutOfSync, markWrittenOnBoth } from './bits.js';
-import { hasUsableDisk, isOnlyDisk } from './plan.js';
+import { hasDisk, isOnlyDisk } from './plan.js';
 import { nextSequence } from './submit.js';
 
-const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, active: 0, flush: 'none' });
+const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: 0, active: 0, flush: 'none' });
 
 export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, readsInFlight: 0 });
 
@@ -46,14 +46,14 @@ const sendAck = (core: Core, connection: Connection, device: PeerDevice, volume:
   sendPacket(core, connection, { packet, volume: volume.number, sector, blockId, sizeBytes, sequence: nextSequence(device) });
 
 /** P_DATA. The payload is lent; it is copied once, here. */
-export const receiveWrite = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: PacketOf<'P_DATA'>): void => {
+export const receiveWrite = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: DataPacket): void => {
   const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA: ${wrong}`);
   const device = deviceOf(volume, connection.peer);
   const receiver = connection.receiver;
   const epoch = receiver.epochs.at(-1)!;
   epoch.size++;
-  if (!volume.backing || volume.backing.failed || !hasUsableDisk(volume.disk)) {
+  if (!hasDisk(volume)) {
     return sendAck(core, connection, device, volume, 'P_NEG_ACK', packet.sector, packet.data.length, packet.blockId);
   }
   epoch.active++;
@@ -67,7 +67,7 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     blockId: packet.blockId,
     epoch: epoch.id,
     interval: -1,
-    attachment: volume.backing.attachment,
+    attachment: volume.backing!.attachment,
     preflush: (packet.flags & DataFlag.FLUSH) !== 0,
     fua: (packet.flags & DataFlag.FUA) !== 0,
     sendReceiveAck: perPacket ? (packet.flags & DataFlag.SEND_RECEIVE_ACK) !== 0 : protocol === 'B',
@@ -88,7 +88,7 @@ export const peerWriteMayStart = (core: Core, resource: Resource, volume: Volume
   const write = mustGet(connection.receiver.writes, id, 'peer write');
   const device = deviceOf(volume, connection.peer);
   if (!isOnlyDisk(stateOf(resource, volume, connection, device))) return startPeerWrite(core, volume, connection, id);
-  markOutOfSync(core, volume, device, write.sector, write.data.length / 512);
+  markOutOfSync(device, write.sector, write.data.length / 512);
   volume.waitingPeerWrites.push({ peer: connection.peer, write: id });
   signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
 };
@@ -96,7 +96,7 @@ export const peerWriteMayStart = (core: Core, resource: Resource, volume: Volume
 /** To the disk. A disk that was given up meanwhile fails it without being asked. */
 export const startPeerWrite = (core: Core, volume: Volume, connection: Connection, id: number): void => {
   const write = mustGet(connection.receiver.writes, id, 'peer write');
-  if (!volume.backing || volume.backing.failed || volume.backing.attachment !== write.attachment) {
+  if (!hasDisk(volume) || volume.backing!.attachment !== write.attachment) {
     return endPeerWrite(core, volume, connection, write, false);
   }
   writeDisk(core, volume, 'data', write.sector, write.data, { preflush: write.preflush, fua: write.fua }, { to: 'peer-write', peer: connection.peer, write: id });
@@ -117,7 +117,7 @@ const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write:
   const sectors = write.data.length / 512;
   connection.receiver.writes.delete(write.id);
   // The bit before the P_NEG_ACK, and before the extents are given up (D17, D3).
-  if (!ok) markOutOfSync(core, volume, device, write.sector, sectors);
+  if (!ok) markOutOfSync(device, write.sector, sectors);
   releaseExtents(core, volume, write, sectors);
   releaseInterval(core, volume, write.interval);
   if (write.connectCount !== connection.connectCount || connection.loss) {
@@ -135,6 +135,7 @@ const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write:
   const epoch = connection.receiver.epochs.find(({ id }) => id === write.epoch);
   assert(epoch !== undefined && epoch.active > 0, 'a peer write belongs to an epoch');
   epoch.active--;
+  if (ok) epoch.written++;
   signal(core, { signal: 'epoch-progress', resource: connection.resource, peer: connection.peer });
 };
 
@@ -162,7 +163,11 @@ export const finishEpochs = (core: Core, resource: Resource, connection: Connect
       oldest.flush = 'running';
       let flushes = 0;
       for (const volume of resource.volumes.values()) {
-        if (!volume.backing || volume.backing.failed || !hasUsableDisk(volume.disk)) continue;
+        if (!hasDisk(volume)) {
+          // What it was said to have written may be in its cache only, and cannot be flushed any more: the writer has to mark it.
+          if (oldest.written > 0) return loseConnection(core, connection, 'NetworkFailure', 'a disk was lost before its writes were flushed');
+          continue;
+        }
         flushes++;
         flushDisk(core, volume, 'data', { to: 'epoch-flush', peer: connection.peer, connectCount: connection.connectCount });
       }
@@ -196,10 +201,10 @@ export const epochFlushDone = (core: Core, resource: Resource, volume: Volume, c
 };
 
 /** P_DATA_REQUEST: a read for the peer; refused while our disk is not UpToDate. */
-export const serveRead = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: PacketOf<'P_DATA_REQUEST'>): void => {
+export const serveRead = (core: Core, volume: Volume, connection: Connection, packet: BlockRequestPacket): void => {
   const wrong = rangeError(volume, packet.sector, packet.sizeBytes, maxRequestBytes(connection.protocolVersion));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA_REQUEST: ${wrong}`);
-  if (volume.disk !== Disk.UpToDate || !volume.backing || volume.backing.failed) {
+  if (volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
     return sendAck(core, connection, deviceOf(volume, connection.peer), volume, 'P_NEG_DREPLY', packet.sector, packet.sizeBytes, packet.blockId);
   }
   connection.receiver.readsInFlight++;
@@ -215,7 +220,7 @@ export const peerReadDone = (core: Core, resource: Resource, volume: Volume, con
   const device = deviceOf(volume, connection.peer);
   connection.receiver.readsInFlight--;
   if (!result.ok) {
-    markOutOfSync(core, volume, device, operation.sector, operation.sectors);
+    markOutOfSync(device, operation.sector, operation.sectors);
     if (!volume.backing?.failed) {
       const detail = `read for the peer ${result.failure}`;
       signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'read', sector: operation.sector, sectors: operation.sectors, detail });

@@ -14,15 +14,13 @@ import { findInterval, registerInterval } from '../volume/intervals.js';
 import { markOutOfSync } from './bits.js';
 import { completeIfDone, failRequest } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
-import { hasUsableDisk, mayWrite, planRead, planWrite } from './plan.js';
+import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
 
 const TWO_32 = 2 ** 32;
 
 /** Our ids are a counter; the wire has two halves of 32 bits. */
 export const blockIdOf = (id: number): BlockId => ({ high: Math.floor(id / TWO_32), low: id % TWO_32 });
 export const requestIdOf = (blockId: BlockId): number => blockId.high * TWO_32 + blockId.low;
-
-const hasDisk = (volume: Volume): boolean => volume.backing !== undefined && !volume.backing.failed && hasUsableDisk(volume.disk);
 
 /** Submits a request that was admitted; it waits first while an earlier one overlaps it (volume/intervals). */
 export const submit = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
@@ -58,10 +56,11 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   request.startedAtUs = core.nowUs;
   resource.log.epochWrites++;
   volume.writesInFlight++;
+  volume.applicationSectors += request.sectors;
   for (const { connection, device, plan } of plans) {
     if (plan.mirror) sendWrite(core, connection, device, request, plan.maySetInSync);
     // The bit first, then the notice (M14, bug B005), and only if the peer cannot know it yet.
-    else if (plan.announce && markOutOfSync(core, volume, device, request.sector, request.sectors) > 0) {
+    else if (plan.announce && markOutOfSync(device, request.sector, request.sectors) > 0) {
       sendDueBarrier(core, connection, request.epoch);
       sendPacket(core, connection, { packet: 'P_OUT_OF_SYNC', volume: volume.number, sector: request.sector, sizeBytes: request.sectors * 512 });
     }

@@ -1,0 +1,305 @@
+/**
+ * The consequences of state changes, in order (node-states.md §7): each change has one entry in the resource's queue, its
+ * steps run one after the other, and all of them before those of the next change (M3). A step that needs something durable
+ * first queues it and waits; the queue waits with it. So "what must be on disk first" is the order of this list.
+ */
+
+import { sendPacket } from '../connection/send.js';
+import { newCurrent, startAsSource } from '../generations/uuid-set.js';
+import { setAll } from '../metadata/bitmap.js';
+import { runHandler, signal, type Core } from '../model/core.js';
+import type { AfterChange, Connection, PeerDevice, Resource, Volume } from '../model/types.js';
+import { connectionTo, deviceOf, stateOf, volumeOf } from '../model/view.js';
+import { failNetworkParts } from '../replication/acks.js';
+import { answerHeld } from '../replication/completion.js';
+import { resend } from '../replication/submit.js';
+import { sendBitmap } from '../resync/bitmap-exchange.js';
+import { abortResync, pauseResync, resumeResync, startResync } from '../resync/lifecycle.js';
+import { Conn, Disk, Role, isSyncState, type State } from '../state/states.js';
+import { UuidsFlag } from '../wire/packets.js';
+import { isSuperblockDirty, queueBitmapWrite, queueFullSync, queueSuperblock } from '../volume/metadata-io.js';
+import { sendSizes, sendStateOf, sendUuids } from './announce.js';
+import { allVolumes, changeState, fencingPolicy, storeUuids, updateFlags, uuidsOf } from './change.js';
+import { diskFailed } from './disk.js';
+
+/** `waits`: the step queued something durable; the queue goes on, with the next step, when that is done. */
+type StepResult = 'done' | 'waits';
+
+interface Context {
+  core: Core;
+  resource: Resource;
+  volume: Volume;
+  connection: Connection;
+  device: PeerDevice;
+  change: AfterChange;
+  from: State;
+  to: State;
+}
+
+const became = (context: Context, test: (state: State) => boolean): boolean => !test(context.from) && test(context.to);
+
+const isSource = (conn: Conn): boolean => conn === Conn.SyncSource || conn === Conn.PausedSyncS;
+const isTarget = (conn: Conn): boolean => conn === Conn.SyncTarget || conn === Conn.PausedSyncT;
+const hasLink = (context: Context): boolean => context.to.conn >= Conn.Connected;
+
+const durableSuperblock = ({ core, volume }: Context): StepResult => {
+  if (!volume.backing || volume.backing.failed || !isSuperblockDirty(volume.backing)) return 'done';
+  queueSuperblock(core, volume, { for: 'worker' });
+  return 'waits';
+};
+
+/** node-states.md §7, with its numbers. The order is the specification's; what is durable first is inserted where it is needed. */
+const steps: readonly ((context: Context) => StepResult)[] = [
+  /** 2: equal again; nobody crashed as far as the next handshake is concerned. */
+  (context) => {
+    if (!became(context, ({ disk, pdsk }) => disk === Disk.UpToDate && pdsk === Disk.UpToDate)) return 'done';
+    context.volume.crashedPrimary = false;
+    if (context.device.peerUuids) context.device.peerUuids.flags &= ~UuidsFlag.CRASHED_PRIMARY;
+    if (context.volume.backing && !context.volume.backing.failed) updateFlags(context.volume, stateOf(context.resource, context.volume, context.connection, context.device));
+    return 'done';
+  },
+  /** 3 */
+  (context) => {
+    const noData = ({ role, disk, pdsk }: State): boolean => role === Role.Primary && disk < Disk.UpToDate && pdsk < Disk.UpToDate;
+    if (became(context, noData)) handler(context, 'pri-on-incon-degr');
+    return 'done';
+  },
+  /** D9, D8: a target is known as such on disk before its first block is written, and its end before the peer hears of it. */
+  (context) => {
+    const starts = !isTarget(context.from.conn) && isTarget(context.to.conn);
+    const ends = isTarget(context.from.conn) && context.to.conn === Conn.Connected;
+    return starts || ends ? durableSuperblock(context) : 'done';
+  },
+  (context) => {
+    if (isTarget(context.to.conn) && !isTarget(context.from.conn) && isTarget(context.device.repl)) {
+      handler(context, 'before-resync-target');
+      startResync(context.core, context.resource, context.volume, context.device, context.connection, 'target');
+    }
+    return 'done';
+  },
+  /** 4: data is there again. */
+  (context) => {
+    const { core, resource, connection } = context;
+    if (!resource.suspNod) return 'done';
+    const linked = became(context, ({ conn }) => conn >= Conn.Connected) && allVolumes(resource).every((volume) => deviceOf(volume, connection.peer).repl >= Conn.Connected);
+    const attached =
+      (context.from.disk === Disk.Attaching || context.from.disk === Disk.Negotiating) && allVolumes(resource).every(({ disk }) => disk === Disk.UpToDate);
+    if (linked) resend(core, resource, connection);
+    if (linked || attached) thaw(context, { suspNod: false });
+    return 'done';
+  },
+  /** 5: reconnected while frozen for fencing: the peer's data did not miss anything. */
+  (context) => {
+    const { core, resource, connection } = context;
+    const linked = allVolumes(resource).every((volume) => deviceOf(volume, connection.peer).repl >= Conn.Connected);
+    if (!resource.suspFen || !linked) return 'done';
+    for (const volume of resource.volumes.values()) volume.newCurrentUuidDue = false;
+    resend(core, resource, connection);
+    thaw(context, { suspFen: false });
+    return 'done';
+  },
+  /** 6: a source says which generation the target's data will be, when that is on its own disk (D7). */
+  (context) => {
+    const starts = !isSource(context.from.conn) && isSource(context.to.conn) && context.connection.protocolVersion >= 96;
+    if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
+    const { set } = startAsSource(uuidsOf(context.volume), context.core.environment.random64());
+    storeUuids(context.core, context.volume, set, 'start of resync as source');
+    return durableSuperblock(context);
+  },
+  (context) => {
+    const starts = !isSource(context.from.conn) && isSource(context.to.conn);
+    if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
+    handler(context, 'before-resync-source');
+    if (context.connection.protocolVersion < 96) {
+      const { set } = startAsSource(uuidsOf(context.volume), context.core.environment.random64());
+      storeUuids(context.core, context.volume, set, 'start of resync as source');
+    }
+    const uuid = context.volume.backing.superblock.uuids[1];
+    sendPacket(context.core, context.connection, { packet: 'P_SYNC_UUID', volume: context.volume.number, uuid });
+    startResync(context.core, context.resource, context.volume, context.device, context.connection, 'source');
+    return 'done';
+  },
+  /** 7: the peer has a disk again. */
+  (context) => {
+    const attached = context.from.pdsk === Disk.Diskless && context.to.pdsk > Disk.Diskless && context.to.pdsk !== Disk.DUnknown;
+    if (!attached || !hasLink(context)) return 'done';
+    sendUuids(context.core, context.connection, context.volume, context.device);
+    sendStateOf(context.core, context.connection, context.volume, context.to);
+    return 'done';
+  },
+  /** 9: a new data generation. Durable before it is announced (D6) and before anything that the peer lacks is answered (D5). */
+  (context) => {
+    if (!context.change.newGeneration) return 'done';
+    const { core, resource, volume } = context;
+    if (!volume.backing || volume.backing.failed) return 'done';
+    storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), "contact to the peer's data lost");
+    return durableSuperblock(context);
+  },
+  (context) => {
+    if (!context.change.newGeneration) return 'done';
+    context.volume.generationPending = false;
+    if (context.device.repl >= Conn.Connected) sendUuids(context.core, context.connection, context.volume, context.device);
+    answerHeld(context.core, context.resource);
+    return 'done';
+  },
+  /** 10 */
+  (context) => {
+    if (context.from.role === Role.Primary && context.to.role === Role.Secondary && context.to.conn <= Conn.Connected) queueBitmapWrite(context.core, context.volume);
+    return 'done';
+  },
+  /** 11: late attach. */
+  (context) => {
+    if (!hasLink(context) || context.from.disk !== Disk.Attaching || context.to.disk !== Disk.Negotiating) return 'done';
+    sendSizes(context.core, context.connection, context.volume);
+    sendUuids(context.core, context.connection, context.volume, context.device);
+    sendStateOf(context.core, context.connection, context.volume, context.to);
+    return 'done';
+  },
+  /** 12 */
+  (context) => {
+    const paused = context.from.aftrIsp !== context.to.aftrIsp || context.from.userIsp !== context.to.userIsp;
+    if (hasLink(context) && context.from.conn >= Conn.Connected && paused) sendStateOf(context.core, context.connection, context.volume, context.to);
+    return 'done';
+  },
+  /** 13 */
+  (context) => {
+    if (context.from.conn === Conn.WFReportParams && hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
+    return 'done';
+  },
+  /** 14: everything is to be synced. The bits are set and on disk before the sync starts (D11). */
+  (context) => {
+    const entered = (conn: Conn): boolean => context.from.conn !== conn && context.to.conn === conn;
+    const source = entered(Conn.StartingSyncS);
+    if (!source && !entered(Conn.StartingSyncT)) return 'done';
+    if (context.device.bitmap) setAll(context.device.bitmap);
+    queueFullSync(context.core, context.volume, { for: 'full-sync', peer: context.connection.peer, next: source ? 'starting-source' : 'starting-target' });
+    return 'done';
+  },
+  /** 8: the bitmap goes out after P_STATE(WFBitMapS), when no application write is in flight (M5). */
+  (context) => {
+    if (context.from.conn === Conn.WFBitMapS || context.to.conn !== Conn.WFBitMapS || context.device.repl !== Conn.WFBitMapS) return 'done';
+    if (!context.volume.holds.includes(BITMAP_HOLD)) context.volume.holds.push(BITMAP_HOLD);
+    sendBitmapIfQuiet(context.core, context.resource, context.volume);
+    return 'done';
+  },
+  /** 15, 16 */
+  (context) => {
+    if (context.from.disk !== Disk.Failed && context.to.disk === Disk.Failed) {
+      if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
+      diskFailed(context.core, context.resource, context.volume);
+    }
+    if (context.from.disk !== Disk.Diskless && context.to.disk === Disk.Diskless && hasLink(context)) {
+      sendStateOf(context.core, context.connection, context.volume, context.to);
+    }
+    return 'done';
+  },
+  /** 17, 20 */
+  (context) => {
+    const failedSoftly = context.from.disk === Disk.UpToDate && context.to.disk === Disk.Inconsistent && context.from.conn >= Conn.Connected;
+    const targetEnded = context.from.disk < Disk.UpToDate && context.from.conn >= Conn.SyncSource && context.to.conn === Conn.Connected;
+    if (hasLink(context) && (failedSoftly || targetEnded)) sendStateOf(context.core, context.connection, context.volume, context.to);
+    return 'done';
+  },
+  /** Pausing, ending. */
+  (context) => {
+    const { core, resource, volume, device, connection, from, to } = context;
+    if (!device.resync) return 'done';
+    const paused = (conn: Conn): boolean => conn === Conn.PausedSyncS || conn === Conn.PausedSyncT;
+    if (isSyncState(from.conn) && isSyncState(to.conn)) {
+      if (!paused(from.conn) && paused(to.conn)) pauseResync(core, resource, volume, device, connection);
+      if (paused(from.conn) && !paused(to.conn)) resumeResync(core, resource, volume, device, connection);
+    } else if (isSyncState(from.conn) && !isSyncState(device.repl)) {
+      abortResync(core, resource, volume, device, connection);
+    }
+    return 'done';
+  },
+  /** 21 */
+  (context) => {
+    if ((context.from.conn === Conn.Connected || context.from.conn === Conn.Ahead || context.from.conn > Conn.Connected) && context.to.conn === Conn.Connected) {
+      if (context.from.conn !== Conn.Connected) queueBitmapWrite(context.core, context.volume);
+    }
+    return 'done';
+  },
+  /** Fencing succeeded while frozen (§7, connection level): generation first, then the peer's part is given up (D6, D13). */
+  (context) => {
+    const { core, resource, volume } = context;
+    if (!resource.suspFen || !isPeerFenced(resource)) return 'done';
+    if (volume.newCurrentUuidDue && volume.backing && !volume.backing.failed && volume.backing.superblock.uuids[1] === 0n) {
+      storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), 'peer fenced');
+    }
+    volume.newCurrentUuidDue = false;
+    return durableSuperblock(context);
+  },
+  (context) => {
+    const { core, resource, connection } = context;
+    if (!resource.suspFen || !isPeerFenced(resource) || allVolumes(resource).some(({ newCurrentUuidDue }) => newCurrentUuidDue)) return 'done';
+    if (connection.cstate < Conn.WFReportParams) failNetworkParts(core, resource, connection);
+    thaw(context, { suspFen: false });
+    return 'done';
+  },
+  /** 22 */
+  (context) => {
+    const { volume, core } = context;
+    if (volume.backing && !volume.backing.failed && isSuperblockDirty(volume.backing)) queueSuperblock(core, volume);
+    return 'done';
+  },
+];
+
+const BITMAP_HOLD = 'the bitmap is being sent';
+
+const isPeerFenced = (resource: Resource): boolean =>
+  allVolumes(resource).every((volume) => [...volume.peers.values()].every(({ pdsk }) => pdsk <= Disk.Outdated));
+
+const handler = (context: Context, name: 'pri-on-incon-degr' | 'before-resync-target' | 'before-resync-source'): void => {
+  const { core, resource, volume, connection } = context;
+  if (resource.config.handlers.includes(name)) runHandler(core, resource, name, [['DRBD_PEER_ADDRESS', connection.peer]], volume);
+};
+
+const thaw = (context: Context, change: Partial<State>): void => {
+  const { core, resource } = context;
+  changeState(core, resource, allVolumes(resource), undefined, change, 'hard', 'I/O thawed');
+  answerHeld(core, resource);
+  for (const volume of resource.volumes.values()) signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+};
+
+/** Sends the bitmap that a volume owes, if nothing is in flight there and all earlier consequences are drawn; else when there is not. */
+export const sendBitmapIfQuiet = (core: Core, resource: Resource, volume: Volume): void => {
+  const at = volume.holds.indexOf(BITMAP_HOLD);
+  if (at < 0) return;
+  const device = [...volume.peers.values()].find(({ repl }) => repl === Conn.WFBitMapS);
+  if (device && volume.writesInFlight > 0) return;
+  volume.holds.splice(at, 1);
+  if (device && device.bitmap) sendBitmap(core, resource, volume, device, connectionTo(resource, device.peer));
+  signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+};
+
+/** Works the queue off until a step waits. Called when a change was queued and when what was waited for is done. */
+export const runWorker = (core: Core, resource: Resource): void => {
+  while (!resource.workerWaits) {
+    const change = resource.worker[0];
+    if (!change) return;
+    const step = steps[change.step++];
+    if (!step) {
+      resource.worker.shift();
+      if (resource.worker.length === 0) signal(core, { signal: 'procedures', resource: resource.name });
+      continue;
+    }
+    const volume = volumeOf(resource, change.volume);
+    const connection = connectionTo(resource, change.peer);
+    const device = deviceOf(volume, change.peer);
+    if (step({ core, resource, volume, connection, device, change, from: change.from, to: change.to }) === 'waits') resource.workerWaits = true;
+  }
+};
+
+/** What the worker waited for is done, well or not. */
+export const workerGoesOn = (core: Core, resource: Resource): void => {
+  resource.workerWaits = false;
+  runWorker(core, resource);
+};
+
+/** Unfence-peer is due when a source finished and everything is UpToDate everywhere (node-states.md §8.9). */
+export const unfenceIfEqual = (core: Core, resource: Resource): void => {
+  const policy = fencingPolicy(resource, Disk.Consistent);
+  const equal = allVolumes(resource).every((volume) => volume.disk === Disk.UpToDate && [...volume.peers.values()].every(({ pdsk }) => pdsk === Disk.UpToDate));
+  if (policy && policy !== 'dont-care' && equal && resource.config.handlers.includes('unfence-peer')) runHandler(core, resource, 'unfence-peer', []);
+};

@@ -1,0 +1,233 @@
+/**
+ * The one place where states change (node-states.md §3, §5, §6). A change is judged on one snapshot by the rules in src/state,
+ * applied whole or not at all, and its consequences are queued: one entry per volume and peer, worked off in order by
+ * resource/after-change. What must not be seen half done is decided here, at the moment of the change: whether a new data
+ * generation is due, and that answers to the application wait for it (D5).
+ */
+
+import { expose, formatUuid, uuidSet, uuidTuple, type UuidSet } from '../generations/uuid-set.js';
+import { hasFlag, SuperblockFlag } from '../metadata/superblock.js';
+import { assert, emit, log, signal, type Core } from '../model/core.js';
+import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
+import { anyPeerIs, deviceOf, stateOf } from '../model/view.js';
+import { closeEpoch } from '../replication/epochs.js';
+import { hasUsableDisk, planWrite } from '../replication/plan.js';
+import { evaluateAll, sameState, stateFields, type ChangeKind } from '../state/evaluate.js';
+import { isSuccess, type ReturnCode } from '../state/refusals.js';
+import { Conn, Disk, Role, isSuspended, type State } from '../state/states.js';
+import { flagsFromState } from '../state/superblock-flags.js';
+import type { RuleContext } from '../state/validity.js';
+import type { Fencing } from '../config/types.js';
+import { returnUncommitted } from '../volume/admission.js';
+import { touchSuperblock } from '../volume/metadata-io.js';
+
+const fencingOrder: readonly Fencing[] = ['dont-care', 'resource-only', 'resource-and-stonith'];
+
+/** The policy in force: the strictest of all volumes with a disk at least `least` (node-states.md §3.2, §8.9). */
+export const fencingPolicy = (resource: Resource, least: Disk): Fencing | undefined => {
+  let strictest = -1;
+  for (const volume of resource.volumes.values()) {
+    if (volume.disk >= least && volume.disk !== Disk.DUnknown) strictest = Math.max(strictest, fencingOrder.indexOf(volume.config.disk.fencing));
+  }
+  return strictest < 0 ? undefined : fencingOrder[strictest];
+};
+
+/** Everything that the rules look at beside the state itself. */
+export const contextOf = (resource: Resource, volume: Volume, connection: Connection, device: PeerDevice): RuleContext => {
+  const otherPeerPrimary = [...resource.volumes.values()].some(
+    (other) => other.number !== volume.number && deviceOf(other, connection.peer).role === Role.Primary,
+  );
+  const uuids = volume.backing?.superblock.uuids;
+  return {
+    twoPrimaries: false,
+    hasNetConfig: connection.cstate !== Conn.StandAlone,
+    fencing: fencingPolicy(resource, Disk.Inconsistent) ?? 'dont-care',
+    onNoDataAccessible: resource.config.onNoDataAccessible,
+    deviceOpen: volume.openers.length > 0,
+    otherVolumePeerPrimary: otherPeerPrimary,
+    handshakeUnfinished: connection.stateSent,
+    exposedEqualsCurrent: uuids !== undefined && uuids[0] === volume.exposedUuid,
+    negotiation: device.negotiation,
+  };
+};
+
+interface Target {
+  volume: Volume;
+  connection: Connection;
+  device: PeerDevice;
+  from: State;
+}
+
+/**
+ * Judges the change for these volumes towards this peer (undefined: towards every peer), all or none. Nothing is changed.
+ */
+export const judge = (
+  resource: Resource,
+  volumes: readonly Volume[],
+  peer: Connection | undefined,
+  change: Partial<State>,
+  kind: ChangeKind,
+  skipImpossibleOutdate = false,
+): { code: ReturnCode; targets: Target[]; next: State[]; warnings: string[][] } => {
+  const targets: Target[] = [];
+  for (const volume of volumes) {
+    for (const connection of peer ? [peer] : resource.connections.values()) {
+      const device = deviceOf(volume, connection.peer);
+      targets.push({ volume, connection, device, from: stateOf(resource, volume, connection, device) });
+    }
+  }
+  const snapshots = targets.map(({ volume, connection, device, from }) => ({ state: from, context: contextOf(resource, volume, connection, device) }));
+  return { targets, ...evaluateAll(snapshots, change, kind, skipImpossibleOutdate) };
+};
+
+/** Makes a change, or says why not (DRBD's return code). `reason` is for the trace. */
+export const changeState = (
+  core: Core,
+  resource: Resource,
+  volumes: readonly Volume[],
+  peer: Connection | undefined,
+  change: Partial<State>,
+  kind: ChangeKind,
+  reason: string,
+  skipImpossibleOutdate = false,
+): ReturnCode => {
+  const judged = judge(resource, volumes, peer, change, kind, skipImpossibleOutdate);
+  if (!isSuccess(judged.code)) return judged.code;
+  judged.targets.forEach((target, index) => {
+    for (const warning of judged.warnings[index]!) log(core, resource.name, 'warning', `volume ${target.volume.number}: ${warning}`);
+    apply(core, resource, target, judged.next[index]!, reason);
+  });
+  return judged.code;
+};
+
+export const allVolumes = (resource: Resource): Volume[] => [...resource.volumes.values()];
+
+const apply = (core: Core, resource: Resource, target: Target, to: State, reason: string): void => {
+  const { volume, connection, device, from } = target;
+  if (sameState(from, to)) return;
+  resource.role = to.role;
+  resource.susp = to.susp;
+  resource.suspNod = to.suspNod;
+  resource.suspFen = to.suspFen;
+  volume.disk = to.disk;
+  device.role = to.peer;
+  device.pdsk = to.pdsk;
+  device.aftrIsp = to.aftrIsp;
+  device.peerIsp = to.peerIsp;
+  device.userIsp = to.userIsp;
+  if (to.conn >= Conn.Connected) {
+    device.repl = to.conn;
+  } else {
+    device.repl = Conn.StandAlone;
+    connection.cstate = to.conn;
+  }
+  emit(core, {
+    type: 'observe',
+    event: { event: 'state', resource: resource.name, volume: volume.number, peer: connection.peer, from: observed(from), to: observed(to), reason },
+  });
+  synchronousEffects(core, resource, target, to);
+  resource.worker.push({ volume: volume.number, peer: connection.peer, from, to, step: 0, newGeneration: isGenerationDue(volume, from, to), reason });
+  const queued = resource.worker.at(-1)!;
+  if (queued.newGeneration) {
+    if (isSuspended(to)) {
+      // The outage may stay invisible to the peer's data: decided when I/O is thawed (generation-uuids.md §3).
+      volume.newCurrentUuidDue = true;
+      queued.newGeneration = false;
+    } else {
+      volume.generationPending = true;
+    }
+  }
+  signal(core, { signal: 'worker', resource: resource.name });
+  signal(core, { signal: 'procedures', resource: resource.name });
+};
+
+const observed = (state: State): { role: number; peer: number; conn: number; disk: number; pdsk: number; flags: string[] } => ({
+  role: state.role,
+  peer: state.peer,
+  conn: state.conn,
+  disk: state.disk,
+  pdsk: state.pdsk,
+  flags: stateFields.filter((field) => state[field] === true),
+});
+
+/** node-states.md §6. */
+const synchronousEffects = (core: Core, resource: Resource, target: Target, to: State): void => {
+  const { volume, connection, device, from } = target;
+  const wasMirrored = planWrite(from, connection.protocolVersion).mirror;
+  if (wasMirrored !== planWrite(to, connection.protocolVersion).mirror) closeEpoch(resource);
+  if (to.disk === Disk.Failed && from.disk !== Disk.Failed) returnUncommitted(volume);
+  if (hasUsableDisk(to.disk) && volume.backing && !volume.backing.failed) updateFlags(volume, to);
+  if (to.disk >= Disk.Consistent && from.disk < Disk.Consistent && volume.backing) {
+    volume.exposedUuid = expose(uuidsOf(volume)).exposed;
+  }
+  const becamePrimary = from.peer === Role.Secondary && to.peer === Role.Primary;
+  if (from.disk === Disk.Inconsistent && from.pdsk === Disk.Inconsistent && becamePrimary) device.considerResync = true;
+  if (from.conn === Conn.WFReportParams && to.conn !== Conn.WFReportParams) {
+    const stillThere = allVolumes(resource).some((other) => deviceOf(other, connection.peer).repl < Conn.Connected);
+    if (!stillThere || to.conn < Conn.WFReportParams) connection.stateSent = false;
+  }
+  if (volume.waiting.length > 0 || volume.waitingPeerWrites.length > 0) signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+};
+
+const stateFlagBits =
+  SuperblockFlag.Consistent | SuperblockFlag.PrimaryInd | SuperblockFlag.ConnectedInd | SuperblockFlag.WasUpToDate | SuperblockFlag.PeerOutDated | SuperblockFlag.CrashedPrimary;
+
+/** §6.4: what a crashed node will know of itself. Marks the superblock dirty if that changed. */
+export const updateFlags = (volume: Volume, state: State): void => {
+  const superblock = volume.backing!.superblock;
+  const flags = flagsFromState(state, volume.crashedPrimary);
+  let bits = superblock.flags & ~stateFlagBits;
+  if (flags.consistent) bits |= SuperblockFlag.Consistent;
+  if (flags.primaryInd) bits |= SuperblockFlag.PrimaryInd;
+  if (flags.connectedInd) bits |= SuperblockFlag.ConnectedInd;
+  if (flags.wasUpToDate) bits |= SuperblockFlag.WasUpToDate;
+  if (flags.peerOutDated) bits |= SuperblockFlag.PeerOutDated;
+  if (flags.crashedPrimary) bits |= SuperblockFlag.CrashedPrimary;
+  if (bits === superblock.flags && !hasFlag(superblock, SuperblockFlag.AlClean)) return;
+  superblock.flags = bits;
+  touchSuperblock(volume.backing!);
+};
+
+const isGoodOrPartial = (disk: Disk): boolean => disk === Disk.Inconsistent || disk === Disk.Consistent || disk === Disk.UpToDate;
+const isOutOfReach = (disk: Disk): boolean => disk < Disk.Inconsistent || disk === Disk.DUnknown || disk === Disk.Outdated;
+
+/** Is a new data generation due (generation-uuids.md §3, first two lines)? */
+const isGenerationDue = (volume: Volume, from: State, to: State): boolean => {
+  if (!volume.backing || volume.backing.failed || volume.generationPending || volume.newCurrentUuidDue) return false;
+  if (to.disk !== Disk.UpToDate || volume.backing.superblock.uuids[1] !== 0n) return false;
+  const lost =
+    (isGoodOrPartial(from.pdsk) && isOutOfReach(to.pdsk)) ||
+    (from.pdsk === Disk.DUnknown && (to.pdsk === Disk.Diskless || to.pdsk === Disk.Failed || to.pdsk === Disk.Outdated));
+  if (lost && (to.role === Role.Primary || to.peer === Role.Primary)) return true;
+  return to.pdsk < Disk.Inconsistent && from.peer !== Role.Primary && to.peer === Role.Primary;
+};
+
+// ---- Generation UUIDs ---------------------------------------------------------------------------------------------
+
+export const uuidsOf = (volume: Volume): UuidSet => {
+  assert(volume.backing !== undefined, 'UUIDs of a diskless volume');
+  return uuidSet(volume.backing.superblock.uuids, volume.exposedUuid);
+};
+
+/** Stores a changed set; the caller sees to it that it becomes durable before anything relies on it. */
+export const storeUuids = (core: Core, volume: Volume, set: UuidSet, why: string): void => {
+  const backing = volume.backing;
+  assert(backing !== undefined, 'UUIDs of a diskless volume');
+  backing.superblock.uuids = uuidTuple(set);
+  volume.exposedUuid = set.exposed;
+  touchSuperblock(backing);
+  const [current, bitmap, history1, history2] = backing.superblock.uuids;
+  emit(core, {
+    type: 'observe',
+    event: {
+      event: 'generation',
+      resource: volume.resource,
+      volume: volume.number,
+      uuids: [formatUuid(current), formatUuid(bitmap), formatUuid(history1), formatUuid(history2)],
+      why,
+    },
+  });
+};
+
+/** Does anybody hold this data as Primary: us or a peer. */
+export const isSomeonePrimary = (resource: Resource, volume: Volume): boolean => resource.role === Role.Primary || anyPeerIs(volume, Role.Primary);

@@ -1,0 +1,393 @@
+/**
+ * The hub of a resource: where inputs, ends of disk operations, timers and signals of the rooms below find what handles them.
+ * One write's way through the house starts here: `applicationWrite` → volume/admission → replication/submit.
+ */
+
+import type { Input } from '../contract/input.js';
+import { startKeepalive } from '../connection/keepalive.js';
+import { flushSends } from '../connection/send.js';
+import { connectionTimer, isConnectionTimer } from '../connection/timers.js';
+import { assert, emit, signal, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult } from '../model/operations.js';
+import type { MetadataPurpose, Signal } from '../model/signals.js';
+import type { Timer } from '../model/timers.js';
+import type { Connection, Procedure, Request, Resource, Volume } from '../model/types.js';
+import { connectionTo, deviceOf, volumeOf } from '../model/view.js';
+import { transportTook } from '../replication/acks.js';
+import { localPartDone } from '../replication/completion.js';
+import { sendDueBarrier } from '../replication/epochs.js';
+import { epochFlushDone, finishEpochs, peerReadDone, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
+import { submit } from '../replication/submit.js';
+import { sendBitmap } from '../resync/bitmap-exchange.js';
+import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../resync/lifecycle.js';
+import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
+import { resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
+import { Conn, Role } from '../state/states.js';
+import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
+import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
+import { findInterval } from '../volume/intervals.js';
+import { metadataOperationDone } from '../volume/metadata-io.js';
+import { attach, attachEnded, changeOptions, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
+import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
+import { sendParameters } from './announce.js';
+import { allVolumes, changeState } from './change.js';
+import { replyMayGo } from './consent.js';
+import { connect, disconnect } from './disconnect.js';
+import { attachFailed, attachPrepared, closeIfQuiet, detachWritten, diskError } from './disk.js';
+import { takeDown } from './down.js';
+import { fencingEnded } from './fencing.js';
+import { connectionLost, connectionRefused, continueLoss, lossMetadataWritten } from './loss.js';
+import { handlePackets } from './packets.js';
+import { demote, promote } from './promote.js';
+import { checkRequestAge, startRequestTimer } from './request-age.js';
+import { resyncComplete } from './resync-end.js';
+
+// ---- The application ----------------------------------------------------------------------------------------------------
+
+type ApplicationInput = Extract<Input, { type: 'app-read' | 'app-write' | 'app-flush' }>;
+
+const newRequest = (core: Core, input: ApplicationInput): Request => ({
+  id: ++core.state.lastRequest,
+  applicationId: input.id,
+  kind: input.type === 'app-read' ? 'read' : input.type === 'app-write' ? 'write' : 'flush',
+  volume: input.volume,
+  sector: input.type === 'app-flush' ? 0 : input.sector,
+  sectors: input.type === 'app-read' ? input.sectors : input.type === 'app-write' ? input.data.length / 512 : 0,
+  // Lent for the pass: the one copy of a write's payload is made here (bug B201).
+  data: input.type === 'app-write' ? input.data.slice() : undefined,
+  fua: input.type === 'app-write' && input.fua,
+  startedAtUs: core.nowUs,
+  epoch: -1,
+  local: 'none',
+  net: [],
+  completed: false,
+  interval: -1,
+  inActivityLog: false,
+  attachment: -1,
+  submitted: false,
+});
+
+/** 1 MiB: larger requests are the driver's to split (sync-and-activity-log.md §2). */
+const REQUEST_SECTORS_MAX = 2048;
+
+/** A read, write or flush of the application. A Secondary serves nobody; what cannot be a request is refused at once. */
+export const applicationRequest = (core: Core, resource: Resource, volume: Volume, input: ApplicationInput): void => {
+  const refuse = (error: 'EROFS' | 'EINVAL'): void => emit(core, { type: 'app-failed', resource: resource.name, volume: volume.number, id: input.id, error });
+  if (resource.role !== Role.Primary) return refuse('EROFS');
+  const request = newRequest(core, input);
+  const fits = request.sectors > 0 && Number.isInteger(request.sectors) && request.sectors <= REQUEST_SECTORS_MAX && request.sector >= 0 && request.sector + request.sectors <= volume.sizeSectors;
+  if (request.kind !== 'flush' && !fits) return refuse('EINVAL');
+  volume.waiting.push(request);
+  admit(core, resource, volume);
+};
+
+/** Lets waiting requests go, as far as they may now. */
+const admit = (core: Core, resource: Resource, volume: Volume): void => {
+  const { requests, peerWrites } = takeAdmitted(resource, volume);
+  for (const { peer, write } of peerWrites) startPeerWrite(core, volume, connectionTo(resource, peer), write);
+  for (const request of requests) submit(core, resource, volume, request);
+};
+
+export const opened = (resource: Resource, volume: Volume, who: string): void => {
+  assert(resource.volumes.has(volume.number), 'the volume is of this resource');
+  volume.openers.push(who);
+};
+
+export const closed = (core: Core, resource: Resource, volume: Volume, who: string): void => {
+  const at = volume.openers.indexOf(who);
+  if (at >= 0) volume.openers.splice(at, 1);
+  signal(core, { signal: 'procedures', resource: resource.name });
+};
+
+// ---- Disks --------------------------------------------------------------------------------------------------------------
+
+export const diskInput = (core: Core, volume: Volume, input: Extract<Input, { type: 'disk-opened' | 'disk-open-failed' }>): void => {
+  if (input.type === 'disk-opened') diskOpened(core, volume, input);
+  else diskOpenFailed(core, volume, input.reason);
+};
+
+/** A disk operation ended: to whom it belongs its `then` says. */
+export const operationDone = (core: Core, resource: Resource, operation: DiskOperation, result: OperationResult): void => {
+  const volume = volumeOf(resource, operation.volume);
+  const { then } = operation;
+  if (volume.backing?.attachment === operation.attachment) volume.backing.operationsInFlight--;
+  switch (then.to) {
+    case 'metadata':
+      metadataOperationDone(core, volume, operation, result);
+      break;
+    case 'attach':
+      attachOperationDone(core, volume, operation, then, result);
+      break;
+    case 'request': {
+      const request = resource.log.requests.get(then.request);
+      if (request) localPartDone(core, resource, volume, request, operation, result);
+      break;
+    }
+    case 'peer-write':
+      peerWriteDone(core, resource, volume, connectionTo(resource, then.peer), then.write, result);
+      break;
+    case 'peer-read':
+      peerReadDone(core, resource, volume, connectionTo(resource, then.peer), operation, then, result);
+      break;
+    case 'epoch-flush':
+      epochFlushDone(core, resource, volume, connectionTo(resource, then.peer), then, result);
+      break;
+    case 'resync-read':
+      resyncReadDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
+      break;
+    case 'resync-write':
+      resyncWriteDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
+      break;
+    case 'resync-flush':
+      resyncFlushDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
+      break;
+  }
+  const backing = volume.backing;
+  if (backing?.failed && backing.operationsInFlight === 0) signal(core, { signal: 'disk-quiet', resource: resource.name, volume: volume.number });
+};
+
+// ---- Passes and timers ------------------------------------------------------------------------------------------------------
+
+/** Everything that had arrived was handed over: batches go out (one transaction for all cold extents, barriers on idle, gathered sends). */
+export const passEnded = (core: Core, resource: Resource): void => {
+  for (const volume of resource.volumes.values()) commitOrWrite(core, volume);
+  for (const connection of resource.connections.values()) {
+    if (!connection.loss && connection.sender.epochs.length > 0) sendDueBarrier(core, connection, resource.log.epoch);
+    flushSends(core, connection);
+  }
+};
+
+export const timerDue = (core: Core, resource: Resource, timer: Timer): void => {
+  if (isConnectionTimer(timer.kind)) return connectionTimer(core, timer);
+  if (timer.kind === 'promote-retry') return runProcedure(core, resource, resource.procedures.get(timer.volume));
+  if (timer.kind === 'request-age') return checkRequestAge(core, resource, connectionTo(resource, timer.peer));
+  const volume = volumeOf(resource, timer.volume);
+  const connection = connectionTo(resource, timer.peer);
+  const device = deviceOf(volume, timer.peer);
+  switch (timer.kind) {
+    case 'resync-tick':
+      return resyncTick(core, resource, volume, device, connection);
+    case 'serve-delay':
+      return serveDelayed(core, resource, volume, device, connection);
+    case 'finish-retry':
+      return checkFinished(core, resource, volume, device, connection);
+    default:
+      assert(false, `timer ${timer.kind} has no owner`);
+  }
+};
+
+// ---- Signals --------------------------------------------------------------------------------------------------------------------
+
+export const handleSignal = (core: Core, resource: Resource, value: Signal): void => {
+  switch (value.signal) {
+    case 'streams-ready':
+      return streamsReady(core, resource, connectionTo(resource, value.peer));
+    case 'connection-lost':
+      return connectionLost(core, resource, connectionTo(resource, value.peer), value.reason, value.detail);
+    case 'connection-refused':
+      return connectionRefused(core, resource, connectionTo(resource, value.peer), value.detail);
+    case 'packets-waiting':
+      return handlePackets(core, resource, connectionTo(resource, value.peer));
+    case 'bytes-sent':
+      return transportTook(core, resource, connectionTo(resource, value.peer));
+    case 'ping-acknowledged': {
+      if (value.purpose !== 'resync-finish-source' && value.purpose !== 'resync-finish-target') return;
+      const side = value.purpose === 'resync-finish-source' ? 'source' : 'target';
+      const connection = connectionTo(resource, value.peer);
+      for (const volume of resource.volumes.values()) fencePassed(core, resource, volume, deviceOf(volume, value.peer), connection, side);
+      return;
+    }
+    case 'metadata-written':
+      return metadataWritten(core, resource, volumeOf(resource, value.volume), value.purpose, value.ok);
+    case 'interval-started':
+      return rangeIsFree(core, resource, volumeOf(resource, value.volume), value.interval);
+    case 'disk-error':
+      return diskError(core, resource, volumeOf(resource, value.volume), value.kind, value.detail);
+    case 'attach-prepared':
+      return attachPrepared(core, resource, volumeOf(resource, value.volume));
+    case 'attach-failed':
+      attachFailed(core, resource, volumeOf(resource, value.volume), value.code, value.detail);
+      return attachEnded(core, resource, volumeOf(resource, value.volume), value.code);
+    case 'disk-quiet':
+      return closeIfQuiet(core, resource, volumeOf(resource, value.volume));
+    case 'extents-active': {
+      const volume = volumeOf(resource, value.volume);
+      const { requests, peerWrites } = takeCommitted(volume);
+      for (const { peer, write } of peerWrites) startPeerWrite(core, volume, connectionTo(resource, peer), write);
+      // What was held back meanwhile waits with its extents.
+      if (holdReason(resource, volume) !== undefined) volume.waiting = [...requests, ...volume.waiting];
+      else for (const request of requests) submit(core, resource, volume, request);
+      return admit(core, resource, volume);
+    }
+    case 'admission':
+      return admit(core, resource, volumeOf(resource, value.volume));
+    case 'epoch-progress':
+      return finishEpochs(core, resource, connectionTo(resource, value.peer));
+    case 'receiver-quiet':
+      return continueLoss(core, resource, connectionTo(resource, value.peer));
+    case 'bits-cleared': {
+      const volume = volumeOf(resource, value.volume);
+      return bitsCleared(core, resource, volume, deviceOf(volume, value.peer), connectionTo(resource, value.peer));
+    }
+    case 'writes-drained':
+      sendBitmapIfQuiet(core, resource, volumeOf(resource, value.volume));
+      return runWaiting(core, resource);
+    case 'bitmap-received':
+      return bitmapReceived(core, resource, volumeOf(resource, value.volume), connectionTo(resource, value.peer));
+    case 'resync-complete': {
+      const volume = volumeOf(resource, value.volume);
+      return resyncComplete(core, resource, volume, connectionTo(resource, value.peer), deviceOf(volume, value.peer), value.failedBits);
+    }
+    case 'handler-exited':
+      // Only fence-peer is waited for; the others tell somebody something.
+      if (value.name === 'fence-peer' && resource.fencing?.handler === value.handler) fencingEnded(core, resource, value.exitCode);
+      return;
+    case 'resource-idle':
+      return assert(false, 'the node takes resources away');
+    case 'worker':
+      runWorker(core, resource);
+      for (const connection of resource.connections.values()) continueLoss(core, resource, connection);
+      return;
+    case 'procedure':
+      return runProcedure(core, resource, resource.procedures.get(value.procedure));
+    case 'procedures':
+      return runWaiting(core, resource);
+  }
+};
+
+/** Both streams are up and the features are agreed: our parameters go out at once (wire-protocol.md §3.1). */
+const streamsReady = (core: Core, resource: Resource, connection: Connection): void => {
+  if (connection.loss || connection.cstate !== Conn.WFConnection) return;
+  connection.connectCount++;
+  for (const volume of resource.volumes.values()) {
+    const device = deviceOf(volume, connection.peer);
+    device.sequence = 0;
+    device.peerUuids = undefined;
+    device.peerDiskSectors = 0;
+  }
+  sendParameters(core, resource, connection);
+  connection.stateSent = true;
+  changeState(core, resource, allVolumes(resource), connection, { conn: Conn.WFReportParams }, 'hard', 'handshake');
+  startKeepalive(core, connection);
+  startRequestTimer(core, connection);
+};
+
+const metadataWritten = (core: Core, resource: Resource, volume: Volume, purpose: MetadataPurpose, ok: boolean): void => {
+  switch (purpose.for) {
+    case 'worker':
+      workerGoesOn(core, resource);
+      for (const connection of resource.connections.values()) continueLoss(core, resource, connection);
+      return;
+    case 'procedure': {
+      const procedure = resource.procedures.get(purpose.procedure);
+      if (!procedure || --procedure.pending > 0) return;
+      return runProcedure(core, resource, procedure);
+    }
+    case 'full-sync':
+      return fullSyncWritten(core, resource, volume, connectionTo(resource, purpose.peer), purpose.next, ok);
+    case 'reply-to-peer':
+      return replyMayGo(core, connectionTo(resource, purpose.peer));
+    case 'attach':
+      return attachEnded(core, resource, volume, ok ? ATTACHED : META_IO_ERROR);
+    case 'detach':
+      return detachWritten(core, resource, volume);
+    case 'connection-loss':
+      return lossMetadataWritten(core, resource, connectionTo(resource, purpose.peer));
+    case 'nobody':
+      return;
+  }
+};
+
+/** DRBD's results of an attach. */
+const ATTACHED = 101;
+const META_IO_ERROR = 118;
+
+/** A range that waited for earlier ones is free: whose it was goes on. */
+const rangeIsFree = (core: Core, resource: Resource, volume: Volume, id: number): void => {
+  const interval = findInterval(volume, id);
+  if (!interval) return;
+  switch (interval.kind) {
+    case 'own-read':
+    case 'own-write': {
+      const request = resource.log.requests.get(interval.owner);
+      assert(request !== undefined, 'a waiting range belongs to a request');
+      if (holdReason(resource, volume) !== undefined) volume.waiting.unshift(request);
+      else submit(core, resource, volume, request);
+      return;
+    }
+    case 'peer-write':
+      return peerWriteMayStart(core, resource, volume, connectionTo(resource, interval.peer), interval.owner);
+    case 'resync-read':
+      return readIntervalStarted(core, resource, volume, deviceOf(volume, interval.peer), connectionTo(resource, interval.peer), interval);
+    case 'resync-write':
+      return writeIntervalStarted(core, resource, volume, deviceOf(volume, interval.peer), connectionTo(resource, interval.peer), interval);
+    case 'resync-request':
+      assert(false, 'a resync request never waits for a range');
+  }
+};
+
+/** The peer's bitmap is merged: a target answers with the union and waits for the sync UUID, a source starts (wire-protocol.md §6.1). */
+const bitmapReceived = (core: Core, resource: Resource, volume: Volume, connection: Connection): void => {
+  const device = deviceOf(volume, connection.peer);
+  if (device.repl === Conn.WFBitMapT) {
+    sendBitmap(core, resource, volume, device, connection);
+    changeState(core, resource, [volume], connection, { conn: Conn.WFSyncUUID }, 'hard', 'bitmaps merged');
+  } else if (device.repl === Conn.WFBitMapS) {
+    changeState(core, resource, [volume], connection, { conn: Conn.SyncSource }, 'hard', 'bitmaps merged');
+  }
+};
+
+// ---- Procedures -------------------------------------------------------------------------------------------------------------------
+
+const runProcedure = (core: Core, resource: Resource, procedure: Procedure | undefined): void => {
+  if (!procedure) return;
+  procedure.waits = 'nothing';
+  const { what } = procedure;
+  switch (what.verb) {
+    case 'primary':
+      return promote(core, resource, procedure, what);
+    case 'secondary':
+      return demote(core, resource, procedure);
+    case 'connect':
+      return connect(core, resource, procedure, what);
+    case 'disconnect':
+      return disconnect(core, resource, procedure, what);
+    case 'attach':
+      return attach(core, resource, procedure, what);
+    case 'detach':
+      return detach(core, resource, procedure, what);
+    case 'outdate':
+      return outdate(core, resource, procedure, what);
+    case 'invalidate':
+      return invalidate(core, resource, procedure, what.volume, 'target');
+    case 'invalidate-remote':
+      return invalidate(core, resource, procedure, what.volume, 'source');
+    case 'pause-sync':
+      return pauseSync(core, resource, procedure, what.volume, true);
+    case 'resume-sync':
+      return pauseSync(core, resource, procedure, what.volume, false);
+    case 'suspend-io':
+      return suspendIo(core, resource, procedure);
+    case 'resume-io':
+      return resumeIo(core, resource, procedure);
+    case 'new-current-uuid':
+      return newCurrentUuid(core, resource, procedure, what);
+    case 'options':
+      return changeOptions(core, resource, procedure, what);
+    case 'down':
+      return takeDown(core, resource, procedure);
+    case 'new-resource':
+    case 'del-resource':
+      return assert(false, `${what.verb} is the node's`);
+  }
+};
+
+/** Starts a procedure that was put into the table. */
+export const startProcedure = runProcedure;
+
+/** States changed: whoever waits for that tries again. */
+const runWaiting = (core: Core, resource: Resource): void => {
+  for (const procedure of [...resource.procedures.values()]) {
+    if (procedure.waits === 'state' && resource.procedures.has(procedure.id)) runProcedure(core, resource, procedure);
+  }
+};

@@ -1,0 +1,101 @@
+/** What the peer says of itself in the handshake and when it changes: protocol, resync numbers, sizes, UUIDs (wire-protocol.md §3.4-§3.9, §7.2). */
+
+import { refuseConnection } from '../connection/loss.js';
+import { checkProtocol } from '../connection/parameters.js';
+import { JUST_CREATED, acceptSkippedSync, sameGeneration, startAsTarget } from '../generations/uuid-set.js';
+import { clearAll } from '../metadata/bitmap.js';
+import { newSize } from '../metadata/layout.js';
+import { log, type Core } from '../model/core.js';
+import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
+import { connOf } from '../model/view.js';
+import { Conn, Disk, Role } from '../state/states.js';
+import { ProtocolFlag, UuidsFlag, type PacketOf, type ProtocolPacket, type SyncParam89Packet, type SyncParamPacket } from '../wire/packets.js';
+import { queueBitmapWrite } from '../volume/metadata-io.js';
+import { setSize } from '../volume/size.js';
+import { sendSizes } from './announce.js';
+import { changeState, storeUuids, uuidsOf } from './change.js';
+
+export const receiveProtocol = (core: Core, connection: Connection, packet: ProtocolPacket): void => {
+  const wrong = checkProtocol(connection, packet);
+  if (wrong) return refuseConnection(core, connection, wrong);
+  connection.peerDiscardsData = (packet.connFlags & ProtocolFlag.DISCARD_MY_DATA) !== 0;
+  connection.peerDryRun = (packet.connFlags & ProtocolFlag.DRY_RUN) !== 0;
+};
+
+/** The numbers of whoever spoke last win (§3.5); digests must be the same on both sides, and we have none yet. */
+export const receiveSyncParam = (core: Core, volume: Volume, connection: Connection, packet: SyncParamPacket | SyncParam89Packet): void => {
+  if (packet.verifyAlg) return refuseConnection(core, connection, `verify-alg differs: the peer has ${packet.verifyAlg}`);
+  if (packet.packet === 'P_SYNC_PARAM89' && packet.csumsAlg) return refuseConnection(core, connection, `csums-alg differs: the peer has ${packet.csumsAlg}`);
+  if (!volume.backing) return;
+  const disk = volume.config.disk;
+  disk.resyncRate = packet.resyncRate;
+  if (packet.packet !== 'P_SYNC_PARAM89' || !packet.controller) return;
+  const { cPlanAhead, cDelayTarget, cFillTarget, cMaxRate } = packet.controller;
+  Object.assign(disk, { cPlanAhead: Math.min(cPlanAhead, 300), cDelayTarget, cFillTarget, cMaxRate });
+};
+
+/** §3.6. */
+export const receiveSizes = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, packet: PacketOf<'P_SIZES'>): void => {
+  const wasDiskless = device.peerDiskSectors === 0;
+  device.peerDiskSectors = packet.diskSectors;
+  const handshake = device.repl < Conn.Connected;
+  const before = volume.sizeSectors;
+  if (volume.backing && !volume.backing.failed && volume.disk > Disk.Attaching) {
+    const limits = [packet.userSectors, volume.config.sizeSectors].filter((sectors) => sectors > 0);
+    const sectors = newSize({
+      peerSectors: packet.diskSectors,
+      maxSectors: volume.backing.layout.usableDataSectors,
+      lastAgreedSectors: volume.backing.superblock.lastAgreedSectors,
+      userSectors: handshake ? Math.min(...limits, Infinity) % Infinity || 0 : packet.userSectors,
+      assumePeerHasSpace: false,
+    });
+    if (sectors < volume.sizeSectors && volume.disk >= Disk.Outdated && (handshake || wasDiskless)) {
+      return refuseConnection(core, connection, "The peer's disk size is too small!");
+    }
+    if (sectors !== volume.sizeSectors) setSize(core, volume, sectors);
+  } else {
+    const offered = packet.currentSectors || packet.userSectors || packet.diskSectors;
+    if (offered === 0 || offered === volume.sizeSectors || (volume.sizeSectors !== 0 && packet.diskSectors === 0)) return;
+    if (offered < volume.sizeSectors && resource.role === Role.Primary) return refuseConnection(core, connection, "The peer's disk size is too small!");
+    volume.sizeSectors = offered;
+  }
+  if (!handshake && (packet.currentSectors !== volume.sizeSectors || before !== volume.sizeSectors)) sendSizes(core, connection, volume);
+};
+
+/** §3.9: stored until the P_STATE that is judged with them. */
+export const receiveUuids = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, packet: PacketOf<'P_UUIDS'>): void => {
+  device.peerUuids = {
+    current: packet.current,
+    bitmap: packet.bitmap,
+    history1: packet.history0,
+    history2: packet.history1,
+    bits: packet.dirtyBits,
+    flags: packet.flags,
+  };
+  const conn = connOf(connection, device);
+  const diskless = volume.disk < Disk.Inconsistent;
+  const foreign = volume.exposedUuid !== 0n && !sameGeneration(volume.exposedUuid, packet.current);
+  if (diskless && resource.role === Role.Primary && foreign && conn < Conn.Connected) {
+    return refuseConnection(core, connection, 'the peer has another data generation than the one that was in use here');
+  }
+  const skips = (packet.flags & UuidsFlag.SKIP_INITIAL_SYNC) !== 0 && connection.protocolVersion >= 90;
+  if (skips && conn === Conn.Connected && volume.backing && uuidsOf(volume).current === JUST_CREATED) {
+    log(core, resource.name, 'info', 'Accepted new current UUID, preparing to skip initial sync');
+    if (device.bitmap) clearAll(device.bitmap);
+    storeUuids(core, volume, acceptSkippedSync(uuidsOf(volume), packet.current, resource.role === Role.Primary), 'skip initial sync');
+    queueBitmapWrite(core, volume);
+    changeState(core, resource, [volume], connection, { disk: Disk.UpToDate, pdsk: Disk.UpToDate }, 'hard', 'skip initial sync');
+  }
+  if (diskless && conn >= Conn.Connected) volume.exposedUuid = packet.current;
+};
+
+/** §7.2: the data that we are about to get is of this generation. Durable before the first block (D9: resource/after-change). */
+export const receiveSyncUuid = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, packet: PacketOf<'P_SYNC_UUID'>): void => {
+  if (!volume.backing || volume.backing.failed) return;
+  if (device.repl !== Conn.WFSyncUUID && device.repl !== Conn.Behind) {
+    return log(core, resource.name, 'warning', 'a sync UUID that nobody waits for');
+  }
+  storeUuids(core, volume, startAsTarget(uuidsOf(volume), packet.uuid, resource.role === Role.Primary), 'start of resync as target');
+  const side = device.aftrIsp || device.peerIsp || device.userIsp ? Conn.PausedSyncT : Conn.SyncTarget;
+  changeState(core, resource, [volume], connection, { conn: side, disk: Disk.Inconsistent }, 'hard', 'sync UUID received');
+};

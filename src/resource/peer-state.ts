@@ -1,0 +1,172 @@
+/**
+ * The peer's P_STATE, and the handshake decision that is taken on it (wire-protocol.md §3.7 steps 1-9). Everything is judged on
+ * one snapshot: the state word, the UUIDs that came before it, and our own state as it is now.
+ */
+
+import { expectClose } from '../connection/keepalive.js';
+import { loseConnection, refuseConnection } from '../connection/loss.js';
+import { decideHandshake, effectivePeerDisk, type HandshakePlan, type HandshakeSnapshot } from '../generations/decide.js';
+import { formatSlots, type UuidSlots } from '../generations/uuid-set.js';
+import { setAll } from '../metadata/bitmap.js';
+import { assert, emit, log, runHandler, type Core } from '../model/core.js';
+import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
+import { connOf, isFrozen, stateOf } from '../model/view.js';
+import { failNetworkParts } from '../replication/acks.js';
+import { finishAsSource } from '../resync/lifecycle.js';
+import { isSuccess, returnText } from '../state/refusals.js';
+import { decodeStateWord } from '../state/state-word.js';
+import { Conn, Disk, Role, type State } from '../state/states.js';
+import { FeatureFlag, type PacketOf } from '../wire/packets.js';
+import { queueFullSync } from '../volume/metadata-io.js';
+import { sendState, sendUuids } from './announce.js';
+import { changeState, storeUuids, uuidsOf } from './change.js';
+
+const isHandshake = (conn: Conn): boolean => conn >= Conn.StartingSyncS && conn <= Conn.WFSyncUUID;
+
+/** P_STATE. */
+export const receiveState = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, packet: PacketOf<'P_STATE'>): void => {
+  const peer = decodeStateWord(packet.state);
+  if (!peer) return loseConnection(core, connection, 'ProtocolError', `state word 0x${packet.state.toString(16)} means nothing`);
+  const me = stateOf(resource, volume, connection, device);
+  // 1
+  if (me.conn <= Conn.TearDown) return;
+  let peerDisk = effectivePeerDisk(peer.disk, device.peerUuids?.flags ?? 0);
+  // 2: the target says that it is done; our own count decides whether we are.
+  const wasBehind = me.pdsk === Disk.Inconsistent || me.pdsk === Disk.Consistent;
+  if (wasBehind && peerDisk === Disk.UpToDate && me.conn > Conn.Connected && me.disk === Disk.UpToDate) {
+    if (isHandshake(peer.conn)) peerDisk = Disk.Inconsistent;
+    else {
+      if (me.conn >= Conn.SyncSource && peer.conn === Conn.Connected) finishAsSource(core, resource, volume, device, connection);
+      return;
+    }
+  }
+  // A target that ended with failed blocks; a kernel stays SyncSource, we may go on (sync-and-activity-log.md §7.4).
+  if (me.conn === Conn.SyncSource && peer.conn === Conn.Connected && peerDisk === Disk.Inconsistent) {
+    changeState(core, resource, [volume], connection, { conn: Conn.Connected, pdsk: Disk.Inconsistent, peer: peer.role }, 'hard', 'the target ended with failed blocks');
+    return;
+  }
+  // 4
+  if (me.pdsk === Disk.UpToDate && peerDisk === Disk.Inconsistent && me.conn === Conn.Connected && peer.conn > Conn.SyncSource) peerDisk = Disk.UpToDate;
+  // 5
+  let conn: Conn = me.conn === Conn.WFReportParams ? Conn.Connected : me.conn;
+  if (peer.conn === Conn.Ahead) conn = Conn.Behind;
+  const fresh = me.conn < Conn.Connected;
+  // 6
+  let outcome: HandshakePlan | undefined;
+  if (mustDecide(me, peer, device)) {
+    outcome = decide(core, resource, volume, connection, device, me, peer);
+    device.considerResync = false;
+    if (outcome.outcome === 'refuse') {
+      if (outcome.refusal === 'disk-failed') {
+        changeState(core, resource, [volume], connection, { disk: Disk.Failed }, 'hard', 'attach aborted by the handshake');
+      } else if (outcome.refusal === 'peer-diskless') {
+        peerDisk = Disk.Diskless;
+      } else if (outcome.refusal === 'retry') {
+        return loseConnection(core, connection, 'ProtocolError', 'dry run: nothing is done');
+      } else {
+        return refuseConnection(core, connection, `handshake refused: ${outcome.decidedBy}`);
+      }
+    } else if (outcome.outcome === 'source') conn = Conn.WFBitMapS;
+    else if (outcome.outcome === 'target') conn = Conn.WFBitMapT;
+    else conn = fresh ? Conn.Connected : me.conn;
+  }
+  // 8: it rebooted while we were frozen: what it had acknowledged may be lost.
+  if (fresh && isFrozen(resource) && volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected) {
+    failNetworkParts(core, resource, connection);
+    return loseConnection(core, connection, 'ProtocolError', 'the peer was restarted while I/O was frozen');
+  }
+  commit(core, resource, volume, connection, device, me, peer, conn, peerDisk, fresh);
+  connection.discardMyData = false;
+  // 9: tell the peer that we want a resync.
+  if (!fresh && outcome && conn !== me.conn && conn > Conn.Connected && peer.conn <= Conn.Connected && peer.disk !== Disk.Negotiating) {
+    sendUuids(core, connection, volume, device);
+    sendState(core, resource, connection, volume, device);
+  }
+};
+
+/** 6: is the resync decision to be taken now? */
+const mustDecide = (me: State, peer: State, device: PeerDevice): boolean => {
+  if (!device.peerUuids || peer.disk < Disk.Negotiating || me.disk < Disk.Negotiating) return false;
+  if (me.conn < Conn.Connected) return true;
+  if (me.conn !== Conn.Connected) return false;
+  if (me.disk === Disk.Negotiating || peer.disk === Disk.Negotiating) return true;
+  const forcedNow = me.disk === Disk.Inconsistent && me.pdsk === Disk.Inconsistent && me.peer !== Role.Primary && peer.role === Role.Primary;
+  return device.considerResync || forcedNow || (peer.conn >= Conn.StartingSyncS && peer.conn <= Conn.WFBitMapT);
+};
+
+const decide = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, me: State, peer: State): HandshakePlan => {
+  const uuids = device.peerUuids;
+  assert(uuids !== undefined, "the decision needs the peer's UUIDs");
+  const snapshot: HandshakeSnapshot = {
+    self: {
+      uuids: uuidsOf(volume),
+      bitsSent: BigInt(device.bitsSent),
+      role: me.role,
+      disk: me.disk,
+      negotiatedDisk: device.negotiation?.disk,
+      crashedPrimary: volume.crashedPrimary,
+      discardMyData: connection.discardMyData,
+      tentative: connection.tentative,
+    },
+    peer: { uuids, bits: BigInt(uuids.bits), flags: uuids.flags, role: peer.role, disk: peer.disk, dryRun: connection.peerDryRun },
+    resolveConflicts: connection.resolveConflicts,
+    protocol: connection.protocolVersion,
+    featureWsame: (connection.features & FeatureFlag.FF_WSAME) !== 0,
+    options: connection.config.net,
+    demotion: 'not-tried',
+  };
+  let plan = decideHandshake(snapshot);
+  if (plan.outcome === 'demote-first') {
+    const code = changeState(core, resource, [...resource.volumes.values()], connection, { role: Role.Secondary }, 'soft', 'split brain: data is to be discarded');
+    plan = decideHandshake({ ...snapshot, demotion: isSuccess(code) ? 'done' : 'refused' });
+  }
+  for (const { level, text } of plan.log) log(core, resource.name, level, `volume ${volume.number}: ${text}`);
+  emit(core, {
+    type: 'observe',
+    event: {
+      event: 'decision',
+      resource: resource.name,
+      volume: volume.number,
+      peer: connection.peer,
+      decision: `handshake: ${plan.outcome}${'full' in plan && plan.full ? ' (full)' : ''}`,
+      rule: plan.rule,
+      detail: `${plan.decidedBy}; self ${formatSlots(snapshot.self.uuids)}, peer ${formatSlots(uuids)}`,
+    },
+  });
+  if (plan.correctSelf) storeUuids(core, volume, { ...uuidsOf(volume), ...plan.correctSelf }, `rule ${plan.rule}`);
+  if (plan.correctPeer) Object.assign(uuids, slotsOnly(plan.correctPeer));
+  for (const name of plan.handlers) if (resource.config.handlers.includes(name)) runHandler(core, resource, name, [['DRBD_PEER_ADDRESS', connection.peer]], volume);
+  if ((plan.outcome === 'source' || plan.outcome === 'target') && plan.full && device.bitmap) {
+    // Its writes are queued before those of the sync UUID, so nobody can know of the new generation before the bits are on disk.
+    setAll(device.bitmap);
+    queueFullSync(core, volume, { for: 'nobody' });
+  }
+  return plan;
+};
+
+const slotsOnly = ({ current, bitmap, history1, history2 }: UuidSlots): UuidSlots => ({ current, bitmap, history1, history2 });
+
+/** 7 */
+const commit = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  connection: Connection,
+  device: PeerDevice,
+  me: State,
+  peer: State,
+  conn: Conn,
+  peerDisk: Disk,
+  fresh: boolean,
+): void => {
+  const change: Partial<State> = { peer: peer.role, pdsk: peerDisk, peerIsp: peer.aftrIsp || peer.userIsp, conn };
+  if (volume.disk === Disk.Negotiating && device.negotiation && (conn === Conn.Connected || conn === Conn.WFBitMapS)) change.disk = device.negotiation.disk;
+  const code = changeState(core, resource, [volume], connection, change, fresh ? 'soft' : 'hard', fresh ? 'handshake' : 'the peer said so');
+  if (isSuccess(code)) {
+    if (volume.disk !== Disk.Negotiating) device.negotiation = undefined;
+    if (fresh) expectClose(core, connection, false);
+    return;
+  }
+  assert(fresh, `what the peer says of itself was refused (${code})`);
+  refuseConnection(core, connection, `State change failed: (${code}) ${returnText(code)}; was conn ${connOf(connection, device)}, ${me.disk}/${peerDisk}`);
+};
