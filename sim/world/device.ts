@@ -70,9 +70,11 @@ export class Device {
     for (let n = 0; n < this.logBlocks.length; n++) {
       if (!(this.logMasks[n]! & DURABLE)) continue;
       const block = this.logBlocks[n]!;
-      const content = this.overlay(durable.get(block) ?? this.before.get(block)!, this.logMasks[n]!, this.logContents[n]!);
+      const older = durable.get(block);
+      const content = this.overlay(older ?? this.before.get(block)!, this.logMasks[n]!, this.logContents[n]!);
       this.store.retain(content);
       durable.set(block, content);
+      if (older !== undefined) this.store.release(older);
     }
     this.readWith((block) => durable.get(block) ?? this.before.get(block) ?? this.contentOf(block), sector, target);
     for (const content of durable.values()) this.store.release(content);
