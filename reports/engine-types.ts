@@ -10,6 +10,8 @@ export interface ReachableRule {
   rule: string;
   /** True, or the argument why two nodes cannot reach it. */
   reachable: true | string;
+  /** The shortest way there, where it is not an everyday one. */
+  how?: string;
 }
 
 export interface Engine {

@@ -32,14 +32,21 @@ export function checkWritable(path: string, option: string): void {
 
 /**
  * Makes a folder and its parents. Returns how to take back what was made, for a command that ends before it wrote anything of worth.
+ * Not `mkdirSync` with `recursive`: below /proc that one never returns.
  */
-export function makeFolder(path: string, option: string): { undo(): void } {
+export function makeFolder(path: string, what: string): { undo(): void } {
+  const missing: string[] = [];
+  const undo = (): void => {
+    if (missing[0] !== undefined) rmSync(missing[0], { recursive: true, force: true });
+  };
   try {
-    const first = mkdirSync(path, { recursive: true });
+    for (let next = resolve(path); !existsSync(next); next = dirname(next)) missing.unshift(next);
+    for (const next of missing) mkdirSync(next);
     accessSync(path, constants.W_OK);
-    return { undo: () => first !== undefined && rmSync(first, { recursive: true, force: true }) };
+    return { undo };
   } catch (error) {
-    throw new UsageError(`${option} ${path}: the folder cannot be written: ${systemProblem(error)}; name another with --out`);
+    undo();
+    throw new UsageError(`${what}: the folder cannot be written: ${systemProblem(error)}; name another with --out`);
   }
 }
 
@@ -56,11 +63,6 @@ export function readJson(path: string, what: string): unknown {
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** The folder of a path, absolute. */
-export function folderOf(path: string): string {
-  return dirname(resolve(path));
 }
 
 /** What the operating system objected to, in plain words. */

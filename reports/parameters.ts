@@ -86,6 +86,7 @@ export function allowedValues(spec: ParameterSpec): string {
 
 function parseValue(scenario: Scenario, spec: ParameterSpec, text: string): ParameterValue {
   const wrong = (why: string): UsageError => new UsageError(`scenario ${scenario.name}: ${spec.name}=${text} ${why}`);
+  if (text === String(spec.default)) return spec.default;
   if (spec.choices !== undefined) {
     const choice = spec.choices.find((candidate) => String(candidate) === text);
     if (choice === undefined) throw wrong(`is impossible; choose one of ${spec.choices.join(', ')}`);

@@ -167,11 +167,13 @@ function coverage(summary: Summary): Html {
     Object.entries(names).map(([name, times]) => [scenario, name, times === 0 ? html`<span class="warn">not reached</span>` : figure(times)]),
   );
   const unreachable = Object.entries(summary.rulesUnreachable);
+  const hints = summary.rulesNotReached.flatMap(({ rule, how }) => (how === undefined ? [] : [[rule, how]]));
   const unexpected = summary.rulesUnexpected.map((rule) => html`<p class="bad">Rule ${rule} was reached although it is listed as unreachable.</p>`);
   return html`<section><h2>What was reached</h2>
 <p class="dim">A check that passed because nothing happened proves nothing. What stands here as not reached was not tested by this sweep.</p>
 <h3>Situations that should sometimes happen</h3>${table([{ title: 'scenario' }, { title: 'situation' }, { title: 'times', number: true }], sometimes)}
 <h3>Comparison rules of the generation UUIDs</h3>${unexpected}${countTable('rule', summary.rules)}
+${hints.length === 0 ? nothing : html`<details><summary>How to reach those that were not</summary>${table([{ title: 'rule' }, { title: 'the shortest way there' }], hints)}</details>`}
 ${unreachable.length === 0 ? nothing : html`<details><summary>${unreachable.length} rules that two nodes cannot reach, and why</summary>${table([{ title: 'rule' }, { title: 'why not' }], unreachable)}</details>`}
 <div class="columns"><div><h3>Packets</h3>${countTable('packet', summary.packets)}</div>
 <div><h3>Faults</h3>${countTable('fault', summary.faults)}<h3>States</h3>${countTable('state', summary.states)}</div></div></section>`;

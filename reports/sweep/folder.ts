@@ -29,7 +29,7 @@ export function openReportFolder(out: string, csvHeader: string): ReportFolder {
     throw new UsageError(`--out ${out}: exists and is no report folder; name another with --out, or remove it`);
   }
   const partial = join(dirname(path), `.${basename(path)}.partial-${process.pid}`);
-  const made = makeFolder(partial, '--out');
+  const made = makeFolder(partial, `--out ${out}`);
   const csv = openSync(join(partial, 'runs.csv'), 'w');
   writeSync(csv, csvHeader);
   return {

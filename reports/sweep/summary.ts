@@ -34,7 +34,7 @@ export interface Summary {
   sometimesNotReached: { scenario: string; name: string }[];
   /** Comparison rule → how often; reachable ones that were not reached are 0. */
   rules: Counts;
-  rulesNotReached: string[];
+  rulesNotReached: { rule: string; how?: string }[];
   /** Rule → why two nodes cannot reach it. */
   rulesUnreachable: Record<string, string>;
   /** Reached although the list says that it cannot be: the list or the core is wrong. */
@@ -100,7 +100,7 @@ export function summaryOf(tally: Tally, context: SummaryContext): Summary {
       Object.keys(names).filter((name) => names[name] === 0).map((name) => ({ scenario, name })),
     ),
     rules: sorted(tally.rules),
-    rulesNotReached: Object.keys(sorted(tally.rules)).filter((rule) => tally.rules[rule] === 0),
+    rulesNotReached: context.rules.filter(({ rule, reachable }) => reachable === true && tally.rules[rule] === 0).map(({ rule, how }) => (how === undefined ? { rule } : { rule, how })),
     rulesUnreachable: Object.fromEntries(unreachable.map(({ rule, reachable }) => [rule, String(reachable)])),
     rulesUnexpected: unreachable.map(({ rule }) => rule).filter((rule) => (tally.rules[rule] ?? 0) > 0),
     packets: sorted(tally.packets),

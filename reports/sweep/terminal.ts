@@ -35,7 +35,7 @@ export function summaryLines(summary: Summary): string[] {
     `properties  ${properties}${summary.crashes === 0 ? '' : `; the core broke an assertion of its own in ${summary.crashes} runs`}`,
     `sometimes   ${notReached.length === 0 ? 'all situations reached' : `not reached: ${notReached.join(', ')}`}`,
     `rules       ${rules - summary.rulesNotReached.length} of ${rules} reachable comparison rules reached${
-      summary.rulesNotReached.length === 0 ? '' : `; not reached: ${summary.rulesNotReached.join(', ')}`
+      summary.rulesNotReached.length === 0 ? '' : `; not reached: ${summary.rulesNotReached.map(({ rule }) => rule).join(', ')}`
     }`,
     ...summary.rulesUnexpected.map((rule) => `rules       rule ${rule} was reached although it is listed as unreachable`),
     `repeated    ${summary.repeated} runs made twice, ${summary.nondeterminism.length} with another trace hash`,

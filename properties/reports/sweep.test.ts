@@ -1,0 +1,198 @@
+/** Sweeps with the fake engine: exit codes, what is written and what is not, and that nothing depends on the number of workers. */
+
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Summary } from '../../reports/sweep/summary.js';
+import { inTemporaryFolder, lockstep } from './command-line.js';
+
+let leave: () => void;
+test.before.each(() => {
+  leave = inTemporaryFolder();
+});
+test.after.each(() => leave());
+
+const summaryIn = (folder: string): Summary => JSON.parse(readFileSync(`${folder}/summary.json`, 'utf8')) as Summary;
+const failing = (how: string): string[] => ['sweep', 'failover', '--seeds', '1..60', '--set', 'failFrom=56', '--set', `how=${how}`, '--out', 'report'];
+
+test('a sweep that holds: exit 0 and a complete folder', async () => {
+  const said = await lockstep('sweep', 'failover', 'partition', '--seeds', '1..30', '--vary', 'protocol=A,B');
+  assert.is(said.code, 0);
+  const folder = 'reports/out/failover+partition-1-30';
+  assert.equal(readdirSync('reports/out'), ['failover+partition-1-30']);
+  assert.equal(readdirSync(folder).sort(), ['index.html', 'junit.xml', 'runs.csv', 'summary.json']);
+  const summary = summaryIn(folder);
+  assert.is(summary.runs, 120);
+  assert.is(summary.passed, 120);
+  assert.equal(summary.failures, []);
+  assert.is(summary.rules['71'], 0);
+  assert.equal(summary.rulesNotReached, [{ rule: '71', how: 'lose the last ack' }]);
+  assert.equal(Object.keys(summary.rulesUnreachable), ['100']);
+  assert.is(summary.sometimes['the sky fell'], 0);
+  assert.is(summary.sometimesNotReached.length, 2);
+  assert.is(summary.repeated, 4);
+  assert.is(readFileSync(`${folder}/runs.csv`, 'utf8').trim().split('\n').length, 121);
+  assert.match(readFileSync(`${folder}/junit.xml`, 'utf8'), /<testsuites tests="120" failures="0"/);
+  assert.match(said.out.split('\n').at(-1)!, /^report: reports\/out\/failover\+partition-1-30\/index\.html$/);
+});
+
+test('the results do not depend on --jobs', async () => {
+  const kept: string[] = [];
+  for (const jobs of ['1', '2', '5']) {
+    const said = await lockstep('sweep', 'failover', 'partition', '--seeds', '1..60', '--set', 'failFrom=40', '--jobs', jobs, '--out', jobs);
+    assert.is(said.code, 1);
+    const { runsPerSecond: _, wallSeconds: __, ...summary } = summaryIn(jobs);
+    const failures = readdirSync(`${jobs}/failures`).sort().map((name) => readFileSync(`${jobs}/failures/${name}`, 'utf8'));
+    kept.push(JSON.stringify([summary, readFileSync(`${jobs}/runs.csv`, 'utf8'), readFileSync(`${jobs}/junit.xml`, 'utf8'), failures]));
+  }
+  assert.is(kept[1], kept[0]);
+  assert.is(kept[2], kept[0]);
+});
+
+for (const [how, code] of [['durability', 1], ['liveness', 3], ['crash', 1]] as const) {
+  test(`runs that fail by ${how}: exit ${code}, a failure file each, and the lines that repeat them`, async () => {
+    const said = await lockstep(...failing(how));
+    assert.is(said.code, code);
+    const summary = summaryIn('report');
+    assert.is(summary.failed, 5);
+    assert.is(summary.failures.length, 5);
+    assert.is(readdirSync('report/failures').length, 5);
+    assert.match(said.out.split('\n').at(-1)!, /^ {2}repeat: lockstep run failover --seed 60 --set failFrom=56/);
+    assert.match(readFileSync('report/junit.xml', 'utf8'), /failures="5"/);
+    const first = summary.failures[0]!;
+    assert.is((await lockstep(...first.command.split(' ').slice(1))).code, code);
+    assert.is((await lockstep('replay', `report/${first.file}`)).code, code);
+  });
+}
+
+test('liveness and correctness together are a correctness violation', async () => {
+  const said = await lockstep('sweep', 'failover', '--seeds', '56..57', '--set', 'failFrom=1', '--vary', 'how=liveness,durability', '--out', 'report');
+  assert.is(said.code, 1);
+  assert.equal(readdirSync('report/failures').sort(), ['failover-56-how=durability.json', 'failover-56-how=liveness.json', 'failover-57-how=durability.json', 'failover-57-how=liveness.json']);
+});
+
+test('unchecked runs are in plain sight, and failures with --require-checks', async () => {
+  const said = await lockstep(...failing('unchecked'));
+  assert.is(said.code, 0);
+  assert.match(said.out, /5 × failover: image written to …, not checked: e2fsck is missing/);
+  assert.match(said.out, /60 runs: 55 passed, 0 failed, 5 unchecked/);
+  assert.match(readFileSync('report/junit.xml', 'utf8'), /skipped="5"/);
+  const strict = await lockstep(...failing('unchecked'), '--require-checks');
+  assert.is(strict.code, 1);
+  assert.is(summaryIn('report').failures.length, 5);
+  assert.match(readFileSync('report/junit.xml', 'utf8'), /failures="5"/);
+});
+
+test('another trace hash for the same request: exit 4 and the seed is named', async () => {
+  const said = await lockstep('sweep', 'failover', '--seeds', '51..52', '--set', 'failFrom=1', '--set', 'how=random', '--out', 'report');
+  assert.is(said.code, 4);
+  assert.match(said.out, /NOT DETERMINISTIC failover seed 51/);
+  assert.is(summaryIn('report').nondeterminism.length, 1);
+});
+
+for (const how of ['throw', 'exit']) {
+  test(`a harness that breaks (${how}): exit 5, what was done is reported`, async () => {
+    const said = await lockstep(...failing(how), '--jobs', '1');
+    assert.is(said.code, 5);
+    assert.match(said.err, /the harness broke in failover seed 56/);
+    assert.match(said.err, /repeat: lockstep run failover --seed 56 --set failFrom=56/);
+    const summary = summaryIn('report');
+    assert.is(summary.runs, 55);
+    assert.is(summary.endedEarly, 'the harness broke');
+  });
+}
+
+test('a request that cannot be met in the middle: exit 2, one line, nothing written', async () => {
+  const said = await lockstep(...failing('usage').slice(0, -1), 'new/folder/report');
+  assert.is(said.code, 2);
+  assert.is(said.err, 'lockstep: trace x.dmlog.gz is cut off at byte 7; record it again');
+  assert.equal(readdirSync('.'), []);
+});
+
+test('bad usage: exit 2, one line, nothing written', async () => {
+  writeFileSync('file', 'x');
+  mkdirSync('other');
+  writeFileSync('other/mine', 'x');
+  const wrongs: [RegExp, ...string[]][] = [
+    [/unknown scenario 'failovr'; did you mean failover\?/, 'sweep', 'failovr'],
+    [/no parameter 'colour'/, 'sweep', 'failover', '--set', 'colour=red'],
+    [/both set and varied/, 'sweep', 'failover', '--set', 'writes=1', '--vary', 'writes=1,2'],
+    [/is no range of seeds/, 'sweep', 'failover', '--seeds', '1..'],
+    [/is no duration/, 'sweep', 'failover', '--time', 'long'],
+    [/do not go together/, 'sweep', 'failover', '--time', '1s', '--seeds', '1..2'],
+    [/do not go together/, 'sweep', 'failover', '--all'],
+    [/--jobs 0 is impossible/, 'sweep', 'failover', '--jobs', '0'],
+    [/--out file\/report: the folder cannot be written: a part of the path is no folder/, 'sweep', 'failover', '--out', 'file/report'],
+    [/--out file: exists and is no report folder/, 'sweep', 'failover', '--out', 'file'],
+    [/--out other: exists and is no report folder/, 'sweep', 'failover', '--out', 'other'],
+    [/--out \/proc\/x\/report: the folder cannot be written/, 'sweep', 'failover', '--out', '/proc/x/report'],
+    [/--junit none\/out\.xml: cannot be written/, 'sweep', 'failover', '--junit', 'none/out.xml'],
+    [/--image none\/i: cannot be written/, 'run', 'failover', '--seed', '1', '--image', 'none/i'],
+    [/--schedule: cannot read 'none'/, 'run', 'failover', '--seed', '1', '--schedule', 'none'],
+    [/'file' is no JSON/, 'run', 'failover', '--seed', '1', '--schedule', 'file'],
+    [/'x' is no seed/, 'run', 'failover', '--seed', 'x'],
+    [/replay: cannot read 'none'/, 'replay', 'none'],
+    [/replay: 'file' is no JSON/, 'replay', 'file'],
+    [/unknown mutant 'B999'/, 'mutants', 'B999'],
+  ];
+  for (const [expected, ...words] of wrongs) {
+    const said = await lockstep(...words);
+    assert.is(said.code, 2, words.join(' '));
+    assert.match(said.err, expected);
+    assert.is(said.err.split('\n').length, 1, said.err);
+    assert.is(said.out, '');
+  }
+  assert.equal(readdirSync('.').sort(), ['file', 'other']);
+  for (const words of [['frobnicate'], ['run', 'failover'], ['sweep', 'failover', '--nonsense']]) assert.is((await lockstep(...words)).code, 2);
+});
+
+test('an older report is replaced as a whole', async () => {
+  assert.is((await lockstep(...failing('durability'))).code, 1);
+  assert.is((await lockstep('sweep', 'failover', '--seeds', '1..3', '--out', 'report')).code, 0);
+  assert.is(summaryIn('report').runs, 3);
+  assert.not.ok(existsSync('report/failures'));
+  assert.equal(readdirSync('.'), ['report']);
+});
+
+test('--json prints summary.json and nothing else on stdout', async () => {
+  const said = await lockstep(...failing('durability'), '--json', '--junit', 'ci.xml');
+  assert.equal(JSON.parse(said.out), summaryIn('report'));
+  assert.match(said.err, /repeat: lockstep run failover/);
+  assert.is(readFileSync('ci.xml', 'utf8'), readFileSync('report/junit.xml', 'utf8'));
+});
+
+test('--time goes on until the time is over, from the seed that was given', async () => {
+  const said = await lockstep('sweep', 'failover', '--time', '1s', '--seeds', '500', '--out', 'report', '--set', 'failFrom=1', '--set', 'how=slow');
+  assert.is(said.code, 0);
+  const summary = summaryIn('report');
+  assert.is(summary.seeds.from, 500);
+  assert.is(summary.seeds.to, 500 + summary.runs - 1);
+  assert.ok(summary.runs >= 2 && summary.runs < 100, `${summary.runs} runs`);
+});
+
+test('Ctrl-C ends a sweep with a report of what was done', async () => {
+  const program = fileURLToPath(new URL('./fake-lockstep.js', import.meta.url));
+  const words = [program, 'sweep', 'failover', '--seeds', '1..100000', '--set', 'failFrom=1', '--set', 'how=slow', '--out', 'report'];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  child.stdout.once('data', () => setTimeout(() => child.kill('SIGINT'), 800));
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  assert.is(code, 0);
+  const summary = summaryIn('report');
+  assert.is(summary.endedEarly, 'interrupted');
+  assert.ok(summary.runs > 0 && summary.runs < 1000, `${summary.runs} runs`);
+});
+
+test('the page is self-contained and shows what the runs said as text', async () => {
+  await lockstep(...failing('durability'));
+  const page = readFileSync('report/index.html', 'utf8');
+  assert.not.match(page, /(src|href)="(?!runs\.csv|summary\.json|junit\.xml)/);
+  assert.not.match(page, /@import|url\((?!#)|<script/);
+  assert.match(page, /block 56 &lt;is&gt; gone &amp; &quot;lost&quot;/);
+  assert.match(page, /crash &lt;crash-1&gt;/);
+  assert.match(page, /5 of 60 runs failed/);
+  assert.ok(page.split('<svg').length - 1 >= 4);
+});
+
+test.run();
