@@ -64,6 +64,8 @@ export interface Pair {
   readErrors: Set<number>;
   writeErrors: Set<number>;
   flushErrors: number;
+  /** How long the target's next flushes take. */
+  slowFlushesUs: number[];
   /** What the application has written, over what the source had. */
   expected: Uint8Array[];
   /** Bytes sent by stream, `source data` and so on. */
@@ -105,6 +107,7 @@ export function newPair(options: PairOptions = {}): Pair {
     readErrors: new Set(),
     writeErrors: new Set(),
     flushErrors: 0,
+    slowFlushesUs: [],
     expected: images(),
     sentBytes: new Map(),
     stamp: 0,
@@ -265,7 +268,8 @@ const hits = (errors: Set<number>, sector: number, sectors: number): boolean => 
 
 function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-flush' }>): void {
   const { op } = output;
-  const durationUs = 1 + pair.random(pair.options.diskUs ?? 3000);
+  const slow = output.type === 'disk-flush' && station === pair.target ? pair.slowFlushesUs.shift() : undefined;
+  const durationUs = slow ?? 1 + pair.random(pair.options.diskUs ?? 3000);
   const end = (result: Parameters<typeof operationDone>[2]): void => act(pair, station, () => operationDone(station, op, result));
   if (output.type === 'disk-flush') {
     const fails = pair.flushErrors > 0 && station === pair.target && --pair.flushErrors >= 0;
@@ -301,16 +305,19 @@ function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'dis
 }
 
 function send(pair: Pair, station: Station, stream: number, pieces: Uint8Array[]): void {
-  const bytes = Uint8Array.from(Buffer.concat(pieces));
   const kind = kindOf(stream);
   const key = `${station.name} ${kind}`;
   const { incarnation } = pair;
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   const arrivalUs = Math.max(pair.lastArrivalUs.get(key) ?? 0, pair.nowUs + pair.random(pair.options.networkUs ?? 2000));
   pair.lastArrivalUs.set(key, arrivalUs);
-  const total = (pair.sentBytes.get(key) ?? 0) + bytes.length;
+  const total = (pair.sentBytes.get(key) ?? 0) + length;
   pair.sentBytes.set(key, total);
   const peer = peerOf(pair, station);
+  let bytes = new Uint8Array(0);
+  // The transport copies when it takes the bytes: what was only lent to the sender has been overwritten by then.
   later(pair, 0, () => {
+    bytes = Uint8Array.from(Buffer.concat(pieces));
     if (incarnation === pair.incarnation) act(pair, station, () => sent(station, kind, total));
   });
   at(pair, arrivalUs, () => {

@@ -256,6 +256,37 @@ test('a flush that fails keeps the target from ending until one succeeds (D8)', 
   assert.ok(pair.nowUs > 2_000_000, 'with pauses in between');
 });
 
+test('a flush that an earlier connection asked for does not count', () => {
+  const pair = newPair({ ...FAST, diskUs: 1, networkUs: 1 });
+  makeDirty(pair, 0, 10);
+  pair.slowFlushesUs = [500_000, 900_000];
+  startSync(pair);
+  const resync = () => deviceOf(volumeOf(pair.target)).resync;
+  runUntil(pair, () => resync()?.phase === 'flushing', MINUTE_US);
+  cut(pair);
+  makeDirty(pair, 5, 1);
+  reconnect(pair);
+  assert.ok(runUntil(pair, () => resync()?.phase === 'flushing', 400_000), 'the second resync waits for its flush before the first flush ends');
+  const sinceUs = pair.nowUs;
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.ok(pair.nowUs - sinceUs >= 900_000, `${pair.nowUs - sinceUs} µs`);
+});
+
+test('below protocol 96 the source, too, ends with its failed blocks', () => {
+  for (const side of ['source', 'target'] as const) {
+    const pair = newPair({ ...FAST, protocolVersion: 95 });
+    makeDirty(pair, 0, 600);
+    (side === 'source' ? pair.readErrors : pair.writeErrors).add(77);
+    startSync(pair);
+    pair.target.onComplete = (volume) => void (deviceOf(volume).repl = Conn.Connected);
+    assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+    for (const station of [pair.source, pair.target]) {
+      const [end] = complete(station);
+      assert.ok(end?.signal === 'resync-complete' && end.failedBits === dirtyBits(pair).size && end.failedBits > 0, `${side} error, ${station.name}`);
+    }
+  }
+});
+
 test('each of several volumes waits for its own fence', () => {
   for (let seed = 1; seed <= 30; seed++) {
     const pair = newPair({ ...FAST, volumes: 3, seed, networkUs: 30_000 });
@@ -306,6 +337,20 @@ test('resync-rate 30M with c-plan-ahead 0: 30 MiB/s, measured', () => {
   const mibPerS = 128 / (pair.nowUs / 1e6);
   console.log(`${mibPerS.toFixed(2)} MiB/s`);
   assert.ok(mibPerS > 28.5 && mibPerS < 31.5);
+});
+
+test('with its default options a resync starts at 250 KiB/s and speeds up', () => {
+  const pair = newPair({ sectors: 131072 });
+  makeDirty(pair, 0, 16384);
+  startSync(pair);
+  const copied = (seconds: number): number => {
+    const before = deviceOf(volumeOf(pair.source)).bitmap!.weight;
+    runUntil(pair, () => false, seconds * 1_000_000);
+    return ((before - deviceOf(volumeOf(pair.source)).bitmap!.weight) * 4) / seconds;
+  };
+  const rates = [copied(1), copied(9), copied(10)];
+  console.log(`${rates.map((rate) => rate.toFixed(0)).join(', ')} KiB/s`);
+  assert.ok(rates[0]! > 200 && rates[0]! < 800 && rates[2]! > 8 * rates[0]!, `${rates}`);
 });
 
 // ---- Bad bytes ---------------------------------------------------------------------------------------------------------
@@ -385,6 +430,8 @@ const story = fc.record({
   actions: fc.array(action, { maxLength: 40 }),
   readErrors: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.array(fc.nat(1023), { maxLength: 3 }) }),
   primaryIsTarget: fc.boolean(),
+  /** Writes fall into so many sectors. */
+  hotSectors: fc.constantFrom(8150, 100),
   sectors: fc.constantFrom(8192, 8189),
   disk: fc.constantFrom<NonNullable<PairOptions['disk']>>(FAST.disk, {}, { resyncRate: 4000, cPlanAhead: 0, cMinRate: 250 }, { cFillTarget: 0, cMinRate: 4000, resyncRate: 10000 }),
   networkUs: fc.constantFrom(100, 3000, 150_000),
@@ -395,7 +442,7 @@ test('any load, pauses, cuts and read errors: the disks end equal wherever no bi
   let cuts = 0;
   let completed = 0;
   fc.assert(
-    fc.property(story, ({ seed, dirty, actions, readErrors, primaryIsTarget, ...options }) => {
+    fc.property(story, ({ seed, dirty, actions, readErrors, primaryIsTarget, hotSectors, ...options }) => {
       // A write on a node that is alone and Inconsistent has no home: a Primary target keeps its link.
       const pair = newPair({ ...options, seed, primaryIsTarget });
       for (const [bit, bits] of dirty) makeDirty(pair, bit, Math.min(bits, 1024 - bit));
@@ -403,7 +450,7 @@ test('any load, pauses, cuts and read errors: the disks end equal wherever no bi
       startSync(pair);
       for (const step of actions) {
         runUntil(pair, () => false, step.afterUs);
-        if (step.do === 'write') write(pair, step.sector, Math.min(step.sectors, options.sectors - step.sector));
+        if (step.do === 'write') write(pair, step.sector % hotSectors, Math.min(step.sectors, options.sectors - (step.sector % hotSectors)));
         else if (step.do === 'flap') {
           setPaused(pair, true);
           runUntil(pair, () => false, step.afterUs);

@@ -11,7 +11,7 @@ import { setTimer } from '../model/timers.js';
 import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { Conn } from '../state/states.js';
 import { findInterval, releaseInterval } from '../volume/intervals.js';
-import { bitmapOf, failedBits, hasDisk, hasOpenBits, isSameConnection, noteProgress, observeResync, removeResync, signalDiskError } from './progress.js';
+import { bitmapOf, failedBits, hasDisk, hasOpenBits, noteProgress, observeResync, removeResync, signalDiskError } from './progress.js';
 import { newController, newMarks } from './rate.js';
 import type { ResyncState } from './types.js';
 
@@ -129,20 +129,22 @@ const askForFence = (core: Core, resource: Resource, volume: Volume, peerDevice:
 
 /**
  * A P_PING_ACK with purpose resync-finish-target or -source came: to be called once for EVERY volume of the connection, those that wait
- * for it are counted down. A target whose bits were set meanwhile goes on; otherwise its disk is flushed (D8). A source is
- * done: it decided on the peer's word and its own count, and what is marked since then belongs to the time after the resync.
+ * for it are counted down. The target's disk is then flushed (D8). A source is done: it decided on the peer's word and its own
+ * count, and what is marked since then belongs to the time after the resync.
  */
 export const fencePassed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, side: 'source' | 'target'): void => {
   const { resync } = peerDevice;
   if (resync?.side !== side || resync.phase !== 'fencing' || --resync.fenceAcks > 0 || !hasDisk(volume)) return;
   if (side === 'source') return complete(core, resource, volume, peerDevice, resync);
-  if (!isComplete(resync, volume, peerDevice)) return goOn(core, resource, volume, peerDevice, resync, 0);
-  if (!volume.config.disk.diskFlushes) return complete(core, resource, volume, peerDevice, resync);
+  if (!volume.config.disk.diskFlushes) return completeOrGoOn(core, resource, volume, peerDevice, resync);
   resync.phase = 'flushing';
   flushDisk(core, volume, 'data', { to: 'resync-flush', peer: peerDevice.peer, connectCount: connection.connectCount });
 };
 
-/** The flush of the target's data disk has ended. A disk that cannot flush cannot be UpToDate: it is tried again, unless the error costs us the disk. */
+/**
+ * The flush of the target's data disk has ended. A disk that cannot flush cannot be UpToDate: it is tried again, unless the error costs us
+ * the disk. A flush that an earlier connection's resync asked for says nothing about this one's writes.
+ */
 export const resyncFlushDone = (
   core: Core,
   resource: Resource,
@@ -154,13 +156,10 @@ export const resyncFlushDone = (
   result: OperationResult,
 ): void => {
   const { resync } = peerDevice;
-  if (resync?.phase !== 'flushing' || !isSameConnection(connection, then.connectCount)) return;
-  if (!result.ok) {
-    signalDiskError(core, resource, volume, 'write', { sector: 0, sectors: 0 }, `flush at the end of a resync ${result.failure}`);
-    return goOn(core, resource, volume, peerDevice, resync, FLUSH_RETRY_US);
-  }
-  if (!isComplete(resync, volume, peerDevice)) return goOn(core, resource, volume, peerDevice, resync, 0);
-  complete(core, resource, volume, peerDevice, resync);
+  if (resync?.phase !== 'flushing' || connection.connectCount !== then.connectCount) return;
+  if (result.ok) return completeOrGoOn(core, resource, volume, peerDevice, resync);
+  signalDiskError(core, resource, volume, 'write', { sector: 0, sectors: 0 }, `flush at the end of a resync ${result.failure}`);
+  goOn(core, resource, volume, peerDevice, resync, FLUSH_RETRY_US);
 };
 
 const FLUSH_RETRY_US = 1_000_000;
@@ -168,6 +167,12 @@ const FLUSH_RETRY_US = 1_000_000;
 const goOn = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState, afterUs: number): void => {
   resync.phase = 'running';
   if (peerDevice.repl === Conn.SyncTarget) setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, afterUs);
+};
+
+/** A target whose bits were set since it asked for the fence is not done. */
+const completeOrGoOn = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): void => {
+  if (isComplete(resync, volume, peerDevice)) complete(core, resource, volume, peerDevice, resync);
+  else goOn(core, resource, volume, peerDevice, resync, 0);
 };
 
 const complete = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): void => {

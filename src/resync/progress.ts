@@ -85,10 +85,7 @@ export const sendAck = (
     sequence: nextSequence(peerDevice),
   });
 
-/** Is this the connection on which the operation was started, and still alive? */
-export const isSameConnection = (connection: Connection, connectCount: number): boolean =>
-  connection.connectCount === connectCount && connection.loss === undefined;
-
+/** Tells of a failed operation, unless the disk was given up already. */
 export const signalDiskError = (
   core: Core,
   resource: Resource,

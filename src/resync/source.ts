@@ -16,7 +16,7 @@ import { Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { bitmapOf, hasDisk, isSameConnection, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import { bitmapOf, hasDisk, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
 import type { ResyncState, ServedRange } from './types.js';
 
 /** The largest request that any peer may make, whatever the protocol version (wire-protocol.md §4). */
@@ -108,7 +108,7 @@ export const resyncReadDone = (
   const range = resync?.reads.get(then.interval);
   if (!resync || !range) return;
   resync.reads.delete(then.interval);
-  if (isSameConnection(connection, then.connectCount)) reply(core, resource, volume, peerDevice, connection, resync, range, result);
+  reply(core, resource, volume, peerDevice, connection, resync, range, result);
   releaseInterval(core, volume, then.interval);
 };
 

@@ -19,7 +19,7 @@ import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requ
 import { maxRequestBytes } from '../wire/context.js';
 import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { bitmapOf, hasDisk, isSameConnection, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import { bitmapOf, hasDisk, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
 import { ratePlan, TICK_US } from './rate.js';
 import type { ResyncRequest, ResyncState } from './types.js';
 
@@ -197,8 +197,8 @@ const write = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: C
 };
 
 /**
- * A resync write has ended. Only on the connection that brought the data are bits cleared for it: on another one the blocks may
- * already mean something else.
+ * A resync write has ended. One that was given up with its connection clears nothing: on the next one the blocks may already
+ * mean something else. To be called for operations of an earlier attachment too.
  */
 export const resyncWriteDone = (
   core: Core,
@@ -213,12 +213,11 @@ export const resyncWriteDone = (
   const { resync } = peerDevice;
   const request = resync?.requests.find((one) => one.interval === then.interval);
   if (!resync || !request) {
-    // Given up meanwhile: the range was kept for as long as the disk was busy with it.
+    // The range was kept for as long as the disk was busy with it.
     if (findInterval(volume, then.interval)) releaseInterval(core, volume, then.interval);
     return;
   }
   forget(core, volume, resync, request);
-  if (!isSameConnection(connection, then.connectCount)) return;
   if (result.ok) {
     markWrittenOnBoth(core, volume, peerDevice, operation.sector, operation.sectors);
     sendAck(core, volume, peerDevice, connection, 'P_RS_WRITE_ACK', request, ID_SYNCER);
