@@ -35,13 +35,17 @@ export function checkWritable(path: string, option: string): void {
  * Not `mkdirSync` with `recursive`: below /proc that one never returns.
  */
 export function makeFolder(path: string, what: string): { undo(): void } {
-  const missing: string[] = [];
+  let outermost: string | undefined;
   const undo = (): void => {
-    if (missing[0] !== undefined) rmSync(missing[0], { recursive: true, force: true });
+    if (outermost !== undefined) rmSync(outermost, { recursive: true, force: true });
   };
   try {
+    const missing: string[] = [];
     for (let next = resolve(path); !existsSync(next); next = dirname(next)) missing.unshift(next);
-    for (const next of missing) mkdirSync(next);
+    for (const next of missing) {
+      mkdirSync(next);
+      outermost ??= next;
+    }
     accessSync(path, constants.W_OK);
     return { undo };
   } catch (error) {
