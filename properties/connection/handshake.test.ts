@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import * as fc from 'fast-check';
 import { negotiate } from '../../src/connection/handshake.js';
 import type { Agreement } from '../../src/connection/handshake.js';
-import { stopConnecting } from '../../src/connection/establish.js';
+import { startConnecting, stopConnecting } from '../../src/connection/establish.js';
 import { freshContext } from '../../src/wire/context.js';
 import type { FeaturesPacket, Packet } from '../../src/wire/packets.js';
 import { CONTEXT_101, DATA, encoded, featuresOf, holdPair, input, META, newStation, ofType } from './station.js';
@@ -69,7 +69,8 @@ function begin(bytes: Uint8Array, options: StationOptions = {}): { signals: stri
   receive(station, 600_000, DATA, bytes);
   const signals = takeSignals(station);
   const details = signals.map((signal) => ('detail' in signal ? String(signal.detail) : ''));
-  return { signals: signals.map((signal) => signal.signal + ('reason' in signal ? ` ${signal.reason}` : '')), detail: details.join(), station };
+  const told = signals.map((signal) => signal.signal + ('reason' in signal ? ` ${signal.reason}` : ''));
+  return { signals: told, detail: details.join(), station };
 }
 
 const fresh = freshContext();
@@ -181,6 +182,12 @@ test('our address cannot be bound: given up', () => {
   holdPair(station);
   input(station, 0, { type: 'listen-failed', resource: 'r0', peer: 'peer', reason: 'EADDRINUSE' });
   assert.equal(takeSignals(station).map((signal) => signal.signal), ['connection-refused']);
+  assert.equal(runTimers(station, 100_000_000), [], 'nothing is done any more');
+  const other = newStation();
+  pass(other, 0, () => startConnecting(other.core, other.connection));
+  input(other, 0, { type: 'listen-failed', resource: 'r0', peer: 'peer', reason: 'EADDRINUSE' });
+  assert.equal(input(other, 0, { type: 'stream-connected', stream: DATA }), []);
+  assert.equal(pass(other, 0, () => stopConnecting(other.core, other.connection)).map((output) => output.type), ['stop-listening', 'close']);
 });
 
 test.run();

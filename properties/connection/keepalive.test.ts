@@ -117,6 +117,8 @@ test('an idle ping that is out does not serve a request either', () => {
 test('the wait for an answer begins when the transport takes the ping, not before (B184)', () => {
   const station = connectStation();
   runTimers(station, READY_US + 10 * SECOND_US);
+  const { queuedBytes } = station.connection.session.meta!;
+  input(station, READY_US + 10 * SECOND_US, { type: 'stream-sent', stream: META, bytesTotal: queuedBytes - 1 });
   runTimers(station, READY_US + 13 * SECOND_US);
   assert.equal(said(station), []);
   transportTakesAll(station);
@@ -124,6 +126,12 @@ test('the wait for an answer begins when the transport takes the ping, not befor
   assert.equal(said(station), []);
   runTimers(station, READY_US + 13_500_000);
   assert.equal(said(station), ['NetworkFailure']);
+});
+
+test('a ping that the transport has not taken is not repeated', () => {
+  const station = connectStation({ net: { timeout: 600 } });
+  assert.is(pings(runTimers(station, READY_US + 45 * SECOND_US)), 1);
+  assert.equal(said(station), []);
 });
 
 test('ping-int equal to ping-timeout works (B184)', () => {

@@ -63,7 +63,8 @@ test('each version has its own form, and it can be encoded', () => {
   for (let version = 86; version <= 101; version++) {
     const connection = connectionWith({}, { protocolVersion: version });
     const context = { apv: version, features: 0, digestBytes: 0 };
-    const volume = { number: 0, disk: Disk.UpToDate, config: { disk: { ...defaultDiskOptions, resyncRate: 30720, cPlanAhead: 0 } } } as unknown as Volume;
+    const disk = { ...defaultDiskOptions, resyncRate: 30720, cPlanAhead: 0 };
+    const volume = { number: 0, disk: Disk.UpToDate, config: { disk } } as unknown as Volume;
     const params = syncParamPacket(connection, volume);
     assert.is(params.packet, version < 89 ? 'P_SYNC_PARAM' : 'P_SYNC_PARAM89');
     assert.is(params.resyncRate, 30720);

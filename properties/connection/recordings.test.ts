@@ -44,7 +44,9 @@ function conversations(): Heard[] {
 /** A pair of streams, opened from the sides that the recording says. Returns their ids. */
 function open(station: Station, heard: Heard): { data: number; meta: number } {
   const { core, connection } = station;
-  const accept = (stream: number): unknown => input(station, core.nowUs, { type: 'stream-accepted', resource: 'r0', peer: 'peer', stream });
+  const accept = (stream: number): void => {
+    input(station, core.nowUs, { type: 'stream-accepted', resource: 'r0', peer: 'peer', stream });
+  };
   const connect = (): number => {
     const { attempt } = connection.session;
     if (attempt === undefined) runTimers(station, core.nowUs + 12_000_000);

@@ -8,7 +8,7 @@ import type { AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Protocol } from '../config/
 import type { Connection, Volume } from '../model/types.js';
 import { Disk } from '../state/states.js';
 import { ProtocolFlag } from '../wire/packets.js';
-import type { PacketOf, SyncParam89Packet, SyncParamPacket } from '../wire/packets.js';
+import type { SyncParam89Packet, SyncParamPacket, ProtocolPacket } from '../wire/packets.js';
 
 const PROTOCOL_CODE: Record<Protocol, number> = { A: 1, B: 2, C: 3 };
 
@@ -30,7 +30,7 @@ const AFTER_SB_CODE: Record<AfterSb0Pri | AfterSb1Pri | AfterSb2Pri, number> = {
 const OWN_TWO_PRIMARIES = 0;
 const OWN_INTEGRITY_ALG = '';
 
-export function protocolPacket(connection: Connection): PacketOf<'P_PROTOCOL'> {
+export function protocolPacket(connection: Connection): ProtocolPacket {
   const { net } = connection.config;
   return {
     packet: 'P_PROTOCOL',
@@ -49,7 +49,7 @@ export function protocolPacket(connection: Connection): PacketOf<'P_PROTOCOL'> {
  * Why the peer's P_PROTOCOL does not match our configuration, or undefined. A mismatch ends StandAlone on the node that notices
  * it; the other one may see no more than a closed stream.
  */
-export function checkProtocol(connection: Connection, packet: PacketOf<'P_PROTOCOL'>): string | undefined {
+export function checkProtocol(connection: Connection, packet: ProtocolPacket): string | undefined {
   const own = protocolPacket(connection);
   if (packet.protocol !== own.protocol) return `protocol differs: ours ${own.protocol}, the peer's ${packet.protocol}`;
   if (mirrored(packet.afterSb0Pri) !== own.afterSb0Pri) return 'after-sb-0pri differs';
