@@ -67,7 +67,11 @@ const nodeOf = (state: NodeState, environment: Environment): Node => {
         handleInput(core, input);
         workOff(core);
         if (input.type === 'pass-ended') {
-          for (const resource of state.resources.values()) passEnded(core, resource);
+          for (const resource of state.resources.values()) {
+            passEnded(core, resource);
+            // A change of role is announced at once.
+            if (resource.membership && resource.membership.announcedRole !== resource.role) runMembership(core, resource);
+          }
           workOff(core);
         }
       } finally {

@@ -76,7 +76,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
     return loseConnection(core, connection, 'ProtocolError', 'the peer was restarted while I/O was frozen');
   }
   commit(core, resource, volume, connection, device, me, peer, conn, peerDisk, fresh);
-  connection.discardMyData = false;
+  // One-shot, but for every volume of this connection (bug B089).
+  if ([...resource.volumes.values()].every((other) => other.peers.get(connection.peer)!.repl >= Conn.Connected)) connection.discardMyData = false;
   // 9: tell the peer that we want a resync.
   if (!fresh && outcome && conn !== me.conn && conn > Conn.Connected && peer.conn <= Conn.Connected && peer.disk !== Disk.Negotiating) {
     sendUuids(core, connection, volume, device);

@@ -58,7 +58,7 @@ export const pauseResync = (core: Core, _resource: Resource, volume: Volume, pee
 /** The state is SyncSource or SyncTarget again. The target goes on at once, whatever is outstanding (bugs B114, B117). */
 export const resumeResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, _connection: Connection): void => {
   const { resync } = peerDevice;
-  if (!resync) return;
+  if (!resync || !hasDisk(volume)) return;
   resync.marks = newMarks(core.nowUs, bitmapOf(peerDevice).weight);
   observeResync(core, volume, peerDevice, resync, 'resumed');
   if (resync.side === 'target') setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, 0);

@@ -27,8 +27,9 @@ export const bitmapOf = (peerDevice: PeerDevice): Bitmap => {
 };
 
 /** Marks blocks of the range that are out of sync as failed in this resync. */
-export const markFailed = (resync: ResyncState, bitmap: Bitmap, sector: number, sectors: number): void => {
-  if (countOutOfSync(bitmap, sector, sectors) === 0) return;
+export const markFailed = (resync: ResyncState, peerDevice: PeerDevice, sector: number, sectors: number): void => {
+  const { bitmap } = peerDevice;
+  if (!bitmap || countOutOfSync(bitmap, sector, sectors) === 0) return;
   resync.failed ??= createBitmap(bitmap.sectors);
   setOutOfSync(resync.failed, sector, sectors);
 };
@@ -52,7 +53,8 @@ export const hasOpenBits = (resync: ResyncState, bitmap: Bitmap): boolean =>
 
 /** Remembers the speed and writes cleared bits out now and then, so that an interrupted resync goes on near where it was. */
 export const noteProgress = (core: Core, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): void => {
-  advanceMarks(resync.marks, core.nowUs, bitmapOf(peerDevice).weight);
+  if (!peerDevice.bitmap) return;
+  advanceMarks(resync.marks, core.nowUs, peerDevice.bitmap.weight);
   if (core.nowUs - resync.lastLazyWriteAtUs < LAZY_WRITE_US) return;
   resync.lastLazyWriteAtUs = core.nowUs;
   queueBitmapWrite(core, volume);

@@ -16,7 +16,7 @@ import { Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { bitmapOf, hasDisk, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import { hasDisk, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
 import type { ResyncState, ServedRange } from './types.js';
 
 /** The largest request that any peer may make, whatever the protocol version (wire-protocol.md §4). */
@@ -125,7 +125,7 @@ const reply = (
   // A target that lost its disk has forgotten its requests.
   if (peerDevice.pdsk < Disk.Inconsistent) return;
   if (!result.ok) {
-    markFailed(resync, bitmapOf(peerDevice), range.sector, range.sectors);
+    markFailed(resync, peerDevice, range.sector, range.sectors);
     sendAck(core, volume, peerDevice, connection, 'P_NEG_RS_DREPLY', range, range.blockId);
     signalDiskError(core, resource, volume, 'read', range, `resync read ${result.failure}`);
     return;
@@ -160,7 +160,7 @@ export const resyncNegAcknowledged = (core: Core, resource: Resource, volume: Vo
   if (resync?.side !== 'source') return;
   const range = takeUnacknowledged(resync, packet);
   if (!range) return;
-  markFailed(resync, bitmapOf(peerDevice), range.sector, range.sectors);
+  markFailed(resync, peerDevice, range.sector, range.sectors);
   checkFinished(core, resource, volume, peerDevice, connection);
 };
 

@@ -222,7 +222,7 @@ export const resyncWriteDone = (
     markWrittenOnBoth(core, volume, peerDevice, operation.sector, operation.sectors);
     sendAck(core, volume, peerDevice, connection, 'P_RS_WRITE_ACK', request, ID_SYNCER);
   } else {
-    markFailed(resync, bitmapOf(peerDevice), request.sector, request.sectors);
+    markFailed(resync, peerDevice, request.sector, request.sectors);
     sendAck(core, volume, peerDevice, connection, 'P_NEG_ACK', request, ID_SYNCER);
     signalDiskError(core, resource, volume, 'write', request, `resync write ${result.failure}`);
   }
@@ -233,7 +233,7 @@ export const resyncWriteDone = (
 export const negResyncReply = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
   const request = takeUnanswered(core, volume, peerDevice, connection, packet);
   if (!request) return;
-  markFailed(peerDevice.resync!, bitmapOf(peerDevice), request.sector, request.sectors);
+  markFailed(peerDevice.resync!, peerDevice, request.sector, request.sectors);
   checkFinished(core, resource, volume, peerDevice, connection);
 };
 
@@ -244,7 +244,7 @@ export const resyncCancelled = (core: Core, _resource: Resource, volume: Volume,
 
 const takeUnanswered = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): ResyncRequest | undefined => {
   const { resync } = peerDevice;
-  if (resync?.side !== 'target') return undefined;
+  if (resync?.side !== 'target' || !hasDisk(volume)) return undefined;
   const request = findAsked(resync, packet.sector, packet.sizeBytes);
   if (!request) {
     loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.sizeBytes));
