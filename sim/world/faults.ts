@@ -95,8 +95,9 @@ export class Faults {
         world.host(action.host).resume();
         break;
       case 'slow-clock': {
-        const { lateUs } = world.host(action.host);
-        lateUs.splice(lateUs.indexOf(action.lateUs), 1);
+        const host = world.host(action.host);
+        host.lateUs.splice(host.lateUs.indexOf(action.lateUs), 1);
+        host.clockMended();
         break;
       }
       case 'cut':

@@ -115,6 +115,8 @@ export class Host implements HostView {
     const random = this.random.fork(`boot/${this.boot}`);
     this.node = this.world.createNode(this.name, { random64: () => random.random64() });
     this.world.transport.powerReturned(this);
+    // A first pass, for what a new core may want by itself.
+    this.touch();
     this.world.booted(this);
   }
 
@@ -215,6 +217,11 @@ export class Host implements HostView {
     this.wokenUs = this.world.nowUs;
     if (++this.wakesAt > ROUNDS_MAX) throw new Error(`${this.name} wants to be woken at ${this.world.nowUs} µs for ever`);
     this.give({ type: 'woken' });
+  }
+
+  /** The machine's clock is right again: alarms that were to ring late ring in time. */
+  clockMended(): void {
+    if (this.state === 'running') this.setAlarm(this.wantedAlarmUs());
   }
 
   private touch(): void {
