@@ -6,8 +6,10 @@
 
 import type { RunRequest, RunResult, Scenario } from '../sim/types.js';
 
-export interface ReachableRule {
-  rule: string;
+/** A comparison rule or a state, and whether two nodes can come to it. */
+export interface Reachable {
+  /** As coverage counts it: `40`, `conn:WFBitMapS`. */
+  name: string;
   /** True, or the argument why two nodes cannot reach it. */
   reachable: true | string;
   /** The shortest way there, where it is not an everyday one. */
@@ -16,8 +18,8 @@ export interface ReachableRule {
 
 export interface Engine {
   readonly scenarios: readonly Scenario[];
-  /** The comparison rules and whether two nodes can reach them (scenarios/reachable.ts). */
-  readonly rules: readonly ReachableRule[];
+  /** What a sweep is held against (scenarios/reachable.ts). */
+  readonly reachable: { readonly rules: readonly Reachable[]; readonly states: readonly Reachable[] };
   /**
    * One run: a pure function of the request, apart from the files that `image` and `trace` ask for. Throws `UsageError` when the request
    * cannot be met; any other exception means that the harness broke.

@@ -66,7 +66,7 @@ function run(request: RunRequest): RunResult {
     coverage: {
       rules: { '40': 1, '34': seed % 11 === 0 ? 1 : 0 },
       packets: { P_DATA: 1990, P_WRITE_ACK: 1990, P_BARRIER: 80 },
-      states: { 'conn Connected': 3 },
+      states: { 'conn:Connected': 3 },
       faults: { crash: 1 },
       sometimes: { 'a resync was interrupted': seed % 3 === 0 ? 1 : 0 },
     },
@@ -79,12 +79,15 @@ function run(request: RunRequest): RunResult {
 
 export const engine: Engine = {
   scenarios: [scenario('failover', 'the primary dies, the survivor takes over'), scenario('partition', 'the link is cut, both ways or one way')],
-  rules: [
-    { rule: '34', reachable: true },
-    { rule: '40', reachable: true },
-    { rule: '71', reachable: true, how: 'lose the last ack' },
-    { rule: '100', reachable: 'needs three nodes' },
-  ],
+  reachable: {
+    rules: [
+      { name: '34', reachable: true },
+      { name: '40', reachable: true },
+      { name: '71', reachable: true, how: 'lose the last ack' },
+      { name: '100', reachable: 'needs three nodes' },
+    ],
+    states: [{ name: 'conn:Connected', reachable: 'to try what an unexpected state looks like' }],
+  },
   run,
   traceHash: (request) => run(request).traceHash,
 };

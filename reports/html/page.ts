@@ -4,7 +4,7 @@
  */
 
 import type { Scenario } from '../../sim/types.js';
-import type { Summary } from '../sweep/summary.js';
+import type { Reach, Summary } from '../sweep/summary.js';
 import type { Failure, Tally } from '../sweep/tally.js';
 import type { Html } from './html.js';
 import { countTable, figure, html, nothing, raw, table } from './html.js';
@@ -54,7 +54,7 @@ function verdict(summary: Summary): Html {
 }
 
 function figures(summary: Summary): Html {
-  const rules = Object.keys(summary.rules).length - summary.rulesUnexpected.length;
+  const { rules } = summary.reach;
   const cells: [string, string][] = [
     [figure(summary.runs), `runs, seeds ${summary.seeds.from} to ${summary.seeds.to}`],
     [figure(summary.byScenario.reduce((sum, row) => sum + row.acknowledgedWrites, 0)), 'acknowledged writes'],
@@ -62,7 +62,7 @@ function figures(summary: Summary): Html {
     [figure(summary.byScenario.reduce((sum, row) => sum + row.disconnects, 0)), 'disconnects'],
     [hours(summary.simulatedSeconds), 'simulated'],
     [`${figure(summary.wallSeconds)} s`, `wall, ${figure(summary.runsPerSecond)} runs/s`],
-    [`${rules - summary.rulesNotReached.length} of ${rules}`, 'comparison rules reached'],
+    [`${rules.reachable - rules.notReached.length} of ${rules.reachable}`, 'comparison rules reached'],
     [figure(summary.repeated), 'runs repeated, hashes compared'],
   ];
   return html`<div class="figures">${cells.map(([value, label]) => html`<div><b>${value}</b><span class="dim">${label}</span></div>`)}</div>`;
@@ -166,15 +166,20 @@ function coverage(summary: Summary): Html {
   const sometimes = Object.entries(summary.sometimesByScenario).flatMap(([scenario, names]) =>
     Object.entries(names).map(([name, times]) => [scenario, name, times === 0 ? html`<span class="warn">not reached</span>` : figure(times)]),
   );
-  const unreachable = Object.entries(summary.rulesUnreachable);
-  const hints = summary.rulesNotReached.flatMap(({ rule, how }) => (how === undefined ? [] : [[rule, how]]));
-  const unexpected = summary.rulesUnexpected.map((rule) => html`<p class="bad">Rule ${rule} was reached although it is listed as unreachable.</p>`);
   return html`<section><h2>What was reached</h2>
 <p class="dim">A check that passed because nothing happened proves nothing. What stands here as not reached was not tested by this sweep.</p>
 <h3>Situations that should sometimes happen</h3>${table([{ title: 'scenario' }, { title: 'situation' }, { title: 'times', number: true }], sometimes)}
-<h3>Comparison rules of the generation UUIDs</h3>${unexpected}${countTable('rule', summary.rules)}
-${hints.length === 0 ? nothing : html`<details><summary>How to reach those that were not</summary>${table([{ title: 'rule' }, { title: 'the shortest way there' }], hints)}</details>`}
-${unreachable.length === 0 ? nothing : html`<details><summary>${unreachable.length} rules that two nodes cannot reach, and why</summary>${table([{ title: 'rule' }, { title: 'why not' }], unreachable)}</details>`}
+<h3>Rules</h3><p class="dim">Numbers are the comparison rules of the generation UUIDs; names are other decisions.</p>${countTable('rule', summary.rules)}
+${reachNotes(summary.reach.rules)}
 <div class="columns"><div><h3>Packets</h3>${countTable('packet', summary.packets)}</div>
-<div><h3>Faults</h3>${countTable('fault', summary.faults)}<h3>States</h3>${countTable('state', summary.states)}</div></div></section>`;
+<div><h3>Faults</h3>${countTable('fault', summary.faults)}</div></div>
+<h3>States entered</h3>${countTable('state', summary.states)}${reachNotes(summary.reach.states)}</section>`;
+}
+
+function reachNotes(reach: Reach): Html {
+  const hints = reach.notReached.flatMap(({ name, how }) => (how === undefined ? [] : [[name, how]]));
+  const unreachable = Object.entries(reach.unreachable);
+  return html`${reach.unexpected.map((name) => html`<p class="bad">${name} was reached although it is listed as unreachable.</p>`)}
+${hints.length === 0 ? nothing : html`<details><summary>How to reach what was not</summary>${table([{ title: 'not reached' }, { title: 'the shortest way there' }], hints)}</details>`}
+${unreachable.length === 0 ? nothing : html`<details><summary>${unreachable.length} that two nodes cannot reach, and why</summary>${table([{ title: 'unreachable' }, { title: 'why' }], unreachable)}</details>`}`;
 }

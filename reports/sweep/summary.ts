@@ -4,7 +4,7 @@
  */
 
 import type { ParameterValue, PropertyName } from '../../sim/types.js';
-import type { ReachableRule } from '../engine-types.js';
+import type { Engine, Reachable } from '../engine-types.js';
 import type { Counts, Failure, Nondeterminism, Tally, VerdictCounts } from './tally.js';
 import { noVerdicts, quantile } from './tally.js';
 
@@ -32,15 +32,13 @@ export interface Summary {
   sometimes: Counts;
   sometimesByScenario: Record<string, Counts>;
   sometimesNotReached: { scenario: string; name: string }[];
-  /** Comparison rule → how often; reachable ones that were not reached are 0. */
+  /** Rule that made a decision → how often; reachable comparison rules that were not reached are 0. */
   rules: Counts;
-  rulesNotReached: { rule: string; how?: string }[];
-  /** Rule → why two nodes cannot reach it. */
-  rulesUnreachable: Record<string, string>;
-  /** Reached although the list says that it cannot be: the list or the core is wrong. */
-  rulesUnexpected: string[];
   packets: Counts;
+  /** `field:State` → how often it was entered; reachable ones that were not are 0. */
   states: Counts;
+  /** Rules and states held against the committed list of what two nodes can reach. */
+  reach: { rules: Reach; states: Reach };
   faults: Counts;
   /** Why runs were unchecked or excused. */
   reasons: Counts;
@@ -52,6 +50,16 @@ export interface Summary {
   repeated: number;
   nondeterminism: Nondeterminism[];
   failures: Omit<Failure, 'liveness' | 'label' | 'storyTail'>[];
+}
+
+export interface Reach {
+  /** How many can be reached. */
+  reachable: number;
+  notReached: { name: string; how?: string }[];
+  /** Name → why two nodes cannot reach it. */
+  unreachable: Record<string, string>;
+  /** Reached although the list says that it cannot be: the list or the core is wrong. */
+  unexpected: string[];
 }
 
 export interface Quantiles {
@@ -68,14 +76,13 @@ export interface SummaryContext {
   requireChecks: boolean;
   endedEarly?: string;
   wallMs: number;
-  rules: readonly ReachableRule[];
+  reachable: Engine['reachable'];
 }
 
 /** A parameter with more values than this is shown in ranges (numbers) or not at all (texts). */
 const maxValues = 12;
 
 export function summaryOf(tally: Tally, context: SummaryContext): Summary {
-  const unreachable = context.rules.filter((rule) => rule.reachable !== true);
   const sometimes: Counts = {};
   for (const scenario of tally.scenarios) {
     for (const [name, runs] of Object.entries(scenario.sometimes)) sometimes[name] = (sometimes[name] ?? 0) + runs;
@@ -100,11 +107,9 @@ export function summaryOf(tally: Tally, context: SummaryContext): Summary {
       Object.keys(names).filter((name) => names[name] === 0).map((name) => ({ scenario, name })),
     ),
     rules: sorted(tally.rules),
-    rulesNotReached: context.rules.filter(({ rule, reachable }) => reachable === true && tally.rules[rule] === 0).map(({ rule, how }) => (how === undefined ? { rule } : { rule, how })),
-    rulesUnreachable: Object.fromEntries(unreachable.map(({ rule, reachable }) => [rule, String(reachable)])),
-    rulesUnexpected: unreachable.map(({ rule }) => rule).filter((rule) => (tally.rules[rule] ?? 0) > 0),
     packets: sorted(tally.packets),
     states: sorted(tally.states),
+    reach: { rules: reachOf(tally.rules, context.reachable.rules), states: reachOf(tally.states, context.reachable.states) },
     faults: sorted(tally.faults),
     reasons: sorted(tally.reasons),
     failoverMs: quantilesOf([...tally.failoverMs.values()].flat()),
@@ -114,6 +119,17 @@ export function summaryOf(tally: Tally, context: SummaryContext): Summary {
     repeated: tally.repeated,
     nondeterminism: tally.nondeterminism,
     failures: tally.failures.map(({ liveness: _, label: __, storyTail: ___, ...failure }) => failure),
+  };
+}
+
+function reachOf(counts: Counts, list: readonly Reachable[]): Reach {
+  const can = list.filter(({ reachable }) => reachable === true);
+  const cannot = list.filter(({ reachable }) => reachable !== true);
+  return {
+    reachable: can.length,
+    notReached: can.filter(({ name }) => counts[name] === 0).map(({ name, how }) => (how === undefined ? { name } : { name, how })),
+    unreachable: Object.fromEntries(cannot.map(({ name, reachable }) => [name, String(reachable)])),
+    unexpected: cannot.map(({ name }) => name).filter((name) => (counts[name] ?? 0) > 0),
   };
 }
 

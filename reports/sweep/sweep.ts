@@ -62,7 +62,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
   const folder = openReportFolder(options.out ?? defaultFolder(names, plan, options), csvHeader(columns));
   const say = options.json === true ? context.err : context.out;
 
-  const tally = newTally(plan, context.engine.rules);
+  const tally = newTally(plan, context.engine.reachable);
   const broken: Extract<Outcome, { kind: 'broke' }>[] = [];
   const started = Date.now();
   const stop = new AbortController();
@@ -104,7 +104,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     requireChecks: options.requireChecks === true,
     ...(endedEarly === undefined ? {} : { endedEarly }),
     wallMs: Date.now() - started,
-    rules: context.engine.rules,
+    reachable: context.engine.reachable,
   });
   const scenarios = plan.cases.map(({ scenario }) => scenario);
   const junit = junitOf(tally);

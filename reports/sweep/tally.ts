@@ -5,7 +5,7 @@
 
 import type { ParameterValue, PropertyName, RunResult, Verdict } from '../../sim/types.js';
 import { propertyNames } from '../../sim/types.js';
-import type { ReachableRule } from '../engine-types.js';
+import type { Engine } from '../engine-types.js';
 import { rowOf } from '../rows.js';
 import type { Case, Plan } from './plan.js';
 
@@ -90,7 +90,7 @@ export interface Tally {
 /** More dots than this cannot be told apart in a plot of a few hundred pixels. */
 const maxDotsPerScenario = 4000;
 
-export function newTally(plan: Plan, rules: readonly ReachableRule[]): Tally {
+export function newTally(plan: Plan, reachable: Engine['reachable']): Tally {
   const tally: Tally = {
     runs: 0,
     verdicts: noVerdicts(),
@@ -112,7 +112,8 @@ export function newTally(plan: Plan, rules: readonly ReachableRule[]): Tally {
     dotsLeftOut: 0,
     cases: [],
   };
-  for (const { rule, reachable } of rules) if (reachable === true) tally.rules[rule] = 0;
+  for (const rule of reachable.rules) if (rule.reachable === true) tally.rules[rule.name] = 0;
+  for (const state of reachable.states) if (state.reachable === true) tally.states[state.name] = 0;
   for (const { scenario } of plan.cases) {
     if (tally.scenarios.some((known) => known.scenario === scenario.name)) continue;
     const sometimes = Object.fromEntries(scenario.sometimes.map((name) => [name, 0]));

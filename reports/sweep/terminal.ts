@@ -1,7 +1,7 @@
 /** The end of a sweep on the terminal: a table, what was violated, what was never reached, the failures with the lines that repeat them. */
 
 import Table from 'cli-table3';
-import type { Summary } from './summary.js';
+import type { Reach, Summary } from './summary.js';
 
 /** Failures listed; all of them are in summary.json. */
 const listed = 20;
@@ -29,20 +29,25 @@ export function summaryTable(summary: Summary): string {
 export function summaryLines(summary: Summary): string[] {
   const violated = Object.entries(summary.properties).filter(([, violations]) => violations > 0);
   const properties = violated.length === 0 ? `all ${Object.keys(summary.properties).length} held` : violated.map(([name, n]) => `${name} violated ${n} times`).join(', ');
-  const rules = Object.keys(summary.rules).length - summary.rulesUnexpected.length;
   const notReached = summary.sometimesNotReached.map(({ scenario, name }) => `${name} (${scenario})`);
   return [
     `properties  ${properties}${summary.crashes === 0 ? '' : `; the core broke an assertion of its own in ${summary.crashes} runs`}`,
     `sometimes   ${notReached.length === 0 ? 'all situations reached' : `not reached: ${notReached.join(', ')}`}`,
-    `rules       ${rules - summary.rulesNotReached.length} of ${rules} reachable comparison rules reached${
-      summary.rulesNotReached.length === 0 ? '' : `; not reached: ${summary.rulesNotReached.map(({ rule }) => rule).join(', ')}`
-    }`,
-    ...summary.rulesUnexpected.map((rule) => `rules       rule ${rule} was reached although it is listed as unreachable`),
+    ...reachLines('rules', 'comparison rules', summary.reach.rules),
+    ...reachLines('states', 'states', summary.reach.states),
     `repeated    ${summary.repeated} runs made twice, ${summary.nondeterminism.length} with another trace hash`,
     ...Object.entries(summary.reasons).map(([reason, runs]) => `not passed  ${runs} × ${reason}`),
     `${summary.runs} runs: ${summary.passed} passed, ${summary.failed} failed, ${summary.unchecked} unchecked, ${summary.excused} excused in ${summary.wallSeconds} s (${summary.runsPerSecond} runs/s)${
       summary.endedEarly === undefined ? '' : `; ended early: ${summary.endedEarly}`
     }`,
+  ];
+}
+
+function reachLines(label: string, what: string, reach: Reach): string[] {
+  const missing = reach.notReached.map(({ name }) => name).join(', ');
+  return [
+    `${label.padEnd(12)}${reach.reachable - reach.notReached.length} of ${reach.reachable} reachable ${what} reached${missing === '' ? '' : `; not reached: ${missing}`}`,
+    ...reach.unexpected.map((name) => `${label.padEnd(12)}${name} was reached although it is listed as unreachable`),
   ];
 }
 
