@@ -11,7 +11,8 @@ import { sendPacket } from '../../src/connection/send.js';
 import { markOutOfSync } from '../../src/replication/bits.js';
 import { ID_SYNCER } from '../../src/wire/packets.js';
 import type { Packet } from '../../src/wire/packets.js';
-import { Conn } from '../../src/state/states.js';
+import { abortResync } from '../../src/resync/lifecycle.js';
+import { Conn, Disk } from '../../src/state/states.js';
 import { act, cut, later, makeDirty, newPair, reconnect, runUntil, setPaused, startSync, write, type Pair, type PairOptions } from './pair.js';
 import { deviceOf, volumeOf, type Station } from './station.js';
 
@@ -214,8 +215,8 @@ test('a bit that is set behind the cursor is found again (B119), also one that i
   startSync(pair);
   const resync = () => deviceOf(volumeOf(pair.target)).resync!;
   runUntil(pair, () => resync().cursorBit > 1000 && countBits(deviceOf(volumeOf(pair.target)).bitmap!, 50, 1) === 0, MINUTE_US);
-  act(pair, pair.target, () => markOutOfSync(pair.target.core, volumeOf(pair.target), deviceOf(volumeOf(pair.target)), 50 * 8, 8));
-  act(pair, pair.source, () => markOutOfSync(pair.source.core, volumeOf(pair.source), deviceOf(volumeOf(pair.source)), 50 * 8, 8));
+  act(pair, pair.target, () => markOutOfSync(deviceOf(volumeOf(pair.target)), 50 * 8, 8));
+  act(pair, pair.source, () => markOutOfSync(deviceOf(volumeOf(pair.source)), 50 * 8, 8));
   runUntil(pair, () => resync().phase === 'fencing', MINUTE_US);
   assert.is(countBits(deviceOf(volumeOf(pair.target)).bitmap!, 50, 1), 0);
   makeDirty(pair, 1, 1);
@@ -351,6 +352,48 @@ test('with its default options a resync starts at 250 KiB/s and speeds up', () =
   const rates = [copied(1), copied(9), copied(10)];
   console.log(`${rates.map((rate) => rate.toFixed(0)).join(', ')} KiB/s`);
   assert.ok(rates[0]! > 200 && rates[0]! < 800 && rates[2]! > 8 * rates[0]!, `${rates}`);
+});
+
+test('a target that loses its disk refuses what still comes, and keeps no range', () => {
+  const pair = newPair({ ...FAST, sectors: 16384, diskUs: 200_000 });
+  makeDirty(pair, 0, 2048);
+  startSync(pair);
+  const { core, resource, connection } = pair.target;
+  const volume = volumeOf(pair.target);
+  const device = deviceOf(volume);
+  runUntil(pair, () => device.resync!.requests.some(({ stage }) => stage === 'writing'), MINUTE_US);
+  assert.ok(device.resync!.requests.some(({ stage }) => stage === 'asked'));
+  volume.disk = Disk.Failed;
+  volume.backing!.failed = true;
+  // Answers and ends of writes come in before the resource room has drawn the consequences.
+  runUntil(pair, () => false, 100_000);
+  act(pair, pair.target, () => abortResync(core, resource, volume, device, connection));
+  assert.equal(volume.intervals, []);
+  device.bitmap = undefined;
+  runUntil(pair, () => false, 2_000_000);
+  assert.ok(pair.source.received.some(({ packet }) => packet === 'P_NEG_ACK'));
+  assert.equal(lost(pair), []);
+  assert.is(deviceOf(volumeOf(pair.source)).bitmap!.weight > 0, true);
+  assert.equal(volume.intervals, []);
+});
+
+test('a source that loses its disk refuses what is asked for, and the target is left with what it lacks', () => {
+  const pair = newPair({ ...FAST, sectors: 16384, diskUs: 100_000 });
+  makeDirty(pair, 0, 2048);
+  startSync(pair);
+  const { core, resource, connection } = pair.source;
+  const volume = volumeOf(pair.source);
+  const device = deviceOf(volume);
+  runUntil(pair, () => device.resync!.reads.size > 0, MINUTE_US);
+  volume.disk = Disk.Failed;
+  volume.backing!.failed = true;
+  runUntil(pair, () => false, 20_000);
+  act(pair, pair.source, () => abortResync(core, resource, volume, device, connection));
+  device.bitmap = undefined;
+  assert.equal(volume.intervals, []);
+  assert.not(runUntil(pair, () => complete(pair.source).length > 0, 5_000_000));
+  assert.equal(lost(pair), []);
+  assert.ok(deviceOf(volumeOf(pair.target)).bitmap!.weight > 0);
 });
 
 // ---- Bad bytes ---------------------------------------------------------------------------------------------------------

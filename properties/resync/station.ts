@@ -314,7 +314,7 @@ export function operationDone(station: Station, op: number, result: OperationRes
       const sectors = write.data.length / 512;
       const inSync = result.ok && isSyncState(device.repl);
       if (inSync) markWrittenOnBoth(core, volume, device, write.sector, sectors);
-      if (!result.ok) markOutOfSync(core, volume, device, write.sector, sectors);
+      if (!result.ok) markOutOfSync(device, write.sector, sectors);
       const packet = !result.ok ? 'P_NEG_ACK' : inSync ? 'P_RS_WRITE_ACK' : 'P_WRITE_ACK';
       return sendPacket(core, connection, { packet, volume: volume.number, sector: write.sector, blockId: write.blockId, sizeBytes: write.data.length, sequence: ++device.sequence });
     }
@@ -364,7 +364,7 @@ function endAppWrite(station: Station, write: AppWrite): void {
   const volume = volumeOf(station, write.volume);
   const sectors = write.data.length / 512;
   station.writes.delete(write.id);
-  if (write.peer === 'failed') markOutOfSync(core, volume, deviceOf(volume), write.sector, sectors);
+  if (write.peer === 'failed') markOutOfSync(deviceOf(volume), write.sector, sectors);
   else if (write.peer === 'in-sync') markWrittenOnBoth(core, volume, deviceOf(volume), write.sector, sectors);
   releaseInterval(core, volume, write.interval);
 }
