@@ -66,6 +66,8 @@ export interface Pair {
   flushErrors: number;
   /** How long the target's next flushes take. */
   slowFlushesUs: number[];
+  /** Metadata writes of a station: with nothing else under way, bitmap pages. */
+  pagesWritten: Map<Station, number>;
   /** What the application has written, over what the source had. */
   expected: Uint8Array[];
   /** Bytes sent by stream, `source data` and so on. */
@@ -108,6 +110,7 @@ export function newPair(options: PairOptions = {}): Pair {
     writeErrors: new Set(),
     flushErrors: 0,
     slowFlushesUs: [],
+    pagesWritten: new Map([[source, 0], [target, 0]]),
     expected: images(),
     sentBytes: new Map(),
     stamp: 0,
@@ -275,6 +278,7 @@ function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'dis
     const fails = pair.flushErrors > 0 && station === pair.target && --pair.flushErrors >= 0;
     return later(pair, durationUs, () => end(fails ? { ok: false, failure: 'failed' } : { ok: true, data: undefined }));
   }
+  if (output.area === 'meta' && output.type === 'disk-write') pair.pagesWritten.set(station, pair.pagesWritten.get(station)! + 1);
   if (output.area === 'meta') return later(pair, durationUs, () => end({ ok: true, data: undefined }));
   const image = pair.disks.get(station)![output.volume]!;
   const from = output.sector * 512;

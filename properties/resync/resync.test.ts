@@ -354,6 +354,48 @@ test('with its default options a resync starts at 250 KiB/s and speeds up', () =
   assert.ok(rates[0]! > 200 && rates[0]! < 800 && rates[2]! > 8 * rates[0]!, `${rates}`);
 });
 
+test('the source does not end while it has open blocks, whatever the target says', () => {
+  const pair = newPair({ ...FAST, networkUs: 1 });
+  makeDirty(pair, 0, 10);
+  startSync(pair, true);
+  act(pair, pair.target, () => sendPacket(pair.target.core, pair.target.connection, { packet: 'P_STATE', volume: 0, state: 0 }));
+  runUntil(pair, () => false, 1_000_000);
+  assert.equal(complete(pair.source), []);
+  assert.is(deviceOf(volumeOf(pair.source)).resync!.phase, 'running');
+});
+
+test('cleared bits are written out every 2 s while a resync goes on, so that an interrupted one goes on near where it was', () => {
+  const pair = newPair({ disk: { resyncRate: 4000, cPlanAhead: 0 }, sectors: 131072 });
+  makeDirty(pair, 0, 16384);
+  startSync(pair);
+  runUntil(pair, () => false, 9_000_000);
+  for (const station of [pair.source, pair.target]) {
+    assert.ok(pair.pagesWritten.get(station)! >= 3 && pair.pagesWritten.get(station)! <= 5, `${station.name}: ${pair.pagesWritten.get(station)} times in 9 s`);
+  }
+});
+
+test('requests wait while half of the send buffer is taken', () => {
+  const pair = newPair({ ...FAST, sectors: 65536, net: { sndbufSize: 400 }, networkUs: 1 });
+  for (let bit = 0; bit < 2000; bit += 2) makeDirty(pair, bit, 1);
+  startSync(pair);
+  runUntil(pair, () => requests(pair).length > 0, MINUTE_US);
+  // Requests of 40 bytes, until more than 200 are unsent.
+  assert.ok(deviceOf(volumeOf(pair.target)).resync!.requests.length <= 6);
+});
+
+test('a target that lost its disk gets no answers', () => {
+  const pair = newPair({ ...FAST, diskUs: 100_000, networkUs: 1 });
+  makeDirty(pair, 0, 10);
+  startSync(pair);
+  const device = deviceOf(volumeOf(pair.source));
+  runUntil(pair, () => device.resync!.reads.size > 0, MINUTE_US);
+  device.pdsk = Disk.Diskless;
+  runUntil(pair, () => device.resync!.reads.size === 0, MINUTE_US);
+  runUntil(pair, () => false, 10_000);
+  assert.equal(pair.target.received, []);
+  assert.equal(volumeOf(pair.source).intervals, []);
+});
+
 test('a target that loses its disk refuses what still comes, and keeps no range', () => {
   const pair = newPair({ ...FAST, sectors: 16384, diskUs: 200_000 });
   makeDirty(pair, 0, 2048);
