@@ -75,8 +75,6 @@ export type Observation =
   | { event: 'resync'; resource: string; volume: number; peer: string; what: 'started' | 'finished' | 'aborted' | 'paused' | 'resumed'; side: 'source' | 'target'; totalBits: number; leftBits: number; failedBits: number }
   /** The connection went down for this reason (Timeout, BrokenPipe, NetworkFailure, ProtocolError, TearDown, Disconnecting). */
   | { event: 'connection-lost'; resource: string; peer: string; reason: string; detail: string }
-  /** A packet went out or came in; only emitted when the driver asked for packet observation. */
-  | { event: 'packet'; resource: string; peer: string; direction: 'sent' | 'received'; packet: string; volume: number; bytes: number }
   | { event: 'membership'; machine: string; what: string }
   | { event: 'log'; resource: string; level: 'info' | 'warning' | 'error'; text: string };
 

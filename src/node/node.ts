@@ -10,6 +10,7 @@ import type { Environment } from '../contract/environment.js';
 import type { Input } from '../contract/input.js';
 import type { Node, PeerView, ResourceView, VolumeView } from '../contract/node.js';
 import type { Output } from '../contract/output.js';
+import { flushSends } from '../connection/send.js';
 import { streamInput, type StreamInput } from '../connection/receive.js';
 import { onHeartbeat, onTimer } from '../membership/membership.js';
 import { assert, emit, InvariantError, type Core } from '../model/core.js';
@@ -73,6 +74,7 @@ const nodeOf = (state: NodeState, environment: Environment): Node => {
             if (resource.membership && resource.membership.announcedRole !== resource.role) runMembership(core, resource);
           }
           workOff(core);
+          for (const resource of state.resources.values()) for (const connection of resource.connections.values()) flushSends(core, connection);
         }
       } finally {
         handling = false;

@@ -5,7 +5,6 @@
 
 import type { Input } from '../contract/input.js';
 import { startKeepalive } from '../connection/keepalive.js';
-import { flushSends } from '../connection/send.js';
 import { connectionTimer, isConnectionTimer } from '../connection/timers.js';
 import { assert, emit, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
@@ -148,12 +147,11 @@ export const operationDone = (core: Core, resource: Resource, operation: DiskOpe
 
 // ---- Passes and timers ------------------------------------------------------------------------------------------------------
 
-/** Everything that had arrived was handed over: batches go out (one transaction for all cold extents, barriers on idle, gathered sends). */
+/** Everything that had arrived was handed over: batches go out (one transaction for all cold extents, barriers on idle). */
 export const passEnded = (core: Core, resource: Resource): void => {
   for (const volume of resource.volumes.values()) commitOrWrite(core, volume);
   for (const connection of resource.connections.values()) {
     if (!connection.loss && connection.sender.epochs.length > 0) sendDueBarrier(core, connection, resource.log.epoch);
-    flushSends(core, connection);
   }
 };
 
@@ -183,6 +181,8 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
     case 'streams-ready':
       return streamsReady(core, resource, connectionTo(resource, value.peer));
     case 'connection-lost':
+      // One that was given before we closed the streams ourselves is of the connection before.
+      if (!connectionTo(resource, value.peer).session.isOver) return;
       return connectionLost(core, resource, connectionTo(resource, value.peer), value.reason, value.detail);
     case 'connection-refused':
       return connectionRefused(core, resource, connectionTo(resource, value.peer), value.detail);
