@@ -9,7 +9,7 @@ const u32 = fc.nat({ max: 0xffffffff });
 const i32 = fc.integer({ min: -0x80000000, max: 0x7fffffff });
 const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 
-const superblocks: fc.Arbitrary<Superblock> = fc.record({
+const fields = {
   magic: fc.constantFrom(Magic.Clean, Magic.Unclean),
   lastAgreedSectors: fc.nat({ max: 2 ** 51 }),
   uuids: fc.tuple(u64, u64, u64, u64),
@@ -22,7 +22,8 @@ const superblocks: fc.Arbitrary<Superblock> = fc.record({
   peerMaxBioBytes: u32,
   alStripes: fc.integer({ min: 8, max: 1024 }),
   alStripeSize4k: fc.integer({ min: 1, max: 4096 }),
-});
+};
+const superblocks: fc.Arbitrary<Superblock> = fc.record(fields, { noNullPrototype: true });
 
 test('every superblock comes back as it was', () => {
   fc.assert(
