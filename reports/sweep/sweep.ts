@@ -62,6 +62,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
   const folder = openReportFolder(options.out ?? defaultFolder(names, plan, options), csvHeader(columns));
   const say = options.json === true ? context.err : context.out;
 
+  if (options.json !== true) context.out(command);
   const tally = newTally(plan, context.engine.reachable);
   const broken: Extract<Outcome, { kind: 'broke' }>[] = [];
   const started = Date.now();
@@ -79,7 +80,6 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     runTimeoutMs,
   });
   try {
-    if (options.json !== true) context.out(command);
     const each = tap<Outcome>((outcome) => {
       if (outcome.kind === 'usage') throw new UsageError(outcome.message);
       if (outcome.kind === 'broke') broken.push(outcome);

@@ -88,7 +88,7 @@ export interface Tally {
 }
 
 /** More dots than this cannot be told apart in a plot of a few hundred pixels. */
-const maxDotsPerScenario = 4000;
+const maxDotsPerScenario = 1500;
 
 export function newTally(plan: Plan, reachable: Engine['reachable']): Tally {
   const tally: Tally = {
