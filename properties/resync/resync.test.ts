@@ -374,6 +374,17 @@ test('cleared bits are written out every 2 s while a resync goes on, so that an 
   }
 });
 
+test('a Primary target does not ask for a block that it is about to write: the answer would be older (B006)', () => {
+  const pair = newPair({ ...FAST, primaryIsTarget: true, diskUs: 400_000, networkUs: 1000 });
+  makeDirty(pair, 100, 1);
+  startSync(pair);
+  // The second write waits for the first, so the source does not have it yet when the first tick comes.
+  write(pair, 800, 4);
+  write(pair, 802, 4);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assertEqualDisks(pair);
+});
+
 test('requests wait while half of the send buffer is taken', () => {
   const pair = newPair({ ...FAST, sectors: 65536, net: { sndbufSize: 400 }, networkUs: 1 });
   for (let bit = 0; bit < 2000; bit += 2) makeDirty(pair, bit, 1);

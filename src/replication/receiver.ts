@@ -57,6 +57,7 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     return sendAck(core, connection, device, volume, 'P_NEG_ACK', packet.sector, packet.data.length, packet.blockId);
   }
   epoch.active++;
+  volume.applicationSectors += packet.data.length / 512;
   const protocol = connection.config.net.protocol;
   const perPacket = connection.protocolVersion >= 100;
   const write: PeerWrite = {

@@ -70,7 +70,6 @@ export const resumeResync = (core: Core, resource: Resource, volume: Volume, pee
  */
 export const abortResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, _connection: Connection): void => {
   const { resync } = peerDevice;
-  peerDevice.bitmapReceiver = undefined;
   if (!resync) return;
   observeResync(core, volume, peerDevice, resync, 'aborted');
   removeResync(core, resource, volume, peerDevice);

@@ -244,7 +244,7 @@ export const resyncCancelled = (core: Core, _resource: Resource, volume: Volume,
 
 const takeUnanswered = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): ResyncRequest | undefined => {
   const { resync } = peerDevice;
-  if (resync?.side !== 'target' || !hasDisk(volume)) return undefined;
+  if (resync?.side !== 'target') return undefined;
   const request = findAsked(resync, packet.sector, packet.sizeBytes);
   if (!request) {
     loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.sizeBytes));
