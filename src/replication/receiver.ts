@@ -42,7 +42,8 @@ export const rangeError = (volume: Volume, sector: number, sizeBytes: number, ma
   return undefined;
 };
 
-const sendAck = (core: Core, connection: Connection, device: PeerDevice, volume: Volume, packet: AckPacket['packet'], sector: number, sizeBytes: number, blockId: BlockId): void =>
+/** A p_block_ack packet on the meta stream. */
+export const sendAck = (core: Core, connection: Connection, device: PeerDevice, volume: Volume, packet: AckPacket['packet'], sector: number, sizeBytes: number, blockId: BlockId): void =>
   sendPacket(core, connection, { packet, volume: volume.number, sector, blockId, sizeBytes, sequence: nextSequence(device) });
 
 /** P_DATA. The payload is lent; it is copied once, here. */

@@ -6,12 +6,9 @@
 import { countBits, countOutOfSync, createBitmap, nextRun, nextSetBit, setOutOfSync, type Bitmap } from '../metadata/bitmap.js';
 import { assert, emit, signal, type Core } from '../model/core.js';
 import { clearTimer } from '../model/timers.js';
-import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
-import { sendPacket } from '../connection/send.js';
+import type { PeerDevice, Resource, Volume } from '../model/types.js';
 import { hasUsableDisk } from '../replication/plan.js';
-import { nextSequence } from '../replication/submit.js';
 import { queueBitmapWrite } from '../volume/metadata-io.js';
-import type { AckPacket, BlockId } from '../wire/packets.js';
 import { advanceMarks, throttle } from './rate.js';
 import type { ResyncState } from './types.js';
 
@@ -67,25 +64,6 @@ export const mustGiveWay = (core: Core, volume: Volume, peerDevice: PeerDevice, 
   resync.lastApplicationSectors = decision.lastApplicationSectors;
   return decision.slowDown;
 };
-
-/** An acknowledgement on the meta stream. */
-export const sendAck = (
-  core: Core,
-  volume: Volume,
-  peerDevice: PeerDevice,
-  connection: Connection,
-  packet: AckPacket['packet'],
-  range: { sector: number; sectors: number },
-  blockId: BlockId,
-): void =>
-  sendPacket(core, connection, {
-    packet,
-    volume: volume.number,
-    sector: range.sector,
-    blockId,
-    sizeBytes: range.sectors * 512,
-    sequence: nextSequence(peerDevice),
-  });
 
 /** Tells of a failed operation, unless the disk was given up already. */
 export const signalDiskError = (

@@ -11,12 +11,12 @@ import type { DiskOperation, OperationResult, Then } from '../model/operations.j
 import { isTimerSet, setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
 import { markWrittenOnBoth } from '../replication/bits.js';
-import { rangeError } from '../replication/receiver.js';
+import { rangeError, sendAck } from '../replication/receiver.js';
 import { Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { hasDisk, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import { hasDisk, markFailed, mustGiveWay, signalDiskError } from './progress.js';
 import type { ResyncState, ServedRange } from './types.js';
 
 /** The largest request that any peer may make, whatever the protocol version (wire-protocol.md §4). */
@@ -41,7 +41,7 @@ export const resyncRequest = (
   const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId };
   const { resync } = peerDevice;
   if (resync?.side !== 'source' || volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
-    return sendAck(core, volume, peerDevice, connection, 'P_NEG_RS_DREPLY', range, range.blockId);
+    return sendAck(core, connection, peerDevice, volume, 'P_NEG_RS_DREPLY', range.sector, range.sectors * 512, range.blockId);
   }
   resync.delayed.push(range);
   if (!isTimerSet(core, 'serve-delay', resource.name, peerDevice.peer, volume.number)) {
@@ -53,7 +53,7 @@ export const resyncRequest = (
 export const serveDelayed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
   const { resync } = peerDevice;
   if (resync?.side !== 'source' || resync.delayed.length === 0 || !hasDisk(volume)) return;
-  read(core, volume, peerDevice, connection, resync, resync.delayed.shift()!);
+  read(core, resource, volume, peerDevice, connection, resync, resync.delayed.shift()!);
   serve(core, resource, volume, peerDevice, connection, resync);
 };
 
@@ -63,20 +63,20 @@ const serve = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerD
     if (peerDevice.role !== Role.Primary && mustGiveWay(core, volume, peerDevice, resync)) {
       return setTimer(core, 'serve-delay', resource.name, peerDevice.peer, volume.number, SERVE_DELAY_US);
     }
-    read(core, volume, peerDevice, connection, resync, resync.delayed.shift()!);
+    read(core, resource, volume, peerDevice, connection, resync, resync.delayed.shift()!);
   }
 };
 
-const read = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, range: ServedRange): void => {
+const read = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, range: ServedRange): void => {
   const interval = registerInterval(core, volume, 'resync-read', range.sector, range.sectors, 0, peerDevice.peer);
   resync.reads.set(interval.id, range);
-  if (interval.started) readIntervalStarted(core, undefined, volume, peerDevice, connection, interval);
+  if (interval.started) readIntervalStarted(core, resource, volume, peerDevice, connection, interval);
 };
 
 /** No write to the range is on its way any more: it is read (also for signal `interval-started`, kind resync-read). */
 export const readIntervalStarted = (
   core: Core,
-  _resource: Resource | undefined,
+  _resource: Resource,
   volume: Volume,
   peerDevice: PeerDevice,
   connection: Connection,
@@ -126,7 +126,7 @@ const reply = (
   if (peerDevice.pdsk < Disk.Inconsistent) return;
   if (!result.ok) {
     markFailed(resync, peerDevice, range.sector, range.sectors);
-    sendAck(core, volume, peerDevice, connection, 'P_NEG_RS_DREPLY', range, range.blockId);
+    sendAck(core, connection, peerDevice, volume, 'P_NEG_RS_DREPLY', range.sector, range.sectors * 512, range.blockId);
     signalDiskError(core, resource, volume, 'read', range, `resync read ${result.failure}`);
     return;
   }

@@ -13,13 +13,13 @@ import type { DiskOperation, OperationResult, Then } from '../model/operations.j
 import { setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
 import { markWrittenOnBoth } from '../replication/bits.js';
-import { rangeError } from '../replication/receiver.js';
+import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn } from '../state/states.js';
 import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requestBecomesWrite } from '../volume/intervals.js';
 import { maxRequestBytes } from '../wire/context.js';
 import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { bitmapOf, hasDisk, markFailed, mustGiveWay, sendAck, signalDiskError } from './progress.js';
+import { bitmapOf, hasDisk, markFailed, mustGiveWay, signalDiskError } from './progress.js';
 import { ratePlan, TICK_US } from './rate.js';
 import type { ResyncRequest, ResyncState } from './types.js';
 
@@ -157,7 +157,7 @@ export const resyncDataReply = (
   const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_RS_DATA_REPLY: ${wrong}`);
   if (resync?.side !== 'target' || !hasDisk(volume)) {
-    return sendAck(core, volume, peerDevice, connection, 'P_NEG_ACK', { sector: packet.sector, sectors: packet.data.length / 512 }, ID_SYNCER);
+    return sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', packet.sector, packet.data.length, ID_SYNCER);
   }
   const request = findAsked(resync, packet.sector, packet.data.length);
   if (!request) return loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.data.length));
@@ -220,10 +220,10 @@ export const resyncWriteDone = (
   forget(core, volume, resync, request);
   if (result.ok) {
     markWrittenOnBoth(core, volume, peerDevice, operation.sector, operation.sectors);
-    sendAck(core, volume, peerDevice, connection, 'P_RS_WRITE_ACK', request, ID_SYNCER);
+    sendAck(core, connection, peerDevice, volume, 'P_RS_WRITE_ACK', request.sector, request.sectors * 512, ID_SYNCER);
   } else {
     markFailed(resync, peerDevice, request.sector, request.sectors);
-    sendAck(core, volume, peerDevice, connection, 'P_NEG_ACK', request, ID_SYNCER);
+    sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', request.sector, request.sectors * 512, ID_SYNCER);
     signalDiskError(core, resource, volume, 'write', request, `resync write ${result.failure}`);
   }
   checkFinished(core, resource, volume, peerDevice, connection);
