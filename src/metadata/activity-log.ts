@@ -222,8 +222,9 @@ export function replayLog(geometry: AlGeometry, blockAt: (index: number) => Uint
       else ignoredSlots++;
     }
   }
-  const extents = Array.from(new Set(slots)).filter((extent) => extent !== AL_FREE);
-  extents.sort((a, b) => a - b);
+  const active = new Set<number>();
+  for (const extent of slots) if (extent !== AL_FREE) active.add(extent);
+  const extents = Array.from(active).sort((a, b) => a - b);
   return { outcome: 'extents', extents, damagedBlocks: invalid, ignoredSlots, newestPosition: newest.position, positionZero };
 }
 
