@@ -6,7 +6,7 @@
  * that differs and is marked is looked at again now and then, since marks can be lost.
  */
 
-import { Conn } from '../../src/state/states.js';
+import { Conn, Role } from '../../src/state/states.js';
 import type { VolumeView } from '../../src/contract/index.js';
 import type { Checker, HostView, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
@@ -42,7 +42,7 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
     if (reports >= REPORTS_MAX || !isSettled(lineage, volume)) return;
     const { fresh, marked } = suspects.get(volume)!;
     if (fresh.size === 0 && marked.size === 0) return;
-    const sides = world.hosts.map((host) => new Side(host, volume));
+    const sides = world.hosts.map((host, place) => new Side(host, volume, lineage.hosts[place]!.up));
     const visit = (block: number): void => {
       if (world.hosts[0]!.disk(volume).blockId(block) === world.hosts[1]!.disk(volume).blockId(block)) {
         marked.delete(block);
@@ -93,10 +93,13 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
   };
 }
 
-/** While just one side knows that the connection is gone, what was under way on it is still to be marked. */
+/** A Primary that has not noticed yet that the connection is gone still has to mark what was under way on it. */
 function isSettled(lineage: Lineage, volume: number): boolean {
-  const [a, b] = [0, 1].map((host) => lineage.status(host, volume).conn >= Conn.WFReportParams);
-  return a === b;
+  return [0, 1].every((host) => {
+    const status = lineage.status(host, volume);
+    const unaware = status.role === Role.Primary && status.conn >= Conn.WFReportParams && lineage.status(lineage.peerOf(host), volume).conn < Conn.WFReportParams;
+    return !unaware;
+  });
 }
 
 /** Where one host keeps its marks now; what lies on disk is read when it is asked for. */
@@ -104,8 +107,9 @@ class Side {
   readonly view: VolumeView | undefined;
   private stored: StoredMetadata | string | undefined;
 
-  constructor(private readonly host: HostView, private readonly volume: number) {
-    this.view = volumeView(host, volume);
+  /** A host that goes down just now still has its core, but what that knew is lost: `up` is the lineage's word. */
+  constructor(private readonly host: HostView, private readonly volume: number, up: boolean) {
+    this.view = up ? volumeView(host, volume) : undefined;
   }
 
   marks(block: number): boolean {

@@ -1,0 +1,52 @@
+/**
+ * Degraded, then failover: bob goes away, alice goes on alone, then alice dies, and bob comes back, before or after that. What
+ * alice acknowledged alone is not on bob: where fencing outdated him he must not be promoted; otherwise he may be, and the
+ * split brain must be found when alice returns.
+ */
+
+import type { Fault, Scenario } from '../sim/types.js';
+import { ALICE, BOB, SECOND_US, afterStorm, at, pairSetup } from './pair.js';
+import { knobs, resolve } from './parameters.js';
+
+const parameters = [
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax, knobs.failover,
+  knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.writes, knobs.durationS,
+];
+
+export const degradedThenFailover: Scenario = {
+  name: 'degraded-then-failover',
+  summary: 'alice goes on alone, dies, and bob, who missed her last writes, is asked to take over',
+  parameters,
+  sometimes: ['stale node promoted', 'split brain detected'],
+  setup(given, random) {
+    const resolved = resolve(parameters, given, random);
+    const setup = pairSetup(resolved, random, { net: { connectInt: random.fork('connect').pick([1, 3]), pingInt: 3 } });
+    const story = random.fork('story');
+    const { durationUs } = setup;
+    const awayUs = story.integer(SECOND_US, Math.floor(durationUs / 4));
+    const deathUs = awayUs + story.integer(SECOND_US / 2, Math.floor(durationUs / 3));
+    const backUs = story.chance(1, 2) ? deathUs + story.integer(0, 8 * SECOND_US) : story.integer(awayUs + 1, deathUs);
+    const returnsUs = deathUs + story.integer(SECOND_US, Math.floor(durationUs / 3));
+    const tear = (): number => story.integer(0, 0x7fffffff);
+    const schedule: Fault[] = [];
+    switch (story.integer(1, 3)) {
+      case 1:
+        schedule.push(at('bob-crashes', awayUs, { do: 'crash', host: BOB, restartAfterUs: backUs - awayUs }));
+        break;
+      case 2:
+        schedule.push(at('bob-loses-power', awayUs, { do: 'power-loss', hosts: [BOB], restartAfterUs: backUs - awayUs, tear: tear() }));
+        break;
+      default:
+        schedule.push(at('link-cut', awayUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: backUs - awayUs }));
+    }
+    const restartAfterUs = returnsUs - deathUs;
+    schedule.push(
+      story.chance(1, 2)
+        ? at('alice-crashes', deathUs, { do: 'crash', host: ALICE, restartAfterUs })
+        : at('alice-loses-power', deathUs, { do: 'power-loss', hosts: [ALICE], restartAfterUs, tear: tear() }),
+    );
+    setup.schedule = schedule;
+    setup.afterStorm = afterStorm(schedule, Number(resolved['volumes']));
+    return setup;
+  },
+};

@@ -1,0 +1,54 @@
+/**
+ * Disk errors: reads, writes and flushes fail, of data and of metadata, now and then or for a whole region, while links break
+ * and hosts crash. The policy `on-io-error` decides whether the disk is given up; the peer's copy must carry on.
+ */
+
+import type { Fault, FaultKind, Scenario } from '../sim/types.js';
+import { drawSchedule } from '../sim/world/swarm.js';
+import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { knobs, resolve } from './parameters.js';
+
+const parameters = [
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.protocolMax, knobs.writes, knobs.durationS,
+];
+
+const META_SECTORS_ALL = 2 ** 30;
+
+export const diskErrors: Scenario = {
+  name: 'disk-errors',
+  summary: 'reads, writes, flushes and metadata writes fail; the policy on-io-error decides, the peer carries on',
+  parameters,
+  sometimes: ['resync interrupted'],
+  setup(given, random) {
+    const resolved = resolve(parameters, given, random);
+    const setup = pairSetup(resolved, random);
+    const swarm = random.fork('swarm');
+    const operators = commands(resolved);
+    const more: FaultKind[] = swarm.chance(1, 2) ? ['cut', 'reset'] : ['crash'];
+    const schedule = drawSchedule(swarm.fork('faults'), {
+      hosts: [ALICE, BOB],
+      durationUs: setup.durationUs,
+      kinds: ['disk-error', 'disk-error', 'latent-error', 'command', ...more],
+      meanGapUs: swarm.pick([5, 10, 20]) * SECOND_US,
+      longestUs: 10 * SECOND_US,
+      longestRestartUs: 10 * SECOND_US,
+      firstSector: 0,
+      sectors: usableSectors(setup.hosts),
+      commands: [...operators.alice, ...operators.bob].filter(({ command }) => command.verb === 'attach'),
+      oneWayCuts: false,
+      togetherLosePower: false,
+      atEventOneIn: 3,
+    });
+    // The swarm leaves metadata alone; here it fails too, anywhere in its area.
+    const metadata = swarm.fork('metadata').chance(1, 2);
+    setup.schedule = metadata ? schedule.map(onMetadata) : schedule;
+    setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
+    return setup;
+  },
+};
+
+/** Every second disk error hits metadata instead: one operation, wherever it is. */
+function onMetadata(fault: Fault, index: number): Fault {
+  if (fault.action.do !== 'disk-error' || index % 2 === 0) return fault;
+  return { ...fault, action: { ...fault.action, area: 'meta', firstSector: 0, sectors: META_SECTORS_ALL, times: 1 } };
+}

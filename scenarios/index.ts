@@ -1,0 +1,25 @@
+/** The scenarios by name. To add one: copy a module, change its name, and put it into this list. */
+
+import { type Scenario, UsageError } from '../sim/types.js';
+import { activeSetBound } from './active-set-bound.js';
+import { bothLosePower } from './both-lose-power.js';
+import { degradedThenFailover } from './degraded-then-failover.js';
+import { diskErrors } from './disk-errors.js';
+import { failover } from './failover.js';
+import { flappingLink } from './flapping-link.js';
+import { partition } from './partition.js';
+import { recorded } from './recorded.js';
+import { resyncInterrupted } from './resync-interrupted.js';
+import { slowDisk } from './slow-disk.js';
+import { splitBrain } from './split-brain.js';
+
+export const scenarios: readonly Scenario[] = [
+  failover, partition, bothLosePower, resyncInterrupted, flappingLink, splitBrain, degradedThenFailover, slowDisk, diskErrors, activeSetBound, recorded,
+];
+
+/** Throws `UsageError` for a name that no scenario has. */
+export function findScenario(name: string): Scenario {
+  const found = scenarios.find((scenario) => scenario.name === name);
+  if (found === undefined) throw new UsageError(`unknown scenario '${name}'; there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
+  return found;
+}

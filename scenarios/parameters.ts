@@ -1,0 +1,68 @@
+/**
+ * The knobs that scenarios share. A knob whose value is `any` is drawn from the seed, each from a stream of its own, so that a
+ * sweep varies it, and setting one by hand leaves the others as they were.
+ */
+
+import { type ParameterSpec, type Parameters, type ParameterValue, type RandomStream, UsageError } from '../sim/types.js';
+
+/** `odds`: what `any` draws from; values may be there several times. Without it every choice is equally likely. */
+export interface Knob extends ParameterSpec {
+  odds?: readonly ParameterValue[];
+}
+
+const anyOf = (name: string, description: string, choices: readonly ParameterValue[], odds?: readonly ParameterValue[]): Knob => ({
+  name, description, default: 'any', choices: ['any', ...choices], ...(odds && { odds }),
+});
+
+export const knobs = {
+  protocol: anyOf('protocol', 'when a write is acknowledged: A sent, B received, C written', ['A', 'B', 'C'], ['A', 'B', 'C', 'C']),
+  fencing: anyOf('fencing', 'what a Primary does when it loses its peer', ['dont-care', 'resource-only', 'resource-and-stonith'], [
+    'dont-care', 'dont-care', 'resource-only', 'resource-and-stonith',
+  ]),
+  volumes: anyOf('volumes', 'volumes of the resource', [1, 2], [1, 1, 1, 2]),
+  alExtents: anyOf('al-extents', 'slots of the active set', [67, 128, 1237], [67]),
+  metaDisk: anyOf('meta-disk', 'where metadata lies', ['internal', 'flexible'], ['internal', 'internal', 'flexible']),
+  size: anyOf('size', 'device size: small ones are cheap; large ones have more extents than the active set has slots', ['small', 'large'], [
+    'small', 'small', 'small', 'small', 'small', 'small', 'small', 'large',
+  ]),
+  queueDepth: anyOf('queue-depth', 'requests that each of the four clients has in flight', [1, 2, 4, 8, 16], [1, 2, 2, 4, 8]),
+  onIoError: anyOf('on-io-error', 'what an I/O error does to the disk', ['detach', 'pass_on', 'call-local-io-error']),
+  protocolMax: anyOf('protocol-max', 'newest wire protocol that bob speaks (86..101; 100 was only ever spoken by prereleases)', [86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 101], [
+    101, 101, 101, 101, 97, 96, 95, 94, 91, 90, 88, 86,
+  ]),
+  failover: anyOf('failover', 'who promotes the survivor', ['manager', 'membership']),
+  afterSb0Pri: anyOf('after-sb-0pri', 'after a split brain, no Primary present', [
+    'disconnect', 'discard-younger-primary', 'discard-older-primary', 'discard-zero-changes', 'discard-least-changes', 'discard-local', 'discard-remote',
+  ]),
+  afterSb1Pri: anyOf('after-sb-1pri', 'after a split brain, one Primary present', [
+    'disconnect', 'consensus', 'discard-secondary', 'call-pri-lost-after-sb', 'violently-as0p',
+  ]),
+  afterSb2Pri: anyOf('after-sb-2pri', 'after a split brain, two Primaries', ['disconnect', 'call-pri-lost-after-sb', 'violently-as0p']),
+  writes: { name: 'writes', description: 'writes of the application in all', default: 2000, min: 1, max: 1_000_000 },
+  durationS: { name: 'duration', description: 'simulated length of the storm', default: 60, min: 5, max: 3600, unit: 's' },
+} satisfies Record<string, Knob>;
+
+/** The knob with another default; a scenario that fixes something by default still lets it be set. */
+export const withDefault = (knob: Knob, value: ParameterValue): Knob => ({ ...knob, default: value });
+
+/** Every knob's value: as set, or drawn where it is `any`. Throws `UsageError` on a value that the knob does not have. */
+export function resolve(specs: readonly Knob[], parameters: Parameters, random: RandomStream): Parameters {
+  const resolved: Parameters = {};
+  for (const spec of specs) {
+    const value = parameters[spec.name] ?? spec.default;
+    if (spec.choices !== undefined && !spec.choices.includes(value)) {
+      throw new UsageError(`${spec.name}=${value} is impossible; choose one of ${spec.choices.join(', ')}`);
+    }
+    const drawn = spec.odds ?? spec.choices?.filter((choice) => choice !== 'any');
+    resolved[spec.name] = value === 'any' && drawn !== undefined ? random.fork(`parameter ${spec.name}`).pick(drawn) : value;
+  }
+  return avoidFreezingWithA(parameters, resolved);
+}
+
+/** DRBD refuses protocol A with resource-and-stonith (154): where the seed drew them together, the drawn one gives way. */
+function avoidFreezingWithA(asked: Parameters, resolved: Parameters): Parameters {
+  if (resolved['protocol'] !== 'A' || resolved['fencing'] !== 'resource-and-stonith') return resolved;
+  if (asked['fencing'] !== 'resource-and-stonith') return { ...resolved, fencing: 'resource-only' };
+  if (asked['protocol'] !== 'A') return { ...resolved, protocol: 'C' };
+  throw new UsageError('protocol=A cannot go with fencing=resource-and-stonith (DRBD error 154); choose protocol B or C, or another fencing');
+}
