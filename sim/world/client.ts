@@ -24,6 +24,8 @@ export class Client {
   pollDue = false;
   private readonly outstanding = new Map<number, Outstanding>();
   private readonly opened = new Set<Host>();
+  /** The Primaries; undefined when that may have changed. */
+  private writable: readonly Host[] | undefined = undefined;
   /** Hosts that are to be demoted, with the command that does it. */
   private readonly releasing = new Map<Host, Command>();
   private wakeUs = Infinity;
@@ -57,9 +59,8 @@ export class Client {
     this.pollDue = false;
     const { world } = this;
     if (world.phase === 'preparing' || world.phase === 'ended') return;
-    for (const host of this.releasing.keys()) this.tryRelease(host);
+    if (this.releasing.size > 0) for (const host of this.releasing.keys()) this.tryRelease(host);
     const hosts = this.primaries();
-    for (const host of hosts) if (!this.opened.has(host)) this.open(host);
     if (this.stopped || this.finished || hosts.length === 0) return;
     for (;;) {
       if (hosts.every((host) => host.refusing.size > 0)) return;
@@ -116,8 +117,15 @@ export class Client {
     this.pollDue = true;
   }
 
+  /** Somebody became Primary, or is no more. */
+  rolesChanged(): void {
+    this.writable = undefined;
+    this.pollDue = true;
+  }
+
   /** The host is gone: what becomes of its requests nobody knows. */
   hostStopped(host: Host): void {
+    this.rolesChanged();
     this.releasing.delete(host);
     if (!this.opened.delete(host)) return;
     const lost: number[] = [];
@@ -129,7 +137,6 @@ export class Client {
     // Another Primary's requests go on, so only these are over.
     if (this.outstanding.size > 0) for (const request of requests) this.workload.completed(request, false, nowUs);
     else this.workload.interrupted(nowUs);
-    this.pollDue = true;
   }
 
   /** The core gave up being Primary by itself: the application has nothing to write to. */
@@ -141,7 +148,7 @@ export class Client {
   release(host: Host, command: Command): void {
     this.releasing.set(host, command);
     this.world.schedule(this.world.nowUs + RELEASE_US, { kind: 'released', host, boot: host.boot });
-    this.pollDue = true;
+    this.rolesChanged();
   }
 
   /** Time is up: the command is tried under the open device. */
@@ -149,6 +156,7 @@ export class Client {
     const command = this.releasing.get(host);
     if (!command || host.boot !== boot) return;
     this.releasing.delete(host);
+    this.rolesChanged();
     this.world.operators.run(host, command);
   }
 
@@ -156,6 +164,7 @@ export class Client {
     for (const one of this.outstanding.values()) if (one.host === host) return;
     const command = this.releasing.get(host)!;
     this.releasing.delete(host);
+    this.rolesChanged();
     if (this.opened.delete(host)) this.tell(host, 'app-closed');
     this.world.operators.run(host, command);
   }
@@ -170,9 +179,13 @@ export class Client {
     for (const { volume } of host.spec.disks) host.give({ type, resource, volume, who: WHO });
   }
 
-  /** Where the application may write now. A paused host cannot be told apart from a slow one. */
-  private primaries(): Host[] {
-    return this.world.hosts.filter((host) => host.state !== 'down' && host.role === Role.Primary && !this.releasing.has(host));
+  /** Where the application may write now, opened. A paused host cannot be told apart from a slow one. */
+  private primaries(): readonly Host[] {
+    if (!this.writable) {
+      this.writable = this.world.hosts.filter((host) => host.state !== 'down' && host.role === Role.Primary && !this.releasing.has(host));
+      for (const host of this.writable) if (!this.opened.has(host)) this.open(host);
+    }
+    return this.writable;
   }
 
   private issue(host: Host, request: WorkloadRequest): void {

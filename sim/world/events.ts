@@ -24,6 +24,7 @@ export type WorldEvent =
   /** The core reads this stream again. */
   | { kind: 'inbox'; end: End }
   | { kind: 'datagram'; from: Host; to: Host; bytes: Uint8Array }
+  | { kind: 'sent'; host: Host }
   | { kind: 'alarm'; host: Host; boot: number }
   | { kind: 'disk-opened'; host: Host; boot: number; volume: number }
   | { kind: 'restart'; host: Host; boot: number }

@@ -15,8 +15,9 @@ import type { End } from './transport.js';
 import type { World } from './world.js';
 
 const DISK_OPEN_US = 200;
-/** Rounds of a pass, and wakes at one instant: more means that the core goes round in circles. */
-const ROUNDS_MAX = 1000;
+const SENT_REPORT_US = 500;
+/** Wakes at one instant: more means that the core goes round in circles. */
+const WAKES_MAX = 1000;
 
 /** The devices of one volume; with internal metadata both are one. */
 export interface VolumeDisks {
@@ -71,6 +72,7 @@ export class Host implements HostView {
   private backlog: Waiting[] = [];
   private lent: Uint8Array[] = [];
   private sent: End[] = [];
+  private sentTimer = false;
   private dirty = false;
   private alarmUs = Infinity;
   private wakesAt = 0;
@@ -180,11 +182,23 @@ export class Host implements HostView {
     this.give({ type: 'command', id, command });
   }
 
+  /**
+   * The transport took bytes of ours. The core hears of it in its next pass, which something else mostly brings: a pass of its
+   * own for each send would be a third of all.
+   */
   bytesSent(end: End): void {
     if (!end.sentReported) return;
     end.sentReported = false;
     this.sent.push(end);
-    this.touch();
+    if (this.sentTimer) return;
+    this.sentTimer = true;
+    this.world.schedule(this.world.nowUs + SENT_REPORT_US, { kind: 'sent', host: this });
+  }
+
+  /** Nothing else has brought a pass. */
+  sentDue(): void {
+    this.sentTimer = false;
+    if (this.sent.length > 0) this.touch();
   }
 
   /** The kernel has a new connection for us; false when nobody listens any more. */
@@ -215,7 +229,7 @@ export class Host implements HostView {
     }
     if (this.wokenUs !== this.world.nowUs) this.wakesAt = 0;
     this.wokenUs = this.world.nowUs;
-    if (++this.wakesAt > ROUNDS_MAX) throw new Error(`${this.name} wants to be woken at ${this.world.nowUs} µs for ever`);
+    if (++this.wakesAt > WAKES_MAX) throw new Error(`${this.name} wants to be woken at ${this.world.nowUs} µs for ever`);
     this.give({ type: 'woken' });
   }
 
@@ -241,24 +255,14 @@ export class Host implements HostView {
 
   // ---- Passes -----------------------------------------------------------------------------------------------------------
 
-  /** Everything due at this instant has been handed over: outputs, `pass-ended`, outputs, until nothing more comes of it. */
+  /** Everything due at this instant has been handed over: the pass ends, its outputs are carried out, lent bytes are gone. */
   finishPass(): void {
     this.dirty = false;
     if (this.state !== 'running') return;
-    for (let rounds = 0; ; rounds++) {
-      if (rounds > ROUNDS_MAX) throw new Error(`a pass of ${this.name} does not end`);
-      this.carryOut();
-      // A driver that does I/O synchronously answers in the same pass.
-      while (this.sent.length > 0) {
-        this.reportSent();
-        this.carryOut();
-      }
-      this.hand(passEnded);
-      this.carryOut();
-      if (rounds === 0) this.poison();
-      if (this.sent.length === 0) break;
-      this.reportSent();
-    }
+    if (this.sent.length > 0) this.reportSent();
+    this.hand(passEnded);
+    this.carryOut();
+    this.poison();
     this.setAlarm(this.wantedAlarmUs());
   }
 

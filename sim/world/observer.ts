@@ -62,8 +62,6 @@ export class Observer {
       case 'log':
         this.story(host.name, event.text);
         return;
-      case 'packet':
-        return;
       default:
         event satisfies never;
     }

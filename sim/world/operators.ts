@@ -124,7 +124,7 @@ export class Operators {
         this.runRepairs(host, purpose.left);
         return;
       case 'operator':
-        world.client.pollDue = true;
+        world.client.rolesChanged();
         return;
       case 'manager':
         world.manager.replied();

@@ -197,6 +197,9 @@ export class World implements WorldView {
       case 'alarm':
         event.host.alarm(event.boot);
         return;
+      case 'sent':
+        event.host.sentDue();
+        return;
       case 'client':
         this.client.woken();
         return;
@@ -318,7 +321,7 @@ export class World implements WorldView {
     host.role = role;
     if (role !== Role.Primary) this.client.demoted(host);
     this.manager.roleChanged(host, role);
-    this.client.pollDue = true;
+    this.client.rolesChanged();
   }
 
   pausing(host: Host): void {
