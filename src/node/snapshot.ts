@@ -142,13 +142,12 @@ function writeContent(writer: Writer, value: object): void {
       return writeFields(writer, value as Record<string, unknown>);
     case Array.prototype: {
       const array = value as unknown[];
-      expectOwnKeys(writer, array, array.length + 1);
       writeHead(writer, Tag.Array, array.length);
       for (let index = 0; index < array.length; index++) {
         if (array[index] === undefined && !(index in array)) refuse(writer, 'an array with holes');
         writeAt(writer, index, array[index]);
       }
-      return;
+      return expectOwnKeys(writer, array, array.length + 1);
     }
     case Map.prototype: {
       const map = value as Map<unknown, unknown>;
