@@ -4,7 +4,7 @@
  * that load it for themselves.
  */
 
-import type { RunRequest, RunResult, Scenario } from '../sim/types.js';
+import type { Parameters, RunRequest, RunResult, Scenario } from '../sim/types.js';
 
 /** A comparison rule or a state, and whether two nodes can come to it. */
 export interface Reachable {
@@ -16,10 +16,20 @@ export interface Reachable {
   how?: string;
 }
 
+export interface Prepared {
+  /** The parameters with what the seed drew. */
+  resolved: Parameters;
+  hosts: string[];
+  /** Faults of the seed's own schedule. */
+  faults: number;
+}
+
 export interface Engine {
   readonly scenarios: readonly Scenario[];
   /** What a sweep is held against (scenarios/reachable.ts). */
   readonly reachable: { readonly rules: readonly Reachable[]; readonly states: readonly Reachable[] };
+  /** What the run would be, without running it. Throws `UsageError` like `run`. */
+  prepare(request: RunRequest): Prepared;
   /**
    * One run: a pure function of the request, apart from the files that `image` and `trace` ask for. Throws `UsageError` when the request
    * cannot be met; any other exception means that the harness broke.

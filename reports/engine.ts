@@ -5,7 +5,7 @@ import { createGhost } from '../sim/ghost.js';
 import type { RunRequest, Scenario } from '../sim/types.js';
 import { makeWorkload } from '../sim/workloads/index.js';
 import type { RunParts } from '../sim/world/run.js';
-import { runOnce } from '../sim/world/run.js';
+import { runOnce, setupOf } from '../sim/world/run.js';
 import { createNode } from '../src/node/index.js';
 import { scenarios } from '../scenarios/index.js';
 import { reachableConns, reachableDisks, reachablePeerDisks, reachablePeerRoles, reachableRoles, reachableRules } from '../scenarios/reachable.js';
@@ -34,6 +34,10 @@ export const engine: Engine = {
       ...fieldStates('disk', reachableDisks),
       ...fieldStates('pdsk', reachablePeerDisks),
     ],
+  },
+  prepare: (request) => {
+    const setup = setupOf(scenarioOf(request), request);
+    return { resolved: setup.parameters, hosts: setup.hosts.map(({ name }) => name), faults: setup.schedule.length };
   },
   run: (request) => runOnce(scenarioOf(request), request, parts),
   traceHash: (request) => {

@@ -22,7 +22,7 @@ export function replayCommand(path: string, context: CommandContext): ExitCode {
   const scenario = scenarioNamed(context.engine.scenarios, file.scenario);
   const parameters = fillParameters(scenario, Object.entries(file.parameters).map(([name, value]) => ({ name, value: String(value) })));
   const request: RunRequest = { scenario: scenario.name, parameters, seed: file.seed, schedule: file.schedule };
-  for (const line of configurationLines(scenario, request, path)) context.out(line);
+  for (const line of configurationLines(scenario, request, context.engine.prepare(request), path)) context.out(line);
   const result = context.engine.run(request);
   for (const line of ['', ...resultLines(result), '']) context.out(line);
 

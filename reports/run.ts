@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { RunRequest, RunResult, Scenario } from '../sim/types.js';
 import type { CommandContext } from './context.js';
+import type { Prepared } from './engine-types.js';
 import { seconds } from './context.js';
 import type { ExitCode } from './exit-codes.js';
 import { exitCodeOfFailure, exitCodes } from './exit-codes.js';
@@ -31,7 +32,8 @@ export function runCommand(name: string, options: RunOptions, context: CommandCo
   const seed = parseSeed(options.seed);
   const parameters = fillParameters(scenario, options.set.map((text) => parseAssignment('--set', text)));
   const request: RunRequest = { scenario: scenario.name, parameters, seed };
-  if (options.schedule !== undefined) request.schedule = readSchedule(options.schedule);
+  const prepared = context.engine.prepare(request);
+  if (options.schedule !== undefined) request.schedule = readSchedule(options.schedule, prepared.hosts);
   for (const option of ['image', 'trace'] as const) {
     const path = options[option];
     if (path === undefined) continue;
@@ -40,7 +42,7 @@ export function runCommand(name: string, options: RunOptions, context: CommandCo
   }
   const command = repeatCommand(scenario, request, options.schedule);
 
-  if (options.json !== true) for (const line of configurationLines(scenario, request, options.schedule)) context.out(line);
+  if (options.json !== true) for (const line of configurationLines(scenario, request, prepared, options.schedule)) context.out(line);
   const result = context.engine.run(request);
   if (options.json === true) context.out(JSON.stringify(jsonOf(result, command, options.timeline === true)));
   else {
@@ -54,17 +56,19 @@ export function runCommand(name: string, options: RunOptions, context: CommandCo
   return failed ? exitCodeOfFailure(result) : exitCodes.held;
 }
 
-export function configurationLines(scenario: Scenario, request: RunRequest, schedulePath?: string): string[] {
+export function configurationLines(scenario: Scenario, request: RunRequest, prepared: Prepared, schedulePath?: string): string[] {
   const width = Math.max(8, ...scenario.parameters.map((spec) => spec.name.length));
   const line = (label: string, value: string, note = ''): string => `  ${label.padEnd(width)}  ${value}${note === '' ? '' : `  (${note})`}`;
   return [
     `${scenario.name}: ${scenario.summary}`,
     line('seed', String(request.seed)),
     ...scenario.parameters.map((spec) => {
-      const value = request.parameters[spec.name]!;
-      return line(spec.name, `${value}${spec.unit === undefined ? '' : ` ${spec.unit}`}`, value === spec.default ? 'default' : '');
+      const asked = request.parameters[spec.name]!;
+      const value = prepared.resolved[spec.name] ?? asked;
+      const note = value !== asked ? 'drawn from the seed' : value === spec.default ? 'default' : '';
+      return line(spec.name, `${value}${spec.unit === undefined ? '' : ` ${spec.unit}`}`, note);
     }),
-    line('schedule', request.schedule === undefined ? 'drawn from the seed' : `${request.schedule.length} faults${schedulePath === undefined ? '' : ` of ${schedulePath}`}`),
+    line('schedule', request.schedule === undefined ? `${prepared.faults} faults, drawn from the seed` : `${request.schedule.length} faults${schedulePath === undefined ? '' : ` of ${schedulePath}`}`),
     ...(request.image === undefined ? [] : [line('image', request.image)]),
     ...(request.trace === undefined ? [] : [line('trace', request.trace)]),
   ];
@@ -72,11 +76,8 @@ export function configurationLines(scenario: Scenario, request: RunRequest, sche
 
 export function resultLines(result: RunResult): string[] {
   const m = result.metrics;
-  const resolved = Object.entries(result.parameters).map(([name, value]) => `${name}=${value}`).join(' ');
   const tail = result.verdict === 'passed' || result.reason === undefined ? '' : `: ${result.reason}`;
   return [
-    `resolved   ${resolved}`,
-    `faults     ${result.schedule.length} scheduled`,
     `writes     ${m.issuedWrites} issued, ${m.acknowledgedWrites} acknowledged`,
     `failovers  ${m.failovers}${m.failovers === 0 ? '' : `, longest time without service ${seconds(m.failoverUs)}`}`,
     `resync     ${m.resyncBits} blocks of 4 KiB, longest ${seconds(m.resyncUs)}`,

@@ -3,7 +3,7 @@
  * function of the request. Sweep workers load it by its address.
  */
 
-import type { Engine } from '../../reports/engine-types.js';
+import type { Engine, Prepared } from '../../reports/engine-types.js';
 import type { Fault, RunRequest, RunResult, Scenario, Violation } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 
@@ -14,7 +14,7 @@ const scenario = (name: string, summary: string): Scenario => ({
     { name: 'protocol', description: 'replication protocol', default: 'any', choices: ['any', 'A', 'B', 'C'] },
     { name: 'writes', description: 'how many', default: 2000, min: 1, max: 100000 },
     { name: 'failFrom', description: 'seeds from here on fail', default: 0, min: 0 },
-    { name: 'how', description: 'how they fail', default: 'durability', choices: ['durability', 'liveness', 'crash', 'unchecked', 'excused', 'throw', 'exit', 'usage', 'random', 'slow'] },
+    { name: 'how', description: 'how they fail', default: 'durability', choices: ['durability', 'liveness', 'crash', 'unchecked', 'excused', 'throw', 'exit', 'usage', 'refuse', 'random', 'slow'] },
     { name: 'input', description: 'a file', default: '', file: true },
   ],
   setup: () => {
@@ -26,6 +26,11 @@ const scenario = (name: string, summary: string): Scenario => ({
 const drawn = ['A', 'B', 'C'];
 const schedule: Fault[] = [{ id: 'crash-1', trigger: { atUs: 1_000_000 }, action: { do: 'crash', host: 'alice', restartAfterUs: 5_000_000 } }];
 
+function prepare({ seed, parameters }: RunRequest): Prepared {
+  if (parameters['how'] === 'refuse') throw new UsageError('writes and how do not go together; leave one of them out');
+  return { resolved: { ...parameters, protocol: parameters['protocol'] === 'any' ? drawn[seed % 3]! : parameters['protocol']! }, hosts: ['alice', 'bob'], faults: schedule.length };
+}
+
 function run(request: RunRequest): RunResult {
   const { seed, parameters } = request;
   const how = Number(parameters['failFrom']) > 0 && seed >= Number(parameters['failFrom']) ? String(parameters['how']) : 'pass';
@@ -35,14 +40,13 @@ function run(request: RunRequest): RunResult {
   if (how === 'exit') process.exit(9);
   if (how === 'usage') throw new UsageError('trace x.dmlog.gz is cut off at byte 7; record it again');
   if (how === 'slow') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
-  const protocol = parameters['protocol'] === 'any' ? drawn[seed % 3]! : parameters['protocol']!;
   const verdict = violations.length > 0 || how === 'crash' ? 'failed' : how === 'unchecked' || how === 'excused' ? how : 'passed';
   const salt = how === 'random' ? Math.floor(Math.random() * 2 ** 48) : 0;
   const active = (seed * 37) % 128;
   return {
     scenario: request.scenario,
     seed,
-    parameters: { ...parameters, protocol },
+    parameters: prepare(request).resolved,
     verdict,
     ...(verdict === 'unchecked' ? { reason: 'image written to /tmp/x, not checked: e2fsck is missing' } : {}),
     ...(verdict === 'excused' ? { reason: 'a perfect disk would not have been readable either' } : {}),
@@ -88,6 +92,7 @@ export const engine: Engine = {
     ],
     states: [{ name: 'conn:Connected', reachable: 'to try what an unexpected state looks like' }],
   },
+  prepare,
   run,
   traceHash: (request) => run(request).traceHash,
 };

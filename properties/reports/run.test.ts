@@ -21,6 +21,7 @@ test('run prints its whole configuration, then the verdict, then the command tha
   const at = (start: RegExp): number => lines.findIndex((line) => start.test(line));
   assert.ok(at(/^ {2}seed +7$/) > 0);
   assert.ok(at(/^ {2}protocol +B$/) > 0);
+  assert.ok(at(/^ {2}schedule +1 faults, drawn from the seed$/) > 0);
   assert.ok(at(/^ {2}writes +2000 {2}\(default\)$/) > 0);
   assert.ok(at(/^verdict +passed$/) > at(/^ {2}writes/));
   assert.is(at(/^repeat: lockstep run failover --seed 7 --set protocol=B$/), lines.length - 1);

@@ -135,6 +135,8 @@ test('bad usage: exit 2, one line, nothing written', async () => {
     [/'x' is no seed/, 'run', 'failover', '--seed', 'x'],
     [/replay: cannot read 'none'/, 'replay', 'none'],
     [/replay: 'file' is no JSON/, 'replay', 'file'],
+    [/writes and how do not go together/, 'sweep', 'failover', 'partition', '--set', 'how=refuse'],
+    [/writes and how do not go together/, 'run', 'failover', '--seed', '1', '--set', 'how=refuse'],
     [/unknown mutant 'B999'/, 'mutants', 'B999'],
   ];
   for (const [expected, ...words] of wrongs) {

@@ -57,6 +57,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
   const plan = planFor(names, options, context);
   const command = commandLine(names, options);
   if (options.junit !== undefined) checkWritable(options.junit, '--junit');
+  for (let index = 0; index < plan.cases.length; index++) context.engine.prepare(jobAt(plan, index).request);
   const build = buildHash();
   const columns = parameterColumns(plan.cases.map(({ scenario }) => scenario));
   const folder = openReportFolder(options.out ?? defaultFolder(names, plan, options), csvHeader(columns));

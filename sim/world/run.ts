@@ -23,10 +23,15 @@ export interface RunParts {
   makeWorkload(setup: Setup, random: RandomStream): Workload;
 }
 
+/** What the scenario asks of this run; `UsageError` when it refuses the parameters. */
+export function setupOf(scenario: Scenario, request: RunRequest): Setup {
+  return scenario.setup(request.parameters, randomRoot(request.seed).fork('setup'));
+}
+
 /** `UsageError` when the scenario refuses the parameters; everything else that goes wrong is in the result. */
 export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts): RunResult {
   const random = randomRoot(request.seed);
-  const setup = scenario.setup(request.parameters, random.fork('setup'));
+  const setup = setupOf(scenario, request);
   const schedule = request.schedule ?? setup.schedule;
   const workload = parts.makeWorkload(setup, random.fork('workload'));
   const traceFile = request.trace === undefined ? undefined : new TraceFile(request.trace);
