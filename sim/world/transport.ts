@@ -425,11 +425,8 @@ export class Transport {
     const { held } = end;
     end.held = [];
     end.heldLost = false;
-    for (const segment of held) {
-      end.lastArrivalUs = Math.max(end.lastArrivalUs, end.link.arrivalUs(this.world.nowUs, segment.bytes?.length ?? 0));
-      end.underway++;
-      this.world.schedule(end.lastArrivalUs, segment);
-    }
+    // At once: what was sent after them may be on the wire already, and must not come before them.
+    for (const segment of held) this.accept(segment);
   }
 
   private drop(segments: Segment[]): Segment[] {
