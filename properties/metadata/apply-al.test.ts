@@ -120,6 +120,24 @@ test('power may fail at any point of the plan, any number of times: in the end a
   );
 });
 
+test('the first transaction torn, then power failures while the log is emptied: attachable every time', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 254 }), fc.array(fc.tuple(fc.integer({ min: 1, max: 6 }), fc.infiniteStream(fc.boolean())), { maxLength: 3 }), (tear, powerLosses) => {
+      const { disk, layout } = crashed({ alStripes: 1, alStripeSize4k: 8 }, 0, [[7]], primary);
+      for (let n = 0; n < 8; n++) if (!(tear & (1 << n))) disk.step({ step: 'write', sector: layout.alSector + n, data: emptyBlock().subarray(n * 512, n * 512 + 512) });
+      disk.step({ step: 'flush' });
+      for (const [steps, survivors] of powerLosses) {
+        const { planned } = plan(disk, layout);
+        assert.ok(planned.ok, planned.ok ? '' : planned.refusal.detail);
+        for (const step of planned.value.steps.slice(0, steps)) disk.step(step);
+        disk.powerLoss(() => survivors.next().value as boolean);
+      }
+      assert.ok(plan(disk, layout).planned.ok);
+    }),
+    { numRuns: 300 },
+  );
+});
+
 test('D19: bitmap, flush, log, flush, superblock', () => {
   const { disk, layout } = crashed({ alStripes: 1, alStripeSize4k: 8 }, 0, [[3, 77], [300]], primary);
   const { planned } = plan(disk, layout);

@@ -197,10 +197,16 @@ function nextBit(bitmap: Bitmap, from: number, set: boolean): number {
   const flip = set ? 0 : -1;
   let within = from % BITS_PER_PAGE;
   for (let page = Math.floor(from / BITS_PER_PAGE); page < bitmap.pages; page++, within = 0) {
-    const words = bitmap.words.get(page);
     let found = -1;
-    if (words) found = firstInWords(words, within, flip);
-    else if (bitmap.counts[page]! > 0 === set) found = within;
+    if (bitmap.counts[page] === 0) {
+      // Most pages of most devices: skipped without a look-up.
+      if (set) continue;
+      found = within;
+    } else {
+      const words = bitmap.words.get(page);
+      if (words) found = firstInWords(words, within, flip);
+      else if (set) found = within;
+    }
     if (found === -1) continue;
     const bit = page * BITS_PER_PAGE + found;
     // The zeros behind the end of the device are no bits.
