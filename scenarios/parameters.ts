@@ -56,7 +56,15 @@ export function resolve(specs: readonly Knob[], parameters: Parameters, random: 
     const drawn = spec.odds ?? spec.choices?.filter((choice) => choice !== 'any');
     resolved[spec.name] = value === 'any' && drawn !== undefined ? random.fork(`parameter ${spec.name}`).pick(drawn) : value;
   }
-  return avoidFreezingWithA(parameters, resolved);
+  return avoidManyVolumesOnOldWire(parameters, avoidFreezingWithA(parameters, resolved));
+}
+
+/** Packets name their volume since protocol 100: before that a connection has one. */
+function avoidManyVolumesOnOldWire(asked: Parameters, resolved: Parameters): Parameters {
+  if (resolved['volumes'] !== 2 || Number(resolved['protocol-max'] ?? 101) >= 100) return resolved;
+  if (asked['volumes'] !== 2) return { ...resolved, volumes: 1 };
+  if (asked['protocol-max'] === undefined || asked['protocol-max'] === 'any') return { ...resolved, 'protocol-max': 101 };
+  throw new UsageError(`volumes=2 cannot go with protocol-max=${resolved['protocol-max']}: packets name their volume since protocol 100; choose one volume, or 101`);
 }
 
 /** DRBD refuses protocol A with resource-and-stonith (154): where the seed drew them together, the drawn one gives way. */

@@ -45,9 +45,11 @@ export interface Decision {
   atUs: number;
   host: number;
   volume: number;
+  /** `handshake: source`, `handshake: refuse`, `fence-peer`, … */
   decision: string;
   rule: string;
-  detail: string;
+  /** The step of generation-uuids.md §6 that had the last word: `uuid-compare`, `disk-states`, `after-sb-0pri`, `split-brain`, … */
+  decidedBy: string;
 }
 
 export interface Promotion {
@@ -68,10 +70,10 @@ export const isTargetState = (conn: number): boolean =>
 export const isSourceState = (conn: number): boolean =>
   conn === Conn.SyncSource || conn === Conn.PausedSyncS || conn === Conn.WFBitMapS || conn === Conn.StartingSyncS || conn === Conn.Ahead;
 
-const SPLIT_BRAIN_WORDS = /after-sb|split-brain|discard-my-data/;
+/** The UUIDs had parted, and a policy, an operator or nobody solved it. */
+export const isSplitBrainDecision = ({ decidedBy }: Decision): boolean => /^(after-sb-[012]pri|discard-my-data|split-brain)$/.test(decidedBy);
 
-export const isSplitBrainDecision = (decision: Decision): boolean =>
-  SPLIT_BRAIN_WORDS.test(decision.decision) || SPLIT_BRAIN_WORDS.test(decision.rule);
+export const isRefusal = ({ decision }: Decision): boolean => decision === 'handshake: refuse';
 
 export class Lineage {
   readonly hosts: HostStatus[];
@@ -166,7 +168,7 @@ export class Lineage {
     const { event } = output;
     const place = this.hostPlace(host);
     if (event.event === 'decision') {
-      this.decisions.push({ atUs: world.nowUs, host: place, volume: event.volume, decision: event.decision, rule: event.rule, detail: event.detail });
+      this.decisions.push({ atUs: world.nowUs, host: place, volume: event.volume, decision: event.decision, rule: event.rule, decidedBy: event.detail.split(';')[0]! });
     }
     if (event.event !== 'state') return;
     const ghost = recordOf(world.ghost);
@@ -182,7 +184,8 @@ export class Lineage {
 
   private connected(host: number, volume: number, status: VolumeStatus, ghost: GhostRecord): void {
     status.connectedAt = ghost.next();
-    this.parted[host]!.set(volume, false);
+    // The second side still has to decide on what was before.
+    if (this.status(this.peerOf(host), volume).conn >= Conn.Connected) for (const parted of this.parted) parted.set(volume, false);
     // A write that came while nobody was there may still go out on this connection.
     for (const { write } of ghost.pending.values()) {
       if (write !== undefined && write.volume === volume) write.never &= ~(1 << this.peerOf(host));

@@ -1,13 +1,13 @@
 /**
  * Liveness: once faults stop and links heal, every request completes and every replica is UpToDate and connected, without
  * an operator, unless the state truly needs one (I10, I11). An excuse is believed only with its proof: for a split brain, that
- * a rule said so and that the ghost knows both sides to have been Primary without each other.
+ * a rule said so and that the simulator saw both sides Primary without each other.
  */
 
 import { Conn, Disk, connName, diskName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
-import { type Lineage, isSplitBrainDecision } from './lineage.js';
+import { type Decision, type Lineage, isRefusal } from './lineage.js';
 
 /** A request may be this young when the run ends, if the application still works. */
 const REQUEST_AGE_US = 10_000_000;
@@ -18,8 +18,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'liveness',
     onEnd(world) {
-      const excuse = setup.hosts[0]!.config.volumes.map(({ volume }) => splitBrainExcuse(volume)).find((one) => one !== undefined);
-      if (excuse !== undefined) world.reached('ended in split brain');
+      const excuse = setup.hosts[0]!.config.volumes.map(({ volume }) => refusalExcuse(volume)).find((one) => one !== undefined);
+      if (excuse !== undefined) world.reached(`ended in ${excuse.decidedBy}`);
       for (const [place, host] of world.hosts.entries()) {
         if (host.state !== 'running') report(`${host.name} is ${host.state} in the end`, world);
         for (const { volume } of setup.hosts[place]!.config.volumes) {
@@ -42,13 +42,22 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     },
   };
 
-  /** The rule that left the nodes apart for good, when the ghost agrees that they parted. */
-  function splitBrainExcuse(volume: number): string | undefined {
-    if (!setup.expectations.splitBrainPossible) return undefined;
-    const decision = lineage.decisions.findLast((one) => one.volume === volume && isSplitBrainDecision(one));
-    const parted = [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
+  /** The refusal that left the nodes apart for good, when something else than the node's word proves it right. */
+  function refusalExcuse(volume: number): Decision | undefined {
+    const decision = lineage.decisions.findLast((one) => one.volume === volume && isRefusal(one));
     const alone = [0, 1].some((host) => lineage.status(host, volume).conn === Conn.StandAlone);
-    return decision !== undefined && parted && alone ? `${decision.decision}, rule ${decision.rule}` : undefined;
+    if (decision === undefined || !alone) return undefined;
+    const parted = [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
+    switch (decision.decidedBy) {
+      case 'split-brain':
+      case 'rr-conflict':
+        return setup.expectations.splitBrainPossible && parted ? decision : undefined;
+      // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
+      case 'peer-too-old':
+        return setup.hosts.some((host) => host.config.protocolMax < 101) ? decision : undefined;
+      default:
+        return undefined;
+    }
   }
 
   function why(host: string, world: WorldView): string {

@@ -32,7 +32,7 @@ export function resyncDirection(lineage: Lineage): Checker {
     const overwritten = lineage.onlyOn(target, source, volume, ghost);
     if (overwritten.length === 0) return;
     const unexcused: WriteRecord[] = [];
-    const reason = chosenBy(source, target, volume);
+    const reason = chosenBy(target, volume);
     for (const write of overwritten) {
       const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (write.durable & (1 << source)) === 0 && lastRuleIs(volume, CRASHED_PRIMARY_RULES);
       if (reason === undefined && !lostWithCache) unexcused.push(write);
@@ -47,13 +47,12 @@ export function resyncDirection(lineage: Lineage): Checker {
   }
 
   /** Who chose that the target's data is thrown away: an operator's order, or a policy after a split brain. */
-  function chosenBy(source: number, target: number, volume: number): string | undefined {
+  function chosenBy(target: number, volume: number): string | undefined {
     const order = lineage.orderAgainst(target, volume);
     if (order !== undefined) return `operator: ${order}`;
     const decision = lastDecision(volume);
     if (decision === undefined || !isSplitBrainDecision(decision)) return undefined;
-    const parted = [source, target].every((host) => lineage.hosts[host] !== undefined);
-    return parted ? `policy: ${decision.decision} ${decision.rule}` : undefined;
+    return `policy: ${decision.decidedBy}, rule ${decision.rule}`;
   }
 
   function lastDecision(volume: number): Decision | undefined {

@@ -6,7 +6,7 @@
 
 import { Conn, connName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
-import type { Lineage } from './lineage.js';
+import { type Lineage, isRefusal } from './lineage.js';
 
 /** What a fault may still cause after it ended: an idle link is probed each ping-int (10 s), a blocked one given up after ko-count × timeout (42 s). */
 const FAULT_GRACE_US = 60_000_000;
@@ -23,7 +23,7 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
   const hasReason = (world: WorldView): boolean => {
     const since = world.nowUs - REASON_GRACE_US;
-    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && isRefusal(decision.decision));
+    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && isRefusal(decision));
   };
 
   return {
@@ -48,6 +48,3 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
     },
   };
 }
-
-/** Decisions that end a connection on purpose. */
-const isRefusal = (decision: string): boolean => /refuse|split-brain|unrelated|rr-conflict|tentative|too-old|inconsistent|discard/.test(decision);
