@@ -6,7 +6,7 @@
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import type { MetadataStep } from '../src/metadata/apply-al.js';
 
-/** Ends the tool with this exit code (metadata.md §9) after `lines` on stderr. */
+/** Ends the tool with this exit code (metadata.md §9) after the message on stderr. */
 export class LockmetaError extends Error {
   constructor(
     readonly exitCode: number,

@@ -377,8 +377,12 @@ function warn(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-// A reader that went away (`| head`) is no error.
-process.stdout.on('error', () => process.exit(0));
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // A reader that went away (`| head`) is no error.
+  if (error.code === 'EPIPE') process.exit(0);
+  warn(`lockmeta: output failed: ${error.message}`);
+  process.exit(EXIT_USAGE);
+});
 try {
   main(process.argv.slice(2));
 } catch (error) {
