@@ -1,12 +1,13 @@
 /**
  * `lockstep mutants`: puts each deliberate bug into a copy of the source, compiles it, sweeps until a property catches it, and prints which
- * property did, with the seed. Exits 0 when all were caught, 1 when one survived, 5 when one could not be put in.
+ * property did, with the seed. A run that fails without the bug as well proves nothing and does not count. Exits 0 when all were caught, 1 when one survived, 5 when one could not be put in.
  */
 
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import Table from 'cli-table3';
 import { filter, firstValueFrom, tap } from 'rxjs';
+import type { RunRequest } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 import type { Engine } from '../engine-types.js';
 import { loadEngine } from '../engine-types.js';
@@ -35,6 +36,8 @@ interface Fate {
   scenario?: string;
   seed?: number;
   runs: number;
+  /** Runs that failed without the mutant as well. */
+  failing: number;
   detail: string;
   /** It could not be put in. */
   misfit?: boolean;
@@ -58,6 +61,7 @@ export async function mutantsCommand(
   };
   process.once('SIGINT', onSignal);
   try {
+    /** Loaded before any mutant is in: the code as it is. */
     const engine = await loadEngine(workshop.engineModule.href);
     const fates: Fate[] = [];
     for (const mutant of chosen) {
@@ -84,10 +88,16 @@ function mutantNamed(id: string): Mutant {
 
 async function fateOf(mutant: Mutant, workshop: Workshop, engine: Engine, jobs: number): Promise<Fate> {
   const misfit = workshop.install(mutant);
-  if (misfit !== undefined) return { mutant, caughtBy: [], runs: 0, detail: misfit, misfit: true };
+  if (misfit !== undefined) return { mutant, caughtBy: [], runs: 0, failing: 0, detail: misfit, misfit: true };
   const scenarios = mutant.scenarios.map((name) => scenarioNamed(engine.scenarios, name));
   const plan = planOf(scenarios, { from: 1, to: maxSeeds }, mutant.set ?? [], []);
   let runs = 0;
+  let failing = 0;
+  const failsAnyway = (request: RunRequest): boolean => {
+    const fails = engine.run(request).verdict === 'failed';
+    if (fails) failing += 1;
+    return fails;
+  };
   const outcomes = runPool({
     engineModule: workshop.engineModule.href,
     workerModule: workshop.workerModule,
@@ -100,14 +110,14 @@ async function fateOf(mutant: Mutant, workshop: Workshop, engine: Engine, jobs: 
     tap(() => {
       runs += 1;
     }),
-    filter((outcome) => outcome.kind !== 'ran' || outcome.result.verdict === 'failed'),
+    filter((outcome) => outcome.kind !== 'ran' || (outcome.result.verdict === 'failed' && !failsAnyway(jobAt(plan, outcome.index).request))),
   );
   const first = await firstValueFrom(outcomes, { defaultValue: undefined });
-  if (first === undefined) return { mutant, caughtBy: [], runs, detail: `survived ${runs} runs` };
-  return fateFrom(first, mutant, plan, runs);
+  if (first === undefined) return { mutant, caughtBy: [], runs, failing, detail: `survived ${runs} runs` };
+  return { ...fateFrom(first, mutant, plan, runs), failing };
 }
 
-function fateFrom(outcome: Outcome, mutant: Mutant, plan: Plan, runs: number): Fate {
+function fateFrom(outcome: Outcome, mutant: Mutant, plan: Plan, runs: number): Omit<Fate, 'failing'> {
   const { request } = jobAt(plan, outcome.index);
   const at = { mutant, runs, scenario: caseOf(plan, outcome.index).scenario.name, seed: request.seed };
   switch (outcome.kind) {
@@ -128,10 +138,11 @@ function fateLine(fate: Fate, engine: Engine): string {
   if (fate.misfit === true) return `${mutant.id}: cannot be put in: ${fate.detail}`;
   if (fate.scenario === undefined) return `${mutant.id}: SURVIVED ${fate.runs} runs of ${mutant.scenarios.join(', ')}: ${mutant.summary}`;
   const scenario = scenarioNamed(engine.scenarios, fate.scenario);
+  const besides = fate.failing === 0 ? '' : `; ${fate.failing} runs fail without it as well`;
   const [theCase] = planOf([scenario], { from: fate.seed!, to: fate.seed! }, mutant.set ?? [], []).cases;
   const expected = mutant.expected.some((name) => fate.caughtBy.includes(name)) ? '' : ` (expected ${mutant.expected.join(' or ')})`;
   const command = repeatCommand(scenario, { scenario: scenario.name, parameters: theCase!.parameters, seed: fate.seed! });
-  return `${mutant.id}: caught by ${fate.caughtBy.join(', ')}${expected} after ${fate.runs} runs: ${fate.detail}\n  in the mutated copy: ${command}`;
+  return `${mutant.id}: caught by ${fate.caughtBy.join(', ')}${expected} after ${fate.runs} runs${besides}: ${fate.detail}\n  in the mutated copy: ${command}`;
 }
 
 /** Mutant × what caught it; a cell holds the seed. */

@@ -347,8 +347,8 @@ export interface TransferLog {
 export interface Request {
   /** Our block id. */
   id: number;
-  /** The driver's id. */
-  applicationId: number;
+  /** What the application asked for; several requests share one when it was larger than the peer takes. */
+  application: ApplicationRequest;
   kind: 'read' | 'write' | 'flush';
   volume: number;
   sector: number;
@@ -369,6 +369,18 @@ export interface Request {
   inActivityLog: boolean;
   attachment: number;
   submitted: boolean;
+}
+
+/** A request as the application made it. */
+export interface ApplicationRequest {
+  /** The driver's id. */
+  id: number;
+  sector: number;
+  /** Parts that are not answered yet. */
+  pending: number;
+  failed: boolean;
+  /** Of a read: where the parts' data is put together, when there are several. */
+  data: Uint8Array | undefined;
 }
 
 export interface NetPart {

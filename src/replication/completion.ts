@@ -96,9 +96,16 @@ const forget = (core: Core, resource: Resource, volume: Volume, request: Request
 };
 
 const answer = (core: Core, volume: Volume, request: Request): void => {
-  const address = { resource: volume.resource, volume: volume.number, id: request.applicationId };
-  if (!succeeded(request)) emit(core, { type: 'app-failed', ...address, error: 'EIO' });
-  else if (request.kind === 'read' && request.data) emit(core, { type: 'app-done', ...address, data: request.data });
+  const { application } = request;
+  if (!succeeded(request)) application.failed = true;
+  else if (request.kind === 'read' && application.data) {
+    if (request.data) application.data.set(request.data, (request.sector - application.sector) * 512);
+  }
+  if (--application.pending > 0) return;
+  const address = { resource: volume.resource, volume: volume.number, id: application.id };
+  const data = request.kind === 'read' ? (application.data ?? request.data) : undefined;
+  if (application.failed) emit(core, { type: 'app-failed', ...address, error: 'EIO' });
+  else if (data) emit(core, { type: 'app-done', ...address, data });
   else emit(core, { type: 'app-done', ...address });
 };
 

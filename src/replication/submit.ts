@@ -3,12 +3,14 @@
  * on it is in the transfer log (wire-protocol.md §5.1-§5.6).
  */
 
+import { loseConnection } from '../connection/loss.js';
 import { dataStreamEnd, sendPacket } from '../connection/send.js';
 import { countOutOfSync } from '../metadata/bitmap.js';
 import { flushDisk, readDisk, writeDisk, type Core } from '../model/core.js';
 import type { Connection, NetPart, PeerDevice, Request, Resource, Volume } from '../model/types.js';
 import { connectionTo, deviceOf, stateOf } from '../model/view.js';
 import { Conn, Disk } from '../state/states.js';
+import { maxRequestBytes } from '../wire/context.js';
 import { DataFlag, type BlockId } from '../wire/packets.js';
 import { findInterval, registerInterval } from '../volume/intervals.js';
 import { markOutOfSync } from './bits.js';
@@ -58,7 +60,9 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   volume.writesInFlight++;
   volume.applicationSectors += request.sectors;
   for (const { connection, device, plan } of plans) {
-    if (plan.mirror) sendWrite(core, connection, device, request, plan.maySetInSync);
+    // Its version fell while the request waited: the next connection finds the request cut to size, this one cannot take it.
+    if (plan.mirror && request.data!.length > maxRequestBytes(connection.protocolVersion)) loseConnection(core, connection, 'NetworkFailure', 'a write that is too large for this protocol version');
+    else if (plan.mirror) sendWrite(core, connection, device, request, plan.maySetInSync);
     // The bit first, then the notice (M14, bug B005), and only if the peer cannot know it yet.
     else if (plan.announce && markOutOfSync(device, request.sector, request.sectors) > 0) {
       sendDueBarrier(core, connection, request.epoch);

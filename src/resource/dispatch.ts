@@ -10,7 +10,7 @@ import { assert, emit, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { MetadataPurpose, Signal } from '../model/signals.js';
 import type { Timer } from '../model/timers.js';
-import type { Connection, Procedure, Request, Resource, Volume } from '../model/types.js';
+import type { ApplicationRequest, Connection, Procedure, Request, Resource, Volume } from '../model/types.js';
 import { connectionTo, deviceOf, volumeOf } from '../model/view.js';
 import { transportTook } from '../replication/acks.js';
 import { localPartDone } from '../replication/completion.js';
@@ -22,6 +22,7 @@ import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../res
 import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
 import { resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
 import { Conn, Role } from '../state/states.js';
+import { maxRequestBytes } from '../wire/context.js';
 import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
 import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
 import { findInterval } from '../volume/intervals.js';
@@ -45,16 +46,23 @@ import { resyncComplete } from './resync-end.js';
 
 type ApplicationInput = Extract<Input, { type: 'app-read' | 'app-write' | 'app-flush' }>;
 
-const newRequest = (core: Core, input: ApplicationInput): Request => ({
+const newRequest = (core: Core, input: ApplicationInput): Request => {
+  const sector = input.type === 'app-flush' ? 0 : input.sector;
+  return requestFor(core, { id: input.id, sector, pending: 1, failed: false, data: undefined }, {
+    kind: input.type === 'app-read' ? 'read' : input.type === 'app-write' ? 'write' : 'flush',
+    volume: input.volume,
+    sector,
+    sectors: input.type === 'app-read' ? input.sectors : input.type === 'app-write' ? input.data.length / 512 : 0,
+    // Lent for the pass: the one copy of a write's payload is made here (bug B201).
+    data: input.type === 'app-write' ? input.data.slice() : undefined,
+    fua: input.type === 'app-write' && input.fua,
+  });
+};
+
+const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Request, 'kind' | 'volume' | 'sector' | 'sectors' | 'data' | 'fua'>): Request => ({
   id: ++core.state.lastRequest,
-  applicationId: input.id,
-  kind: input.type === 'app-read' ? 'read' : input.type === 'app-write' ? 'write' : 'flush',
-  volume: input.volume,
-  sector: input.type === 'app-flush' ? 0 : input.sector,
-  sectors: input.type === 'app-read' ? input.sectors : input.type === 'app-write' ? input.data.length / 512 : 0,
-  // Lent for the pass: the one copy of a write's payload is made here (bug B201).
-  data: input.type === 'app-write' ? input.data.slice() : undefined,
-  fua: input.type === 'app-write' && input.fua,
+  application,
+  ...what,
   startedAtUs: core.nowUs,
   epoch: -1,
   local: 'none',
@@ -80,8 +88,31 @@ export const applicationRequest = (core: Core, resource: Resource, volume: Volum
   admit(core, resource, volume);
 };
 
+/** Old protocol versions take less than 1 MiB at a time: requests that did not begin yet are cut into parts (bug B024: one answer for all). */
+const splitForPeer = (core: Core, resource: Resource, volume: Volume): void => {
+  let max = REQUEST_SECTORS_MAX;
+  for (const { protocolVersion } of resource.connections.values()) if (protocolVersion > 0) max = Math.min(max, maxRequestBytes(protocolVersion) / 512);
+  const isTooLarge = (request: Request): boolean => request.sectors > max && !request.inActivityLog && request.interval < 0;
+  if (max === REQUEST_SECTORS_MAX || !volume.waiting.some(isTooLarge)) return;
+  volume.waiting = volume.waiting.flatMap((request) => (isTooLarge(request) ? partsOf(core, request, max) : [request]));
+};
+
+const partsOf = (core: Core, request: Request, maxSectors: number): Request[] => {
+  const { application, kind, volume, fua } = request;
+  const parts: Request[] = [];
+  for (let at = 0; at < request.sectors; at += maxSectors) {
+    const sectors = Math.min(maxSectors, request.sectors - at);
+    const data = request.data?.subarray(at * 512, (at + sectors) * 512);
+    parts.push(requestFor(core, application, { kind, volume, sector: request.sector + at, sectors, data, fua }));
+  }
+  application.pending += parts.length - 1;
+  if (kind === 'read') application.data ??= new Uint8Array(request.sectors * 512);
+  return parts;
+};
+
 /** Lets waiting requests go, as far as they may now. */
 const admit = (core: Core, resource: Resource, volume: Volume): void => {
+  splitForPeer(core, resource, volume);
   const { requests, peerWrites } = takeAdmitted(resource, volume);
   for (const { peer, write } of peerWrites) startPeerWrite(core, volume, connectionTo(resource, peer), write);
   for (const request of requests) submit(core, resource, volume, request);
