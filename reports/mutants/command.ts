@@ -136,7 +136,7 @@ function fateFrom(outcome: Outcome, mutant: Mutant, plan: Plan, runs: number): O
 function fateLine(fate: Fate, engine: Engine): string {
   const { mutant } = fate;
   if (fate.misfit === true) return `${mutant.id}: cannot be put in: ${fate.detail}`;
-  if (fate.scenario === undefined) return `${mutant.id}: SURVIVED ${fate.runs} runs of ${mutant.scenarios.join(', ')}: ${mutant.summary}`;
+  if (fate.scenario === undefined) return `${mutant.id}: SURVIVED ${fate.runs} runs (${fate.failing} of them fail without it as well) of ${mutant.scenarios.join(', ')}: ${mutant.summary}`;
   const scenario = scenarioNamed(engine.scenarios, fate.scenario);
   const besides = fate.failing === 0 ? '' : `; ${fate.failing} runs fail without it as well`;
   const [theCase] = planOf([scenario], { from: fate.seed!, to: fate.seed! }, mutant.set ?? [], []).cases;
