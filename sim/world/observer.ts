@@ -33,7 +33,7 @@ export class Observer {
   private readonly sometimes: Record<string, number> = {};
   private readonly resyncStarts = new Map<string, number>();
   /** The last Primary that died, while its service is down. */
-  private died: { host: Host; atUs: number } | undefined = undefined;
+  private died: { host: Host; atUs: number; succeeded: boolean } | undefined = undefined;
 
   constructor(private readonly world: World) {}
 
@@ -82,18 +82,23 @@ export class Observer {
 
   /** A Primary died, and its service with it. */
   primaryDied(host: Host): void {
-    this.died = { host, atUs: this.world.nowUs };
+    this.died = { host, atUs: this.world.nowUs, succeeded: false };
     const extents = host.node!.resources().flatMap((resource) => resource.volumes.map((volume) => volume.activeExtents.length));
     this.metrics.activeExtentsAtCrash = Math.max(this.metrics.activeExtentsAtCrash, ...extents);
   }
 
-  /** The application got an answer from this host to a write. */
+  /** A host became Primary. */
+  promoted(host: Host): void {
+    if (this.died && this.died.host !== host && !this.died.succeeded) {
+      this.died.succeeded = true;
+      this.metrics.failovers++;
+    }
+  }
+
+  /** The application got an answer from this host to a write: there is service again. */
   served(host: Host): void {
     if (!this.died) return;
-    if (this.died.host !== host) {
-      this.metrics.failovers++;
-      this.metrics.failoverUs = Math.max(this.metrics.failoverUs, this.world.nowUs - this.died.atUs);
-    }
+    if (this.died.host !== host) this.metrics.failoverUs = Math.max(this.metrics.failoverUs, this.world.nowUs - this.died.atUs);
     this.died = undefined;
   }
 

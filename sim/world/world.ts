@@ -319,7 +319,8 @@ export class World implements WorldView {
 
   roleChanged(host: Host, role: Role): void {
     host.role = role;
-    if (role !== Role.Primary) this.client.demoted(host);
+    if (role === Role.Primary) this.observer.promoted(host);
+    else this.client.demoted(host);
     this.manager.roleChanged(host, role);
     this.client.rolesChanged();
   }
