@@ -18,8 +18,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
   const storedBits = setup.hosts.map(() => new Map<number, number>());
   /** Bits in memory when each side entered the bitmap exchange. */
   const ownBits = setup.hosts.map(() => new Map<number, number>());
-  /** Blocks that the application may have marked since then. */
-  const writtenSince = new Map<number, number>();
+  /** Blocks that the application may have marked there since then. */
+  const writtenSince = setup.hosts.map(() => new Map<number, number>());
   const activeSetBits = setup.expectations.activeSetExtents * BITS_PER_AL_EXTENT;
 
   const weight = (world: WorldView, host: number, volume: number): number | undefined => volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap?.weight;
@@ -35,9 +35,10 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
         if (typeof metadata !== 'string') storedBits[host]!.set(volume, metadata.countBits());
       }
     },
-    onInput(_host, input) {
+    onInput(name, input) {
       if (input.type !== 'app-write') return;
-      writtenSince.set(input.volume, (writtenSince.get(input.volume) ?? 0) + blocksTouched(input.sector, input.data.length / 512));
+      const counts = writtenSince[lineage.hostPlace(name)]!;
+      counts.set(input.volume, (counts.get(input.volume) ?? 0) + blocksTouched(input.sector, input.data.length / 512));
     },
     onOutput(name, output, world) {
       if (output.type !== 'observe') return;
@@ -48,7 +49,7 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
         if (attached) checkAttach(host, event.volume, world);
         if (event.from.conn <= Conn.Connected && (event.to.conn === Conn.WFBitMapS || event.to.conn === Conn.WFBitMapT)) {
           ownBits[host]!.set(event.volume, weight(world, host, event.volume) ?? 0);
-          writtenSince.set(event.volume, blocksInFlight(volumeView(world.hosts[host]!, event.volume)));
+          writtenSince[host]!.set(event.volume, blocksInFlight(volumeView(world.hosts[host]!, event.volume)));
         }
       }
       if (event.event === 'resync' && event.what === 'started') checkResync(host, event.volume, event.totalBits, world);
@@ -70,7 +71,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
     const rule = lineage.decisions.findLast((decision) => decision.volume === volume)?.rule ?? '';
     if (own === undefined || other === undefined || FULL_SYNC_RULES.includes(rule)) return;
     if ([host, peer].some((one) => lineage.orderAgainst(one, volume) !== undefined)) return;
-    if (totalBits <= own + other + (writtenSince.get(volume) ?? 0)) return;
+    const since = writtenSince.reduce((sum, counts) => sum + (counts.get(volume) ?? 0), 0);
+    if (totalBits <= own + other + since) return;
     const detail = `the resync of volume ${volume} has ${totalBits} blocks, but the two sides had marked ${own} and ${other} (rule ${rule})`;
     world.report({ property: 'bounded-recovery', atUs: world.nowUs, detail });
   }

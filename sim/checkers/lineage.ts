@@ -178,6 +178,9 @@ export class Lineage {
     Object.assign(status, { role: to.role, peer: to.peer, conn: to.conn, disk: to.disk, pdsk: to.pdsk });
     if (to.conn >= Conn.Connected && from.conn < Conn.Connected) this.connected(place, event.volume, status, ghost);
     if (to.conn < Conn.Connected && from.conn >= Conn.Connected) this.parted[place]!.set(event.volume, to.role === Role.Primary || from.role === Role.Primary);
+    if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) forget(['must', 'durable'], place, event.volume, ghost);
+    // From now on it may be given anything that the source has.
+    if (isTargetState(to.conn) && !isTargetState(from.conn)) forget(['never'], place, event.volume, ghost);
     if (to.role === Role.Primary && from.role !== Role.Primary) this.promoted(place, event.volume, status, world);
     if (to.conn >= Conn.Connected) this.madeEqual(place, event.volume, from, status, world);
   }
@@ -352,6 +355,13 @@ export class Lineage {
   /** Why the target's data may be thrown away now: an operator's order, or undefined. */
   orderAgainst(target: number, volume: number): string | undefined {
     return this.orders[target]!.get(volume);
+  }
+}
+
+/** A disk that says Inconsistent promises nothing, until a resync makes it what its source is. */
+function forget(fields: readonly ('must' | 'durable' | 'never')[], host: number, volume: number, ghost: GhostRecord): void {
+  for (const write of ghost.writes) {
+    if (write !== undefined && write.volume === volume) for (const field of fields) write[field] &= ~(1 << host);
   }
 }
 

@@ -2,9 +2,10 @@
  * Resync direction: a resync never overwrites an acknowledged write with an older one, unless an operator or a configured
  * policy chose to discard (I5). What is thrown away by right is written off here, with the reason.
  *
- * One loss is DRBD's own rule: a Primary that lost power and comes back before anyone took over is the source (rules 40, 41),
- * also over a peer that still holds what the power loss took from the Primary's cache. No flush covered it, so no promise is
- * broken; it is what a single disk would have lost.
+ * One loss is nobody's choice: a source that held the write and lost it with its cache, before a flush covered it. A Primary
+ * that lost power and comes back before anyone took over is the source by rules 40 and 41, also over a peer that still has the
+ * write; and so is a survivor that took over and then lost power itself (with protocol B: or crashed). No flush covered what
+ * they lost, so no promise is broken; it is what a single disk would have lost.
  */
 
 import { Conn } from '../../src/state/states.js';
@@ -34,9 +35,9 @@ export function resyncDirection(lineage: Lineage): Checker {
     const unexcused: WriteRecord[] = [];
     const reason = chosenBy(target, volume);
     for (const write of overwritten) {
-      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (write.durable & (1 << source)) === 0 && lastRuleIs(volume, CRASHED_PRIMARY_RULES);
+      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (lastRuleIs(volume, CRASHED_PRIMARY_RULES) || tookOver(source, target, volume));
       if (reason === undefined && !lostWithCache) unexcused.push(write);
-      write.discarded = reason ?? (lostWithCache ? 'lost with the cache of a Primary that came back first' : 'overwritten by a resync');
+      write.discarded = reason ?? (lostWithCache ? 'lost with the cache of the source, unflushed' : 'overwritten by a resync');
     }
     if (reason !== undefined) world.reached('data discarded by policy or operator');
     if (unexcused.length === 0) return;
@@ -53,6 +54,11 @@ export function resyncDirection(lineage: Lineage): Checker {
     const decision = lastDecision(volume);
     if (decision === undefined || !isSplitBrainDecision(decision)) return undefined;
     return `policy: ${decision.decidedBy}, rule ${decision.rule}`;
+  }
+
+  /** The source was Primary without the target since they were last connected, and not the other way round. */
+  function tookOver(source: number, target: number, volume: number): boolean {
+    return lineage.parted[source]!.get(volume) === true && lineage.parted[target]!.get(volume) !== true;
   }
 
   function lastDecision(volume: number): Decision | undefined {

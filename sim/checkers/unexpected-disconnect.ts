@@ -13,6 +13,9 @@ const FAULT_GRACE_US = 60_000_000;
 /** An operator's disconnect asks the peer first; a refusal by rule drops the connection at once. */
 const REASON_GRACE_US = 60_000_000;
 
+/** A handshake that a rule aborts this way: a frozen Primary meets a peer that was restarted (wire-protocol.md §3.7 step 8). */
+const ABORTED_BY_RULE = 'the peer was restarted while I/O was frozen';
+
 const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach'];
 
 export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
@@ -38,7 +41,8 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       if (output.type !== 'observe') return;
       const { event } = output;
       if (event.event === 'connection-lost') {
-        if (event.reason === 'ProtocolError') report(`${host} calls ${event.peer}'s bytes a protocol error: ${event.detail}`, world);
+        if (event.reason === 'ProtocolError' && event.detail === ABORTED_BY_RULE) world.reached('peer restarted while I/O was frozen');
+        else if (event.reason === 'ProtocolError') report(`${host} calls ${event.peer}'s bytes a protocol error: ${event.detail}`, world);
         else if (!hasReason(world) && !world.disturbed(host, event.peer, FAULT_GRACE_US)) {
           report(`${host} lost ${event.peer} (${event.reason}: ${event.detail}), though both are healthy and nothing disturbs them`, world);
         }
