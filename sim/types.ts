@@ -370,6 +370,9 @@ export interface RunResult {
 
 export interface RunMetrics {
   simulatedUs: number;
+  /** What the clock brought: segments, disk operations, alarms, … */
+  events: number;
+  /** What the cores were given, ends of passes included. */
   inputs: number;
   outputs: number;
   issuedWrites: number;

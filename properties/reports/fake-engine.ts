@@ -56,6 +56,7 @@ function run(request: RunRequest): RunResult {
     schedule: request.schedule ?? schedule,
     metrics: {
       simulatedUs: 60_000_000,
+      events: 40_000,
       inputs: 20_000,
       outputs: 21_000,
       issuedWrites: 2000,

@@ -14,6 +14,7 @@ const STORY_LINES_MAX = 400;
 export class Observer {
   readonly metrics: RunMetrics = {
     simulatedUs: 0,
+    events: 0,
     inputs: 0,
     outputs: 0,
     issuedWrites: 0,

@@ -61,6 +61,7 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
   if (judged?.verdict === 'failed') world.report({ property: 'real-check', atUs: world.nowUs, detail: judged.detail });
   const { metrics } = world.observer;
   metrics.simulatedUs = world.nowUs;
+  metrics.events = world.events;
   metrics.inputs = world.inputs;
   metrics.outputs = world.outputs;
   const result: RunResult = {
