@@ -98,9 +98,9 @@ function unchecked(summary: Summary): Html {
 }
 
 function byScenario(summary: Summary, scenarios: readonly Scenario[]): Html {
-  const titles = ['runs', 'passed', 'failed', 'unchecked', 'excused', 'acknowledged writes', 'failovers', 'resync MiB', 'disconnects'];
+  const titles = ['runs', 'passed', 'failed', 'unchecked', 'excused', 'writes', 'failovers', 'resync MiB', 'disconnects'];
   const rows = summary.byScenario.map((row) => [
-    html`${row.scenario}<br><span class="dim">${scenarios.find((s) => s.name === row.scenario)?.summary ?? ''}</span>`,
+    html`<div class="named">${row.scenario}</div><span class="dim">${scenarios.find((s) => s.name === row.scenario)?.summary ?? ''}</span>`,
     row.runs,
     row.passed,
     row.failed === 0 ? 0 : html`<span class="bad">${figure(row.failed)}</span>`,

@@ -26,6 +26,7 @@ th { color: var(--dim); font-weight: 600; font-size: .86rem; } td.n, th.n { text
 .bar { background: var(--s1); height: .55rem; border-radius: 2px; min-width: 1px; margin-top: .45rem; } td.barcell { width: 45%; }
 svg { display: block; width: 100%; height: auto; max-width: 860px; font-family: inherit; }
 details { border-bottom: 1px solid var(--rule); padding: .3rem 0; } summary { cursor: pointer; }
+.named { min-width: 15rem; }
 .narrow { max-width: 34rem; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 2.5rem; }
 `;

@@ -178,9 +178,10 @@ function countParameters(tally: Tally, result: RunResult): void {
 }
 
 function countTimes(tally: Tally, row: ReturnType<typeof rowOf>): void {
-  if (row.failovers > 0) entry(tally.failoverMs, row.scenario, () => []).push(row.failoverMs);
+  if (row.failoverMs > 0) entry(tally.failoverMs, row.scenario, () => []).push(row.failoverMs);
   if (row.resyncMs === 0) return;
   entry(tally.resyncMs, row.scenario, () => []).push(row.resyncMs);
+  if (row.activeExtentsAtCrash === 0) return;
   const dots = entry(tally.resyncDots, row.scenario, () => new Map<string, Dot>());
   const dot = { x: row.activeExtentsAtCrash, y: Number((row.resyncMs / 1000).toPrecision(3)), runs: 0 };
   const key = `${dot.x} ${dot.y}`;
