@@ -26,7 +26,7 @@ try {
   gates.push(
     await gate('coverage', [
       ...[tool('c8', 'bin', 'c8.js'), 'report', '--temp-directory', coverage, '--reporter', 'text'],
-      ...['--all', '--src', 'dist/src', '--include', 'dist/src/**', ...typesOnly().flatMap((path) => ['--exclude', path])],
+      ...['--all', '--src', 'dist/src', '--include', 'dist/src/**/*.js', ...typesOnly().flatMap((path) => ['--exclude', path])],
       ...['--check-coverage', '--lines', String(coverageGate), '--branches', '0', '--functions', '0', '--statements', '0'],
     ]),
     await gate('short sweep', [join('dist', 'reports', 'lockstep.js'), 'sweep', ...shortSweep]),

@@ -11,6 +11,9 @@ import * as assert from 'uvu/assert';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const program = join(root, 'dist', 'reports', 'lockstep.js');
 
+/** Without coverage: it makes a sweep several times slower, and the simulator's own tests cover the core. */
+const { NODE_V8_COVERAGE: _, ...env } = process.env;
+
 /** Too long for a test, or about a file that only a failure leaves. */
 const notCheap = [/--time /, / mutants$/, / replay /];
 
@@ -30,7 +33,7 @@ for (const command of commands.filter((line) => !notCheap.some((pattern) => patt
     const folder = mkdtempSync(join(tmpdir(), 'lockstep-readme-'));
     try {
       if (words[0] === 'sweep' && !words.includes('--out')) words.push('--out', join(folder, 'report'));
-      const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...words], { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 30 });
+      const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...words], { cwd: root, env, encoding: 'utf8', maxBuffer: 2 ** 30 });
       assert.is(status, 0, `${command}\n${stderr}\n${stdout.slice(-2000)}`);
       assert.ok(stdout.length > 0);
     } finally {
