@@ -40,6 +40,8 @@ export interface WriteRecord {
   lostPower: number;
   /** Acknowledged while the Primary held both disks to be UpToDate. */
   mirrored: boolean;
+  /** Seen finished everywhere: acknowledged, and not in flight any more on either side while both were UpToDate. */
+  settled: boolean;
   /** Given up for good, and why; empty otherwise. */
   discarded: string;
 }
@@ -151,6 +153,7 @@ export class GhostRecord implements Ghost {
         never: 0,
         lostPower: 0,
         mirrored: false,
+        settled: false,
         discarded: '',
       };
       this.writes.push(write);

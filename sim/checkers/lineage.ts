@@ -33,7 +33,9 @@ export interface HostStatus {
   /** Places in the order of events. */
   downAt: number;
   powerLostAt: number;
-  /** It was Primary when it lost power, and no resync has replaced its content since: only flushes order what it shows. */
+  /** It was Primary, and no resync has replaced its content since: its cache may hold what only the application's flushes order. */
+  wrotePrimary: boolean;
+  /** And it has lost that cache. */
   lostCacheAsPrimary: boolean;
   /** It was told to outdate itself by a fence-peer handler and no resync has made it current since. */
   outdated: boolean;
@@ -88,12 +90,12 @@ export class Lineage {
   private readonly orders: Map<number, string>[];
   /** By host and volume: changes each time when the content may have been replaced (crash, resync). */
   private readonly contents: Map<number, number>[];
-  /** Everything acknowledged up to here is finished on both sides (protocol B keeps it through a crash of the peer). */
-  private readonly settledAt = new Map<number, number>();
+  /** Acknowledged and not settled yet. */
+  private unsettled: WriteRecord[] = [];
 
   constructor(private readonly setup: Setup) {
     this.hosts = setup.hosts.map(() => ({
-      up: true, boots: 0, downAt: 0, powerLostAt: 0, lostCacheAsPrimary: false, outdated: false, volumes: new Map<number, VolumeStatus>(),
+      up: true, boots: 0, downAt: 0, powerLostAt: 0, wrotePrimary: false, lostCacheAsPrimary: false, outdated: false, volumes: new Map<number, VolumeStatus>(),
     }));
     this.forced = setup.hosts.map(() => new Set<number>());
     this.parted = setup.hosts.map(() => new Map<number, boolean>());
@@ -177,7 +179,8 @@ export class Lineage {
     const { to } = event;
     Object.assign(status, { role: to.role, peer: to.peer, conn: to.conn, disk: to.disk, pdsk: to.pdsk });
     if (to.conn >= Conn.Connected && from.conn < Conn.Connected) this.connected(place, event.volume, status, ghost);
-    if (to.conn < Conn.Connected && from.conn >= Conn.Connected) this.parted[place]!.set(event.volume, to.role === Role.Primary || from.role === Role.Primary);
+    // A connection that only one side saw has settled nothing.
+    if (to.conn < Conn.Connected && from.conn >= Conn.Connected && (to.role === Role.Primary || from.role === Role.Primary)) this.parted[place]!.set(event.volume, true);
     if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) forget(['must', 'durable'], place, event.volume, ghost);
     // From now on it may be given anything that the source has.
     if (isTargetState(to.conn) && !isTargetState(from.conn)) forget(['never'], place, event.volume, ghost);
@@ -198,6 +201,7 @@ export class Lineage {
   private promoted(host: number, volume: number, status: VolumeStatus, world: WorldView): void {
     const ghost = recordOf(world.ghost);
     status.primaryAt = ghost.next();
+    this.hosts[host]!.wrotePrimary = true;
     if (status.conn < Conn.Connected) this.parted[host]!.set(volume, true);
     const forced = this.forced[host]!.delete(volume);
     const bit = 1 << host;
@@ -229,13 +233,14 @@ export class Lineage {
     const underway = this.setup.expectations.protocol === 'A' ? inFlightRanges(world, source, volume) : [];
     for (const write of ghost.writes) {
       if (write === undefined || write.volume !== volume) continue;
-      const uncertain = underway.some((range) => range.sector < write.sector + write.sectors && write.sector < range.sector + range.sectors);
+      const uncertain = overlapsAny(write, underway);
       for (const field of ['must', 'durable', 'never', 'lostPower'] as const) {
         const set = (write[field] & (1 << source)) !== 0 && !(uncertain && field !== 'never');
         write[field] = set ? write[field] | (1 << target) : write[field] & ~(1 << target);
       }
     }
     this.contents[target]!.set(volume, ghost.next());
+    this.hosts[target]!.wrotePrimary = this.status(target, volume).role === Role.Primary;
     this.hosts[target]!.lostCacheAsPrimary = this.hosts[source]!.lostCacheAsPrimary;
     this.hosts[target]!.outdated = false;
     this.orders[target]!.delete(volume);
@@ -264,6 +269,7 @@ export class Lineage {
     const { write } = request;
     if (write !== undefined) {
       write.mirrored = mirrors;
+      this.unsettled.push(write);
       write.must |= own | (kept ? 1 << peer : 0);
       write.never &= ~write.must;
       if (write.fua) write.durable |= own | (kept && this.flushesBoth() && this.fuaReachesPeer() ? 1 << peer : 0);
@@ -297,13 +303,12 @@ export class Lineage {
       host.boots++;
       return;
     }
-    const wasPrimary = [...host.volumes.values()].some((status) => status.role === Role.Primary);
     host.up = false;
     host.downAt = ghost.next();
     for (const write of ghost.writes) {
       if (write === undefined || (write.must & bit) === 0) continue;
       // B promises the peer's memory, no more: what was not yet finished everywhere dies with it.
-      const inMemory = this.setup.expectations.protocol === 'B' && write.host !== place && write.endedAt > (this.settledAt.get(write.volume) ?? 0);
+      const inMemory = this.setup.expectations.protocol === 'B' && write.host !== place && !write.settled;
       if (inMemory || (what === 'power-loss' && (write.durable & bit) === 0)) {
         write.must &= ~bit;
         write.lostPower |= bit;
@@ -311,7 +316,7 @@ export class Lineage {
     }
     if (what === 'power-loss') {
       host.powerLostAt = host.downAt;
-      host.lostCacheAsPrimary ||= wasPrimary;
+      host.lostCacheAsPrimary ||= host.wrotePrimary;
     }
     for (const volume of host.volumes.keys()) {
       host.volumes.set(volume, asBooted());
@@ -320,21 +325,21 @@ export class Lineage {
     this.forced[place]!.clear();
   }
 
-  /** Quiet moments settle what only time settles: nothing is in flight, so both hold everything. */
+  /** What time settles: a write that is in flight on neither side any more is on both (and, protocol B, not only in memory). */
   onCheckpoint(world: WorldView): void {
-    const ghost = recordOf(world.ghost);
     for (let host = 0; host < this.hosts.length; host++) {
       for (const [volume, status] of this.hosts[host]!.volumes) {
-        const quiet = status.role === Role.Primary && status.conn === Conn.Connected && status.disk === Disk.UpToDate && this.mirrors(host, volume);
-        if (!quiet || !this.peerKept(host, volume) || !isIdle(world, host, volume)) continue;
+        const calm = status.role === Role.Primary && status.conn === Conn.Connected && status.disk === Disk.UpToDate && this.mirrors(host, volume);
+        if (!calm || !this.peerKept(host, volume)) continue;
+        const underway = [host, this.peerOf(host)].flatMap((place) => inFlightRanges(world, place, volume));
         const both = (1 << host) | (1 << this.peerOf(host));
-        const since = this.settledAt.get(volume) ?? 0;
-        for (let stamp = ghost.writes.length - 1; stamp > 0; stamp--) {
-          const write = ghost.writes[stamp]!;
-          if (write.endedAt < since) break;
-          if (write.volume === volume && isOwed(write) && (write.must & (1 << host)) !== 0 && write.mirrored) write.must |= both;
-        }
-        this.settledAt.set(volume, ghost.next());
+        this.unsettled = this.unsettled.filter((write) => {
+          if (!isOwed(write)) return false;
+          if (write.volume !== volume || (write.must & (1 << host)) === 0 || overlapsAny(write, underway)) return true;
+          write.must |= both;
+          write.settled = true;
+          return false;
+        });
       }
     }
   }
@@ -372,6 +377,5 @@ function inFlightRanges(world: WorldView, host: number, volume: number): { secto
   return world.hosts[host]?.node?.resources()[0]?.volumes.find((view) => view.volume === volume)?.inFlight ?? [];
 }
 
-function isIdle(world: WorldView, host: number, volume: number): boolean {
-  return [host, 1 - host].every((place) => inFlightRanges(world, place, volume).length === 0);
-}
+const overlapsAny = (write: WriteRecord, ranges: readonly { sector: number; sectors: number }[]): boolean =>
+  ranges.some((range) => range.sector < write.sector + write.sectors && write.sector < range.sector + range.sectors);

@@ -4,10 +4,10 @@
  * a rule said so and that the simulator saw both sides Primary without each other.
  */
 
-import { Conn, Disk, connName, diskName } from '../../src/state/states.js';
+import { Conn, Disk, Role, connName, diskName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
-import { type Decision, type Lineage, isRefusal } from './lineage.js';
+import { type Decision, type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 
 /** A request may be this young when the run ends, if the application still works. */
 const REQUEST_AGE_US = 10_000_000;
@@ -42,22 +42,20 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     },
   };
 
-  /** The refusal that left the nodes apart for good, when something else than the node's word proves it right. */
+  /** What left the nodes apart for good, when something else than the node's word proves it right. */
   function refusalExcuse(volume: number): Decision | undefined {
-    const decision = lineage.decisions.findLast((one) => one.volume === volume && isRefusal(one));
-    const alone = [0, 1].some((host) => lineage.status(host, volume).conn === Conn.StandAlone);
-    if (decision === undefined || !alone) return undefined;
-    const parted = [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
-    switch (decision.decidedBy) {
-      case 'split-brain':
-      case 'rr-conflict':
-        return setup.expectations.splitBrainPossible && parted ? decision : undefined;
+    const statuses = [0, 1].map((host) => lineage.status(host, volume));
+    if (!statuses.some((status) => status.conn === Conn.StandAlone)) return undefined;
+    const parted = setup.expectations.splitBrainPossible && [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
+    // A policy may solve it, and still two Primaries must not connect (node-states.md §3.2, first rule).
+    const twoPrimaries = statuses.every((status) => status.role === Role.Primary);
+    return lineage.decisions.findLast((decision) => {
+      if (decision.volume !== volume) return false;
+      if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
+      if (parted && twoPrimaries) return isSplitBrainDecision(decision);
       // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
-      case 'peer-too-old':
-        return setup.hosts.some((host) => host.config.protocolMax < 101) ? decision : undefined;
-      default:
-        return undefined;
-    }
+      return decision.decidedBy === 'peer-too-old' && isRefusal(decision) && setup.hosts.some((host) => host.config.protocolMax < 101);
+    });
   }
 
   function why(host: string, world: WorldView): string {

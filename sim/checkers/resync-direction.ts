@@ -3,7 +3,7 @@
  * policy chose to discard (I5). What is thrown away by right is written off here, with the reason.
  *
  * One loss is nobody's choice: a source that held the write and lost it with its cache, before a flush covered it. A Primary
- * that lost power and comes back before anyone took over is the source by rules 40 and 41, also over a peer that still has the
+ * that lost power and comes back before anyone took over is the source (rules 40, 41, 70), also over a peer that still has the
  * write; and so is a survivor that took over and then lost power itself (with protocol B: or crashed). No flush covered what
  * they lost, so no promise is broken; it is what a single disk would have lost.
  */
@@ -12,8 +12,6 @@ import { Conn } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
 import { recordOf, type WriteRecord } from '../ghost.js';
 import { type Decision, type Lineage, isSourceState, isSplitBrainDecision, isTargetState } from './lineage.js';
-
-const CRASHED_PRIMARY_RULES = ['40', '41'];
 
 export function resyncDirection(lineage: Lineage): Checker {
   return {
@@ -35,7 +33,7 @@ export function resyncDirection(lineage: Lineage): Checker {
     const unexcused: WriteRecord[] = [];
     const reason = chosenBy(target, volume);
     for (const write of overwritten) {
-      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (lastRuleIs(volume, CRASHED_PRIMARY_RULES) || tookOver(source, target, volume));
+      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (lineage.hosts[source]!.lostCacheAsPrimary || tookOver(source, target, volume));
       if (reason === undefined && !lostWithCache) unexcused.push(write);
       write.discarded = reason ?? (lostWithCache ? 'lost with the cache of the source, unflushed' : 'overwritten by a resync');
     }
@@ -63,10 +61,5 @@ export function resyncDirection(lineage: Lineage): Checker {
 
   function lastDecision(volume: number): Decision | undefined {
     return lineage.decisions.findLast((decision) => decision.volume === volume);
-  }
-
-  function lastRuleIs(volume: number, rules: readonly string[]): boolean {
-    const rule = lastDecision(volume)?.rule;
-    return rule !== undefined && rules.includes(rule);
   }
 }

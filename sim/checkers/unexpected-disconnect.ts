@@ -6,12 +6,12 @@
 
 import { Conn, connName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
-import { type Lineage, isRefusal } from './lineage.js';
+import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 
-/** What a fault may still cause after it ended: an idle link is probed each ping-int (10 s), a blocked one given up after ko-count × timeout (42 s). */
-const FAULT_GRACE_US = 60_000_000;
+/** What a fault may still cause after it ended: what was lost is sent again within a few seconds, a ping is answered within one. */
+const FAULT_GRACE_US = 15_000_000;
 /** An operator's disconnect asks the peer first; a refusal by rule drops the connection at once. */
-const REASON_GRACE_US = 60_000_000;
+const REASON_GRACE_US = 10_000_000;
 
 /** A handshake that a rule aborts this way: a frozen Primary meets a peer that was restarted (wire-protocol.md §3.7 step 8). */
 const ABORTED_BY_RULE = 'the peer was restarted while I/O was frozen';
@@ -20,22 +20,19 @@ const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach'];
 
 export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   if (setup.expectations.unexpectedDisconnectsAllowed) return { property: 'unexpected-disconnect' };
-  /** When an operator last parted the nodes, or a host came back or went. */
+  /** When an operator last parted the nodes. */
   let partedAtUs = -Infinity;
 
   const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
   const hasReason = (world: WorldView): boolean => {
     const since = world.nowUs - REASON_GRACE_US;
-    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && isRefusal(decision));
+    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && (isRefusal(decision) || isSplitBrainDecision(decision)));
   };
 
   return {
     property: 'unexpected-disconnect',
     onInput(_host, input, world) {
       if (input.type === 'command' && PARTING_VERBS.includes(input.command.verb)) partedAtUs = world.nowUs;
-    },
-    onHost(_host, _what, world) {
-      partedAtUs = world.nowUs;
     },
     onOutput(host, output, world) {
       if (output.type !== 'observe') return;
