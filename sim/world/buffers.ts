@@ -6,45 +6,49 @@
  * does keep lent bytes sees the same rubbish each time.
  */
 
-const SLAB_BYTES = 1 << 20;
+const SLAB_SHIFT = 20;
+const SLAB_BYTES = 1 << SLAB_SHIFT;
 const POISON = 0xee;
 const SMALLEST_SHIFT = 6;
 
-const slabs: Uint8Array[] = [];
+const slabs: ArrayBuffer[] = [];
+const slabNumbers = new Map<ArrayBufferLike, number>();
 
 export class LentBuffers {
   private slab = -1;
   private used = SLAB_BYTES;
-  /** Free buffers by size class; class n has 64 << n bytes. */
-  private readonly free: Uint8Array[][] = [];
+  /** Free places by size class, as slab × SLAB_BYTES + offset; class n has 64 << n bytes. */
+  private readonly free: number[][] = [];
 
   /** `length` bytes with any content, at a multiple of 64 in memory. */
   lend(length: number): Uint8Array {
     const size = sizeClass(length);
-    const buffer = this.free[size]?.pop() ?? this.carve(size);
-    return buffer.length === length ? buffer : buffer.subarray(0, length);
+    if (1 << (size + SMALLEST_SHIFT) > SLAB_BYTES) return new Uint8Array(length);
+    const place = this.free[size]?.pop() ?? this.carve(1 << (size + SMALLEST_SHIFT));
+    return new Uint8Array(slabs[place >>> SLAB_SHIFT]!, place & (SLAB_BYTES - 1), length);
   }
 
   /** Overwrites the bytes and takes them back. Only whole buffers as `lend` gave them. */
   takeBack(bytes: Uint8Array): void {
     bytes.fill(POISON);
-    const size = sizeClass(bytes.length);
-    const whole = 1 << (size + SMALLEST_SHIFT);
-    const buffer = bytes.length === whole ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, whole);
-    (this.free[size] ??= []).push(buffer);
+    const slab = slabNumbers.get(bytes.buffer);
+    if (slab === undefined) return;
+    (this.free[sizeClass(bytes.length)] ??= []).push(slab * SLAB_BYTES + bytes.byteOffset);
   }
 
-  private carve(size: number): Uint8Array {
-    const bytes = 1 << (size + SMALLEST_SHIFT);
-    if (bytes > SLAB_BYTES) return new Uint8Array(bytes);
+  private carve(bytes: number): number {
     if (this.used + bytes > SLAB_BYTES) {
       this.slab++;
       this.used = 0;
+      if (this.slab === slabs.length) {
+        const slab = new ArrayBuffer(SLAB_BYTES);
+        slabNumbers.set(slab, this.slab);
+        slabs.push(slab);
+      }
     }
-    const slab = (slabs[this.slab] ??= new Uint8Array(SLAB_BYTES));
-    const buffer = slab.subarray(this.used, this.used + bytes);
+    const place = this.slab * SLAB_BYTES + this.used;
     this.used += bytes;
-    return buffer;
+    return place;
   }
 }
 

@@ -28,9 +28,10 @@ export class Device {
   private readonly pages = new Map<number, Int32Array>();
   private readonly before = new Map<number, number>();
   private logStart = 0;
-  private readonly logBlocks: number[] = [];
-  private readonly logContents: number[] = [];
-  private readonly logMasks: number[] = [];
+  private logLength = 0;
+  private logBlocks = new Float64Array(64);
+  private logContents = new Int32Array(64);
+  private logMasks = new Int32Array(64);
 
   constructor(
     readonly sectors: number,
@@ -39,12 +40,12 @@ export class Device {
 
   /** Where a flush that is issued now ends: it covers what ended before. */
   get flushMark(): number {
-    return this.logStart + this.logBlocks.length;
+    return this.logStart + this.logLength;
   }
 
   /** Writes that are only in the cache. */
   get unflushed(): number {
-    return this.logBlocks.length;
+    return this.logLength;
   }
 
   /** Content id of a block as a reader sees it. */
@@ -67,7 +68,7 @@ export class Device {
   /** Without what is only in the cache. */
   readDurable(sector: number, target: Uint8Array): void {
     const durable = new Map<number, number>();
-    for (let n = 0; n < this.logBlocks.length; n++) {
+    for (let n = 0; n < this.logLength; n++) {
       if (!(this.logMasks[n]! & DURABLE)) continue;
       const block = this.logBlocks[n]!;
       const older = durable.get(block);
@@ -114,14 +115,14 @@ export class Device {
   flush(mark: number): void {
     const flushed = mark - this.logStart;
     if (flushed <= 0) return;
-    if (flushed >= this.logBlocks.length) {
+    if (flushed >= this.logLength) {
       for (const content of this.before.values()) this.store.release(content);
       this.before.clear();
-      this.dropLog(this.logBlocks.length);
+      this.dropLog(this.logLength);
       return;
     }
     const cached = new Set<number>();
-    for (let n = flushed; n < this.logBlocks.length; n++) cached.add(this.logBlocks[n]!);
+    for (let n = flushed; n < this.logLength; n++) cached.add(this.logBlocks[n]!);
     for (let n = 0; n < flushed; n++) {
       const block = this.logBlocks[n]!;
       const old = this.before.get(block);
@@ -142,7 +143,7 @@ export class Device {
     const mode = random.pick(['nothing', 'everything', 'writes', 'sectors'] as const);
     if (mode !== 'nothing') for (const write of inFlight) this.writeSome(write, () => true);
     const entries = new Map<number, number[]>();
-    for (let n = 0; n < this.logBlocks.length; n++) {
+    for (let n = 0; n < this.logLength; n++) {
       const block = this.logBlocks[n]!;
       const list = entries.get(block);
       if (list) list.push(n);
@@ -209,9 +210,10 @@ export class Device {
     if (!cached) this.hold(block, this.contentOf(block));
     this.set(block, content);
     // The log takes over the reference.
-    this.logBlocks.push(block);
-    this.logContents.push(content);
-    this.logMasks.push(mask);
+    if (this.logLength === this.logBlocks.length) this.growLog();
+    this.logBlocks[this.logLength] = block;
+    this.logContents[this.logLength] = content;
+    this.logMasks[this.logLength++] = mask;
   }
 
   private hold(block: number, content: number): void {
@@ -234,12 +236,19 @@ export class Device {
   private dropLog(count: number): void {
     for (let n = 0; n < count; n++) this.store.release(this.logContents[n]!);
     this.logStart += count;
-    if (count === this.logBlocks.length) {
-      this.logBlocks.length = this.logContents.length = this.logMasks.length = 0;
-    } else {
-      this.logBlocks.splice(0, count);
-      this.logContents.splice(0, count);
-      this.logMasks.splice(0, count);
-    }
+    this.logBlocks.copyWithin(0, count, this.logLength);
+    this.logContents.copyWithin(0, count, this.logLength);
+    this.logMasks.copyWithin(0, count, this.logLength);
+    this.logLength -= count;
+  }
+
+  private growLog(): void {
+    const { logBlocks, logContents, logMasks } = this;
+    this.logBlocks = new Float64Array(2 * logBlocks.length);
+    this.logBlocks.set(logBlocks);
+    this.logContents = new Int32Array(2 * logContents.length);
+    this.logContents.set(logContents);
+    this.logMasks = new Int32Array(2 * logMasks.length);
+    this.logMasks.set(logMasks);
   }
 }

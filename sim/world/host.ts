@@ -24,6 +24,7 @@ export interface VolumeDisks {
   data: Disk;
   meta: Disk;
   shared: boolean;
+  view: DiskView;
   open: boolean;
   /** Sectors of the data device that hold data. */
   usableSectors: number;
@@ -89,7 +90,8 @@ export class Host implements HostView {
         new Disk(this, new Device(sectors, world.content), world.setup.disk, random.fork(`disk/${volume}/${area}`));
       const data = make(dataSectors, 'data');
       const meta = metaSectors === undefined ? data : make(metaSectors, 'meta');
-      this.volumes.set(volume, { data, meta, shared: meta === data, open: false, usableSectors: dataSectors });
+      const disks = { data, meta, shared: meta === data, open: false, usableSectors: dataSectors };
+      this.volumes.set(volume, { ...disks, view: this.viewOf(volume, data, meta) });
     }
   }
 
@@ -432,9 +434,13 @@ export class Host implements HostView {
   }
 
   disk(volume: number): DiskView {
-    const { data, meta, usableSectors } = this.volumeDisks(volume);
+    return this.volumeDisks(volume).view;
+  }
+
+  private viewOf(volume: number, data: Disk, meta: Disk): DiskView {
     const { content } = this.world;
-    const read = (area: 'data' | 'meta', sectors: number, how: (device: Device, target: Uint8Array) => void): Uint8Array => {
+    const { volumes } = this;
+    const read = (area: DiskArea, sectors: number, how: (device: Device, target: Uint8Array) => void): Uint8Array => {
       const target = new Uint8Array(sectors * 512);
       how((area === 'data' ? data : meta).device, target);
       return target;
@@ -446,6 +452,7 @@ export class Host implements HostView {
       blockId: (block) => content.serial(data.device.contentOf(block)),
       blockBytes: (block) => content.bytesOf(data.device.contentOf(block)),
       *writtenBlocks() {
+        const { usableSectors } = volumes.get(volume)!;
         for (const block of data.device.nonZeroBlocks()) if (block * 8 < usableSectors) yield block;
       },
     };
