@@ -1,0 +1,113 @@
+// A disk for the rig of this room: sectors in memory behind a volatile write cache, so that a test can ask at any moment what
+// would survive a loss of power.
+
+import { AL_BLOCK_BYTES, replayLog } from '../../src/metadata/activity-log.js';
+import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';
+import { layoutOf, type Layout } from '../../src/metadata/layout.js';
+import { decodeSuperblock, type Superblock } from '../../src/metadata/superblock.js';
+import type { DiskArea } from '../../src/contract/input.js';
+import type { MetaDisk } from '../../src/config/types.js';
+
+const SECTOR = 512;
+
+interface Device {
+  durable: Map<number, Uint8Array>;
+  /** Completed and not flushed, by sector. */
+  cache: Map<number, Uint8Array>;
+}
+
+export interface Disk {
+  dataSectors: number;
+  metaSectors: number;
+  shared: boolean;
+  layout: Layout;
+  devices: Record<DiskArea, Device>;
+  /** Counts changes of what is durable in the metadata area: for caches of what it says. */
+  metaVersion: number;
+}
+
+/** A disk with fresh metadata (`create-md`). */
+export function newDisk(metaDisk: MetaDisk, dataSectors: number): Disk {
+  const shared = metaDisk.kind === 'internal';
+  const metaSectors = shared ? dataSectors : 4096;
+  const layout = layoutOf(metaDisk, { dataSectors, metaSectors, shared });
+  if (!layout.ok) throw new Error(layout.refusal.detail);
+  const data: Device = { durable: new Map(), cache: new Map() };
+  const devices = { data, meta: shared ? data : { durable: new Map(), cache: new Map() } };
+  const disk: Disk = { dataSectors, metaSectors, shared, layout: layout.value, devices, metaVersion: 0 };
+  for (const step of createMdSteps(layout.value, newSuperblock(layout.value), layout.value.bitmapSectors)) {
+    if (step.step === 'write') write(disk, 'meta', step.sector, step.data);
+    else flush(disk, 'meta');
+  }
+  return disk;
+}
+
+export function write(disk: Disk, area: DiskArea, sector: number, bytes: Uint8Array): void {
+  const { cache } = disk.devices[area];
+  for (let at = 0; at < bytes.length; at += SECTOR) cache.set(sector + at / SECTOR, bytes.slice(at, at + SECTOR));
+}
+
+/** Everything that was completed becomes durable. */
+export function flush(disk: Disk, area: DiskArea): void {
+  const { durable, cache } = disk.devices[area];
+  for (const [sector, bytes] of cache) durable.set(sector, bytes);
+  cache.clear();
+  if (area === 'meta' || disk.shared) disk.metaVersion++;
+}
+
+/** What was just written becomes durable, and nothing else. */
+export function persist(disk: Disk, area: DiskArea, sector: number, sectors: number): void {
+  const { durable, cache } = disk.devices[area];
+  for (let at = sector; at < sector + sectors; at++) {
+    const bytes = cache.get(at);
+    if (bytes) durable.set(at, bytes);
+    cache.delete(at);
+  }
+  if (area === 'meta' || disk.shared) disk.metaVersion++;
+}
+
+/** Nothing that was not flushed survives. */
+export const losePower = (disk: Disk): void => {
+  for (const device of Object.values(disk.devices)) device.cache.clear();
+};
+
+export function read(disk: Disk, area: DiskArea, sector: number, sectors: number, which: 'seen' | 'durable' = 'seen'): Uint8Array {
+  const { durable, cache } = disk.devices[area];
+  const bytes = new Uint8Array(sectors * SECTOR);
+  for (let at = 0; at < sectors; at++) {
+    const found = (which === 'seen' ? cache.get(sector + at) : undefined) ?? durable.get(sector + at);
+    if (found) bytes.set(found, at * SECTOR);
+  }
+  return bytes;
+}
+
+/** Is a sector of this range completed and not durable? */
+export function isVolatile(disk: Disk, area: DiskArea, sector: number, sectors: number): boolean {
+  const { cache } = disk.devices[area];
+  if (cache.size === 0) return false;
+  for (let at = sector; at < sector + sectors; at++) if (cache.has(at)) return true;
+  return false;
+}
+
+// ---- What would be there after a loss of power ----------------------------------------------------------------------------
+
+export function durableSuperblock(disk: Disk): Superblock {
+  const decoded = decodeSuperblock(read(disk, 'meta', disk.layout.superblockSector, 8, 'durable'));
+  if (!decoded.ok) throw new Error(`the superblock on disk: ${decoded.refusal.detail}`);
+  return decoded.value;
+}
+
+/** Extents that the activity log on disk says are active. */
+export function durableExtents(disk: Disk): Set<number> {
+  const { layout } = disk;
+  const replay = replayLog(layout, (index) => read(disk, 'meta', layout.alSector + index * (AL_BLOCK_BYTES / SECTOR), AL_BLOCK_BYTES / SECTOR, 'durable'));
+  if (replay.outcome === 'failed') throw new Error(`the activity log on disk: ${replay.reason}`);
+  return new Set(replay.outcome === 'extents' ? replay.extents : []);
+}
+
+/** Is this bit (4 KiB of data) set in the bitmap on disk? */
+export function isMarkedOnDisk(disk: Disk, bit: number): boolean {
+  const sector = disk.layout.bitmapSector + Math.floor(bit / (SECTOR * 8));
+  const bytes = disk.devices.meta.durable.get(sector);
+  return bytes !== undefined && (bytes[(bit >> 3) % SECTOR]! & (1 << (bit & 7))) !== 0;
+}
