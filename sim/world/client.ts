@@ -26,8 +26,8 @@ export class Client {
   private readonly opened = new Set<Host>();
   /** The Primaries; undefined when that may have changed. */
   private writable: readonly Host[] | undefined = undefined;
-  /** Hosts that are to be demoted, with the command that does it. */
-  private readonly releasing = new Map<Host, Command>();
+  /** Hosts that are to be demoted, with the command that does it; undefined once it was given and not yet answered. */
+  private readonly releasing = new Map<Host, Command | undefined>();
   private wakeUs = Infinity;
   private lastId = 0;
   private stopped = false;
@@ -59,7 +59,7 @@ export class Client {
     this.pollDue = false;
     const { world } = this;
     if (world.phase === 'preparing' || world.phase === 'ended') return;
-    if (this.releasing.size > 0) for (const host of this.releasing.keys()) this.tryRelease(host);
+    if (this.releasing.size > 0) for (const [host, command] of this.releasing) this.tryRelease(host, command);
     const hosts = this.primaries();
     if (this.stopped || this.finished || hosts.length === 0) return;
     for (;;) {
@@ -153,19 +153,25 @@ export class Client {
 
   /** Time is up: the command is tried under the open device. */
   releaseNow(host: Host, boot: number): void {
-    const command = this.releasing.get(host);
-    if (!command || host.boot !== boot) return;
-    this.releasing.delete(host);
-    this.rolesChanged();
-    this.world.operators.run(host, command);
+    if (host.boot === boot && this.releasing.get(host)) this.demote(host);
   }
 
-  private tryRelease(host: Host): void {
-    for (const one of this.outstanding.values()) if (one.host === host) return;
-    const command = this.releasing.get(host)!;
+  /** The demotion was answered. Where it was refused the application goes on. */
+  releaseAnswered(host: Host): void {
     this.releasing.delete(host);
     this.rolesChanged();
+  }
+
+  private tryRelease(host: Host, command: Command | undefined): void {
+    if (!command) return;
+    for (const one of this.outstanding.values()) if (one.host === host) return;
     if (this.opened.delete(host)) this.tell(host, 'app-closed');
+    this.demote(host);
+  }
+
+  private demote(host: Host): void {
+    const command = this.releasing.get(host)!;
+    this.releasing.set(host, undefined);
     this.world.operators.run(host, command);
   }
 

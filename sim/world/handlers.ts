@@ -22,8 +22,12 @@ export interface HandlerRun {
   handler: number;
   name: HandlerName;
   startedUs: number;
-  /** The peer was told to outdate itself; answers that are still to come. */
-  asked: boolean;
+  /** It exited. */
+  over: boolean;
+  /** It waits in the clock. */
+  sleeps: boolean;
+  /** The boot of the peer that was told to outdate itself; -1 when none is. */
+  askedBoot: number;
   answersLeft: number;
 }
 
@@ -35,60 +39,74 @@ export function startHandler(world: World, host: Host, handler: number, name: Ha
     return;
   }
   const run: HandlerRun = {
-    kind: 'handler', host, boot: host.boot, handler, name, startedUs: world.nowUs, asked: false, answersLeft: 0,
+    kind: 'handler', host, boot: host.boot, handler, name, startedUs: world.nowUs, over: false, sleeps: true, askedBoot: -1, answersLeft: 0,
   };
   world.schedule(world.nowUs + spec.delayUs, run);
 }
 
-/** Its time is over, or something that it waits for may have happened. */
-export function handlerEvent(world: World, run: HandlerRun): void {
+/** It has slept enough. */
+export function handlerWakes(world: World, run: HandlerRun): void {
+  run.sleeps = false;
+  handlerGoesOn(world, run);
+}
+
+/** The peer answered one of its commands. */
+export function handlerAnswered(world: World, run: HandlerRun): void {
+  run.answersLeft--;
+  if (run.answersLeft === 0) handlerGoesOn(world, run);
+}
+
+function handlerGoesOn(world: World, run: HandlerRun): void {
   const { host, name } = run;
-  if (host.boot !== run.boot) return;
+  if (run.over || host.boot !== run.boot) return;
   const spec = host.spec.handlers.find((one) => one.name === name)!;
   if (spec.fails) {
+    run.over = true;
     host.give({ type: 'handler-failed', handler: run.handler, reason: 'could not be run' });
     return;
   }
-  let exitCode: number | undefined;
-  if (name === 'fence-peer') {
-    const peer = world.otherHost(host);
-    if (spec.shoots && peer.state !== 'down') {
-      world.shoot(peer, REBOOT_US);
-      exitCode = spec.exitCode === 'derive' ? 7 : spec.exitCode;
-    } else {
-      exitCode = spec.exitCode === 'derive' ? fence(world, run, peer) : spec.exitCode;
-    }
-    if (exitCode === undefined) {
-      if (run.answersLeft === 0) world.schedule(world.nowUs + ASK_AGAIN_US, run);
-      return;
-    }
-  } else {
-    exitCode = spec.exitCode === 'derive' ? 0 : spec.exitCode;
+  const exitCode = name === 'fence-peer' ? fencePeer(world, run, spec) : spec.exitCode === 'derive' ? 0 : spec.exitCode;
+  if (exitCode === undefined) {
+    if (!run.sleeps) world.schedule(world.nowUs + ASK_AGAIN_US, run);
+    run.sleeps = true;
+    return;
   }
+  run.over = true;
   world.observer.story(host.name, `${name} exits with ${exitCode}`);
   host.give({ type: 'handler-exited', handler: run.handler, exitCode });
 }
 
 /** An exit code, or undefined: not known yet. */
-function fence(world: World, run: HandlerRun, peer: Host): number | undefined {
+function fencePeer(world: World, run: HandlerRun, spec: Host['spec']['handlers'][number]): number | undefined {
+  const peer = world.otherHost(run.host);
+  if (spec.shoots && peer.state !== 'down') {
+    world.shoot(peer, REBOOT_US);
+    return spec.exitCode === 'derive' ? 7 : spec.exitCode;
+  }
+  return spec.exitCode === 'derive' ? outdatePeer(world, run, peer) : spec.exitCode;
+}
+
+/** Tells the peer to outdate itself, again and again while it still believes itself connected, or cannot be reached. */
+function outdatePeer(world: World, run: HandlerRun, peer: Host): number | undefined {
   if (peer.state === 'down') return 5;
   if (world.nowUs - run.startedUs > GIVE_UP_US) return BROKEN;
-  if (peer.state === 'paused') {
-    run.asked = false;
-    run.answersLeft = 0;
-    return undefined;
-  }
+  if (peer.state === 'paused') return undefined;
   if (peer.role === Role.Primary) return 6;
   const volumes = peer.node!.resources().flatMap((resource) => resource.volumes);
-  const disks = volumes.flatMap((volume) => volume.peers.slice(0, 1).map((one) => one.state.disk));
-  if (!run.asked) {
-    run.asked = true;
-    run.answersLeft = volumes.length;
-    const { resource } = peer.spec.config;
-    for (const { volume } of volumes) peer.command({ verb: 'outdate', resource, volume }, { by: 'handler', run });
-    return volumes.length === 0 ? BROKEN : undefined;
+  // It is just coming up.
+  if (volumes.length === 0) return undefined;
+  const asked = run.askedBoot === peer.boot;
+  if (asked && run.answersLeft > 0) return undefined;
+  if (asked) {
+    const disks = volumes.map((volume) => volume.peers[0]!.state.disk);
+    if (disks.every((disk) => disk <= Disk.Inconsistent)) return 3;
+    if (disks.every((disk) => disk <= Disk.Outdated)) return 4;
+    run.askedBoot = -1;
+    return undefined;
   }
-  if (run.answersLeft > 0) return undefined;
-  if (disks.every((disk) => disk <= Disk.Inconsistent)) return 3;
-  return disks.every((disk) => disk <= Disk.Outdated) ? 4 : BROKEN;
+  run.askedBoot = peer.boot;
+  run.answersLeft = volumes.length;
+  const { resource } = peer.spec.config;
+  for (const { volume } of volumes) peer.command({ verb: 'outdate', resource, volume }, { by: 'handler', run });
+  return undefined;
 }

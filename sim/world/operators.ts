@@ -5,8 +5,7 @@
 
 import type { Command, Reply } from '../../src/contract/index.js';
 import { Conn } from '../../src/state/states.js';
-import type { HandlerRun } from './handlers.js';
-import { handlerEvent } from './handlers.js';
+import { type HandlerRun, handlerAnswered } from './handlers.js';
 import type { Host } from './host.js';
 import type { World } from './world.js';
 
@@ -124,14 +123,13 @@ export class Operators {
         this.runRepairs(host, purpose.left);
         return;
       case 'operator':
-        world.client.rolesChanged();
+        if (purpose.command.verb === 'secondary' || purpose.command.verb === 'down') world.client.releaseAnswered(host);
         return;
       case 'manager':
         world.manager.replied();
         return;
       case 'handler':
-        purpose.run.answersLeft--;
-        if (purpose.run.answersLeft === 0) handlerEvent(world, purpose.run);
+        handlerAnswered(world, purpose.run);
         return;
       default:
         purpose satisfies never;

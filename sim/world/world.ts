@@ -23,7 +23,7 @@ import { ContentStore } from './content.js';
 import type { WorldEvent } from './events.js';
 import { Faults } from './faults.js';
 import { formatDisks } from './format.js';
-import { handlerEvent } from './handlers.js';
+import { handlerWakes } from './handlers.js';
 import { Host } from './host.js';
 import { Link } from './link.js';
 import { Manager } from './manager.js';
@@ -228,7 +228,7 @@ export class World implements WorldView {
         event.host.diskOpened(event.boot, event.volume);
         return;
       case 'handler':
-        handlerEvent(this, event);
+        handlerWakes(this, event);
         return;
       case 'restart':
         if (event.host.boot === event.boot && event.host.state === 'down') event.host.start();
