@@ -5,7 +5,7 @@
 
 import type { Fault, FaultKind, Scenario } from '../sim/types.js';
 import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
@@ -42,10 +42,26 @@ export const diskErrors: Scenario = {
     // The swarm leaves metadata alone; here it fails too, anywhere in its area.
     const metadata = swarm.fork('metadata').chance(1, 2);
     setup.schedule = metadata ? schedule.map(onMetadata) : schedule;
-    setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
+    const orders = afterStorm(setup.schedule, Number(resolved['volumes']));
+    if (resolved['on-io-error'] === 'pass_on') {
+      // A disk that is kept in spite of errors is Inconsistent. Two of them are a job for an operator with backups; and what one of them
+      // missed is resynced when the link is made anew (sync-and-activity-log.md §7.4).
+      const failing = swarm.fork('failing').pick([ALICE, BOB]);
+      setup.schedule = setup.schedule.map((fault) => onHost(fault, failing));
+      orders.push(
+        { host: BOB, command: { verb: 'disconnect', resource: RESOURCE, peer: ALICE, force: true } },
+        { host: BOB, command: { verb: 'connect', resource: RESOURCE, peer: ALICE, discardMyData: false, tentative: false } },
+      );
+    }
+    setup.afterStorm = orders;
     return setup;
   },
 };
+
+function onHost(fault: Fault, host: string): Fault {
+  const { action } = fault;
+  return action.do === 'disk-error' || action.do === 'latent-error' ? { ...fault, action: { ...action, host } } : fault;
+}
 
 /** Every second disk error hits metadata instead: one operation, wherever it is. */
 function onMetadata(fault: Fault, index: number): Fault {

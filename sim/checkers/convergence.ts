@@ -3,10 +3,9 @@
  * Bits that are still set excuse nothing then: nobody will consult them.
  */
 
-import { Conn, Disk } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
-import type { Lineage, VolumeStatus } from './lineage.js';
+import { type Lineage, saysInSync } from './lineage.js';
 import { isInFlight, volumeView } from './marks.js';
 
 const BLOCK_SECTORS = 8;
@@ -30,7 +29,7 @@ export function convergence(setup: Setup, lineage: Lineage): Checker {
       world.report({ property: 'convergence', atUs: world.nowUs, detail });
     }
   };
-  const equal = (volume: number): boolean => [0, 1].every((host) => saysEqual(lineage.status(host, volume)));
+  const equal = (volume: number): boolean => [0, 1].every((host) => saysInSync(lineage.status(host, volume)));
 
   return {
     property: 'convergence',
@@ -53,5 +52,3 @@ export function convergence(setup: Setup, lineage: Lineage): Checker {
     },
   };
 }
-
-const saysEqual = (status: VolumeStatus): boolean => status.conn === Conn.Connected && status.disk === Disk.UpToDate && status.pdsk === Disk.UpToDate;

@@ -84,7 +84,7 @@ export class Lineage {
   onPromotion: ((promotion: Promotion, world: WorldView) => void)[] = [];
   /** Volumes whose next promotion was asked for with force, by host. */
   private readonly forced: Set<number>[];
-  /** Primary while no connection held, since both were last connected: this side may have parted. */
+  /** Since both were last in sync, this side was given writes, or could be, that the other could not get: it may have parted. */
   readonly parted: Map<number, boolean>[];
   /** Operators' orders that throw data away, by host and volume: the next resync may. */
   private readonly orders: Map<number, string>[];
@@ -179,19 +179,22 @@ export class Lineage {
     const { to } = event;
     Object.assign(status, { role: to.role, peer: to.peer, conn: to.conn, disk: to.disk, pdsk: to.pdsk });
     if (to.conn >= Conn.Connected && from.conn < Conn.Connected) this.connected(place, event.volume, status, ghost);
-    // A connection that only one side saw has settled nothing.
-    if (to.conn < Conn.Connected && from.conn >= Conn.Connected && (to.role === Role.Primary || from.role === Role.Primary)) this.parted[place]!.set(event.volume, true);
-    if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) forget(['must', 'durable'], place, event.volume, ghost);
+    const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
+    if (loses && to.disk === Disk.UpToDate && (to.role === Role.Primary || to.peer === Role.Primary)) this.parted[place]!.set(event.volume, true);
+    if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) {
+      // An I/O error that is passed on, or an operator's order: what only this disk had is not to be had any more.
+      if (!isTargetState(to.conn)) for (const write of this.onlyOn(place, this.peerOf(place), event.volume, ghost)) write.discarded = 'the only disk that had it failed';
+      forget(['must', 'durable'], place, event.volume, ghost);
+    }
     // From now on it may be given anything that the source has.
     if (isTargetState(to.conn) && !isTargetState(from.conn)) forget(['never'], place, event.volume, ghost);
     if (to.role === Role.Primary && from.role !== Role.Primary) this.promoted(place, event.volume, status, world);
     if (to.conn >= Conn.Connected) this.madeEqual(place, event.volume, from, status, world);
+    if ([0, 1].every((host) => saysInSync(this.status(host, event.volume)))) for (const parted of this.parted) parted.set(event.volume, false);
   }
 
   private connected(host: number, volume: number, status: VolumeStatus, ghost: GhostRecord): void {
     status.connectedAt = ghost.next();
-    // The second side still has to decide on what was before.
-    if (this.status(this.peerOf(host), volume).conn >= Conn.Connected) for (const parted of this.parted) parted.set(volume, false);
     // A write that came while nobody was there may still go out on this connection.
     for (const { write } of ghost.pending.values()) {
       if (write !== undefined && write.volume === volume) write.never &= ~(1 << this.peerOf(host));
@@ -202,7 +205,7 @@ export class Lineage {
     const ghost = recordOf(world.ghost);
     status.primaryAt = ghost.next();
     this.hosts[host]!.wrotePrimary = true;
-    if (status.conn < Conn.Connected) this.parted[host]!.set(volume, true);
+    if (status.conn < Conn.Connected || status.pdsk <= Disk.Failed) this.parted[host]!.set(volume, true);
     const forced = this.forced[host]!.delete(volume);
     const bit = 1 << host;
     const lacking = ghost.writes.filter((write) => write !== undefined && write.volume === volume && isOwed(write) && (write.must & bit) === 0);
@@ -329,14 +332,14 @@ export class Lineage {
   onCheckpoint(world: WorldView): void {
     for (let host = 0; host < this.hosts.length; host++) {
       for (const [volume, status] of this.hosts[host]!.volumes) {
-        const calm = status.role === Role.Primary && status.conn === Conn.Connected && status.disk === Disk.UpToDate && this.mirrors(host, volume);
+        const calm = status.role === Role.Primary && status.conn === Conn.Connected && this.mirrors(host, volume);
         if (!calm || !this.peerKept(host, volume)) continue;
         const underway = [host, this.peerOf(host)].flatMap((place) => inFlightRanges(world, place, volume));
-        const both = (1 << host) | (1 << this.peerOf(host));
         this.unsettled = this.unsettled.filter((write) => {
           if (!isOwed(write)) return false;
-          if (write.volume !== volume || (write.must & (1 << host)) === 0 || overlapsAny(write, underway)) return true;
-          write.must |= both;
+          const shown = (write.must & (1 << host)) !== 0 || (write.host === host && write.issuedAt >= status.primaryAt);
+          if (write.volume !== volume || !shown || overlapsAny(write, underway)) return true;
+          write.must |= (1 << this.peerOf(host)) | (status.disk === Disk.UpToDate ? 1 << host : 0);
           write.settled = true;
           return false;
         });
@@ -369,6 +372,13 @@ function forget(fields: readonly ('must' | 'durable' | 'never')[], host: number,
     if (write !== undefined && write.volume === volume) for (const field of fields) write[field] &= ~(1 << host);
   }
 }
+
+/** A peer's disk that may still be given writes (generation-uuids.md §3, first row). */
+const holdsData = (disk: number): boolean => disk === Disk.Inconsistent || disk === Disk.Consistent || disk === Disk.UpToDate;
+
+/** One side's word for it; only both sides' words count. */
+export const saysInSync = (status: VolumeStatus): boolean =>
+  status.conn === Conn.Connected && status.disk === Disk.UpToDate && status.pdsk === Disk.UpToDate;
 
 /** Acknowledged, and not given up since. */
 export const isOwed = (write: WriteRecord): boolean => write.outcome === 'acknowledged' && write.discarded === '';

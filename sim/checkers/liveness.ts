@@ -1,7 +1,7 @@
 /**
  * Liveness: once faults stop and links heal, every request completes and every replica is UpToDate and connected, without
  * an operator, unless the state truly needs one (I10, I11). An excuse is believed only with its proof: for a split brain, that
- * a rule said so and that the simulator saw both sides Primary without each other.
+ * a rule said so and that the simulator saw both sides go on without each other.
  */
 
 import { Conn, Disk, Role, connName, diskName } from '../../src/state/states.js';
@@ -24,7 +24,7 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
         if (host.state !== 'running') report(`${host.name} is ${host.state} in the end`, world);
         for (const { volume } of setup.hosts[place]!.config.volumes) {
           const status = lineage.status(place, volume);
-          if (status.disk !== Disk.UpToDate && !(excuse !== undefined && status.disk >= Disk.Outdated)) {
+          if (status.disk !== Disk.UpToDate && excuse === undefined) {
             report(`volume ${volume} on ${host.name} is ${diskName(status.disk as Disk)} in the end, not UpToDate${why(host.name, world)}`, world);
           }
           if (status.conn !== Conn.Connected && excuse === undefined) {
@@ -45,7 +45,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   /** What left the nodes apart for good, when something else than the node's word proves it right. */
   function refusalExcuse(volume: number): Decision | undefined {
     const statuses = [0, 1].map((host) => lineage.status(host, volume));
-    if (!statuses.some((status) => status.conn === Conn.StandAlone)) return undefined;
+    // Refused: the connection was given up, or the attach.
+    if (!statuses.some((status) => status.conn === Conn.StandAlone || status.disk === Disk.Diskless)) return undefined;
     const parted = setup.expectations.splitBrainPossible && [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
     // A policy may solve it, and still two Primaries must not connect (node-states.md §3.2, first rule).
     const twoPrimaries = statuses.every((status) => status.role === Role.Primary);

@@ -54,7 +54,7 @@ export function resyncDirection(lineage: Lineage): Checker {
     return `policy: ${decision.decidedBy}, rule ${decision.rule}`;
   }
 
-  /** The source was Primary without the target since they were last connected, and not the other way round. */
+  /** The source went on without the target since they were last in sync, and not the other way round. */
   function tookOver(source: number, target: number, volume: number): boolean {
     return lineage.parted[source]!.get(volume) === true && lineage.parted[target]!.get(volume) !== true;
   }

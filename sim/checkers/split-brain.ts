@@ -37,7 +37,7 @@ export function splitBrain(lineage: Lineage): Checker {
         const accused = isSplitBrainDecision(decision) && [place, peer].some((one) => lineage.parted[one]!.get(event.volume) !== true);
         if (accused) {
           const innocent = world.hosts[lineage.parted[place]!.get(event.volume) === true ? peer : place]!.name;
-          const detail = `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ${innocent} was not Primary without the other since they were last connected`;
+          const detail = `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ${innocent} was given nothing that the other could not have since they were last in sync`;
           world.report({ property: 'split-brain', atUs: world.nowUs, detail });
         }
       }

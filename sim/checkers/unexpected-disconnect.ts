@@ -20,7 +20,7 @@ const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach'];
 
 export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   if (setup.expectations.unexpectedDisconnectsAllowed) return { property: 'unexpected-disconnect' };
-  /** When an operator last parted the nodes. */
+  /** When an operator last parted the nodes, or a disk failed: a receiver that cannot flush gives the connection up. */
   let partedAtUs = -Infinity;
 
   const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
@@ -32,7 +32,8 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'unexpected-disconnect',
     onInput(_host, input, world) {
-      if (input.type === 'command' && PARTING_VERBS.includes(input.command.verb)) partedAtUs = world.nowUs;
+      const parts = input.type === 'disk-failed' || (input.type === 'command' && PARTING_VERBS.includes(input.command.verb));
+      if (parts) partedAtUs = world.nowUs;
     },
     onOutput(host, output, world) {
       if (output.type !== 'observe') return;
