@@ -92,6 +92,7 @@ export class Client {
     if (!one || one.host !== host) throw new Error(`${host.name} answers request ${id}, which is not outstanding there`);
     this.outstanding.delete(id);
     const { world } = this;
+    world.changes++;
     const { request, issuedAtUs } = one;
     world.ghost.completed(id, ok, world.nowUs);
     this.workload.completed(request, ok, world.nowUs);

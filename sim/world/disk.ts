@@ -85,6 +85,7 @@ export class Disk {
     this.outstanding[at] = this.outstanding[this.outstanding.length - 1]!;
     this.outstanding.pop();
     const { verb, area, outcome } = operation;
+    this.host.world.changes++;
     const input = this.carryOut(operation);
     this.host.give(input, input.type === 'disk-done' ? input.data : undefined);
     if (outcome === 'done') this.host.diskOperation(area, verb, 'done');

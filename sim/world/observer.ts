@@ -39,6 +39,7 @@ export class Observer {
   constructor(private readonly world: World) {}
 
   observe(host: Host, event: Observation): void {
+    this.world.changes++;
     switch (event.event) {
       case 'state':
         this.state(host, event.volume, event.from, event.to, event.reason);

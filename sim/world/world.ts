@@ -76,6 +76,8 @@ export class World implements WorldView {
   /** A core's state changed, or a script went on: the preparation may. */
   stateChanged = false;
   checkpointDue = false;
+  /** Counts what a checker could see: disks, states, answers, hosts. */
+  changes = 0;
   inputs = 0;
   outputs = 0;
   lastCommand = 0;
@@ -86,6 +88,7 @@ export class World implements WorldView {
   private readonly random: RandomStream;
   private settleByUs = Infinity;
   private quietBefore = false;
+  private changesSeen = -1;
 
   constructor(parts: WorldParts) {
     const { setup, random, checkers } = parts;
@@ -264,7 +267,10 @@ export class World implements WorldView {
   }
 
   private checkpoint(): void {
-    for (const checker of this.checkers) checker.onCheckpoint?.(this);
+    if (this.changes !== this.changesSeen) {
+      this.changesSeen = this.changes;
+      for (const checker of this.checkers) checker.onCheckpoint?.(this);
+    }
     if (this.phase !== 'settling') return;
     const quiet = isQuiet(this);
     if (quiet && this.quietBefore) this.phase = 'ended';
@@ -310,6 +316,7 @@ export class World implements WorldView {
   }
 
   booted(host: Host): void {
+    this.changes++;
     this.observer.story(host.name, 'boots');
     this.faults.booted(host);
     for (const checker of this.checkers) checker.onHost?.(host.name, 'boot', this);
@@ -361,6 +368,7 @@ export class World implements WorldView {
   }
 
   private stopped(host: Host, what: 'crash' | 'power-loss', restartAfterUs: number | undefined): void {
+    this.changes++;
     this.observer.story(host.name, what === 'crash' ? 'crashes' : 'loses power');
     this.faults.wentDown(host);
     this.client.hostStopped(host);
