@@ -22,7 +22,7 @@ export type Then =
   /** A read on the resync source (resync/source); `interval` is its entry in the volume's intervals. */
   | { to: 'resync-read'; peer: string; interval: number; blockId: BlockId; connectCount: number }
   /** A write on the resync target (resync/target). */
-  | { to: 'resync-write'; peer: string; interval: number; blockId: BlockId; connectCount: number }
+  | { to: 'resync-write'; peer: string; interval: number; connectCount: number }
   /** The flush of the data disk before a resync is reported finished (resync/finish; D8). */
   | { to: 'resync-flush'; peer: string; connectCount: number };
 

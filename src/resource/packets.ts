@@ -60,7 +60,7 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
   }
   const device = volume.peers.get(connection.peer)!;
   const isBitmap = packet.packet === 'P_BITMAP' || packet.packet === 'P_COMPRESSED_BITMAP';
-  if (!isBitmap && bitmapExpected(device) && isDataStreamPacket(packet)) {
+  if (!isBitmap && isDataStreamPacket(packet) && [...resource.volumes.values()].some((other) => bitmapExpected(other.peers.get(connection.peer)!))) {
     return loseConnection(core, connection, 'ProtocolError', `${packet.packet} in the middle of a bitmap`);
   }
   switch (packet.packet) {

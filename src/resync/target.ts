@@ -189,7 +189,6 @@ const write = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: C
     to: 'resync-write',
     peer: peerDevice.peer,
     interval: request.interval,
-    blockId: ID_SYNCER,
     connectCount: connection.connectCount,
   });
   request.stage = 'writing';
