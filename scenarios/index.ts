@@ -5,6 +5,7 @@ import { activeSetBound } from './active-set-bound.js';
 import { bothLosePower } from './both-lose-power.js';
 import { degradedThenFailover } from './degraded-then-failover.js';
 import { diskErrors } from './disk-errors.js';
+import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
 import { partition } from './partition.js';
@@ -14,7 +15,7 @@ import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
 
 export const scenarios: readonly Scenario[] = [
-  failover, partition, bothLosePower, resyncInterrupted, flappingLink, splitBrain, degradedThenFailover, slowDisk, diskErrors, activeSetBound, recorded,
+  failover, partition, bothLosePower, resyncInterrupted, flappingLink, splitBrain, degradedThenFailover, slowDisk, diskErrors, evictionError, activeSetBound, recorded,
 ];
 
 /** Throws `UsageError` for a name that no scenario has. */

@@ -65,7 +65,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/volume/metadata-io.ts',
     oldText: 'if (!result.ok && !backing.failed) {',
     newText: "if (!result.ok && !backing.failed && !(job.job === 'transaction' && job.step === 1)) {",
-    scenarios: ['degraded-then-failover', 'slow-disk'],
+    scenarios: ['eviction-error'],
     expected: ['no-silent-divergence', 'convergence', 'durability'],
   },
   {
