@@ -104,6 +104,8 @@ function outdatePeer(world: World, run: HandlerRun, peer: Host): number | undefi
     run.askedBoot = -1;
     return undefined;
   }
+  // A peer that holds us to be outdated has newer data: a good handler leaves it alone, and we are not to be promoted.
+  if (volumes.some((volume) => [Disk.Inconsistent, Disk.Outdated].some((disk) => disk === volume.peers[0]!.state.pdsk))) return BROKEN;
   run.askedBoot = peer.boot;
   run.answersLeft = volumes.length;
   const { resource } = peer.spec.config;
