@@ -8,7 +8,9 @@ import * as assert from 'uvu/assert';
 import type { Input, Node, Output } from '../../src/contract/index.js';
 import { createGhost } from '../../sim/ghost.js';
 import type { Fault, FaultAction, Setup } from '../../sim/types.js';
+import { randomRoot } from '../../sim/world/random.js';
 import { runOnce } from '../../sim/world/run.js';
+import { drawSchedule } from '../../sim/world/swarm.js';
 import { toySetup } from './world-toy.js';
 
 const MS = 1000;
@@ -335,6 +337,40 @@ test('faults wait for packets', () => {
   };
   assert.equal(of(hear('sent'), 'stream-closed').map(({ atUs }) => Math.floor(atUs / S)), [3, 3]);
   assert.equal(of(hear('delivered'), 'stream-closed').map(({ atUs }) => Math.floor(atUs / S)), [3, 3]);
+});
+
+test('whatever happens to a stream, what arrives is the beginning of what was sent', () => {
+  const kinds: FaultAction['do'][] = ['cut', 'stall', 'slow-link', 'reset', 'pause'];
+  let cutShort = 0;
+  for (let seed = 0; seed < 150; seed++) {
+    const random = randomRoot(seed).fork('prefix');
+    const sends: Script = [];
+    const sent: number[] = [];
+    for (let n = 0; n < 200; n++) {
+      const bytes = new Uint8Array(random.integer(1, 3000)).map((_, at) => (sent.length + at) % 251);
+      sent.push(...bytes);
+      sends.push({ atUs: 10 * MS + n * random.integer(1, 2000), outputs: [{ type: 'send', stream: 1, pieces: [bytes] }] });
+    }
+    sends.sort((a, b) => a.atUs - b.atUs);
+    sent.length = 0;
+    for (const { outputs } of sends) for (const output of outputs) if (output.type === 'send') sent.push(...output.pieces[0]!);
+    const faults = drawSchedule(random, {
+      hosts: ['alice', 'bob'], durationUs: 500 * MS, kinds, meanGapUs: 30 * MS, longestUs: 200 * MS, longestRestartUs: 1, firstSector: 0, sectors: 1,
+      commands: [], oneWayCuts: true, togetherLosePower: false, atEventOneIn: 0,
+    });
+    const { bob } = play({ alice: [...aliceConnects, ...sends], bob: bobListens, faults }, seed);
+    const bytes = of(bob, 'stream-received').flatMap(({ input }) => [...input.bytes]);
+    assert.equal(bytes, sent.slice(0, bytes.length), `seed ${seed}`);
+    const closed = of(bob, 'stream-closed');
+    assert.ok(closed.length <= 1);
+    if (closed.length === 0 && of(bob, 'stream-accepted').length === 1) assert.is(bytes.length, sent.length);
+    if (closed.length === 1) {
+      if (bytes.length < sent.length) cutShort++;
+      const last = bob.map(({ input }) => input.type).lastIndexOf('stream-received');
+      assert.ok(last < bob.findIndex(({ input }) => input.type === 'stream-closed'));
+    }
+  }
+  assert.ok(cutShort > 20);
 });
 
 test.run();

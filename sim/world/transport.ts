@@ -159,9 +159,10 @@ export class Transport {
   breakConnection(connection: Connection): void {
     for (const end of connection.ends) {
       if (end.arrivalsLeft >= 0) continue;
+      // What was held up comes before what is on the wire: without it nothing arrives.
+      end.arrivalsLeft = end.held.length > 0 ? 0 : end.link.random.integer(0, end.underway);
       end.held = this.drop(end.held);
       end.waiting = [];
-      end.arrivalsLeft = end.link.random.integer(0, end.underway);
       if (end.arrivalsLeft === 0) {
         this.world.schedule(end.link.arrivalUs(this.world.nowUs, 0), { kind: 'broken', end: end.peer });
       }
@@ -373,6 +374,12 @@ export class Transport {
       return;
     }
     from.arrivalsLeft--;
+    if (from.blocked) {
+      this.recycle(segment);
+      from.arrivalsLeft = 0;
+      this.broken(segment.to);
+      return;
+    }
     const last = from.arrivalsLeft === 0;
     if (segment.what === 'data' && last) {
       // The reset falls into the middle of it.
