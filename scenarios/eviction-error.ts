@@ -21,7 +21,11 @@ export const evictionError: Scenario = {
   sometimes: [],
   setup(given, random) {
     const resolved = { ...resolve(parameters, given, random), 'al-extents': 67 };
-    const setup = pairSetup(resolved, random, { dataSectors: DATA_SECTORS, workload: { pattern: 'random' } });
+    const setup = pairSetup(resolved, random, {
+      dataSectors: DATA_SECTORS,
+      workload: { pattern: 'random' },
+      disk: { cPlanAhead: 0, resyncRate: 400_000, cMinRate: 0 },
+    });
     const story = random.fork('story');
     const { durationUs } = setup;
     const { config, disks } = setup.hosts[0]!;
