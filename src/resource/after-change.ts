@@ -100,7 +100,7 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   },
   /** 6: a source says which generation the target's data will be, when that is on its own disk (D7). */
   (context) => {
-    const starts = !isSource(context.from.conn) && isSource(context.to.conn) && context.connection.protocolVersion >= 96;
+    const starts = !isSource(context.from.conn) && isSource(context.to.conn);
     if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
     const { set } = startAsSource(uuidsOf(context.volume), context.core.environment.random64());
     storeUuids(context.core, context.volume, set, 'start of resync as source');
@@ -110,10 +110,6 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     const starts = !isSource(context.from.conn) && isSource(context.to.conn);
     if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
     handler(context, 'before-resync-source');
-    if (context.connection.protocolVersion < 96) {
-      const { set } = startAsSource(uuidsOf(context.volume), context.core.environment.random64());
-      storeUuids(context.core, context.volume, set, 'start of resync as source');
-    }
     const uuid = context.volume.backing.superblock.uuids[1];
     sendPacket(context.core, context.connection, { packet: 'P_SYNC_UUID', volume: context.volume.number, uuid });
     startResync(context.core, context.resource, context.volume, context.device, context.connection, 'source');
