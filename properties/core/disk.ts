@@ -22,7 +22,7 @@ export interface Disk {
   shared: boolean;
   layout: Layout;
   devices: Record<DiskArea, Device>;
-  /** Counts changes of what is durable in the metadata area: for caches of what it says. */
+  /** Counts changes of the metadata area: for caches of what it says. */
   metaVersion: number;
 }
 
@@ -45,6 +45,7 @@ export function newDisk(metaDisk: MetaDisk, dataSectors: number): Disk {
 export function write(disk: Disk, area: DiskArea, sector: number, bytes: Uint8Array): void {
   const { cache } = disk.devices[area];
   for (let at = 0; at < bytes.length; at += SECTOR) cache.set(sector + at / SECTOR, bytes.slice(at, at + SECTOR));
+  if (area === 'meta' || disk.shared) disk.metaVersion++;
 }
 
 /** Everything that was completed becomes durable. */
@@ -71,7 +72,10 @@ export const losePower = (disk: Disk): void => {
   for (const device of Object.values(disk.devices)) device.cache.clear();
 };
 
-export function read(disk: Disk, area: DiskArea, sector: number, sectors: number, which: 'seen' | 'durable' = 'seen'): Uint8Array {
+/** `seen`: what a read gives; `durable`: what a loss of power leaves. */
+export type Which = 'seen' | 'durable';
+
+export function read(disk: Disk, area: DiskArea, sector: number, sectors: number, which: Which = 'seen'): Uint8Array {
   const { durable, cache } = disk.devices[area];
   const bytes = new Uint8Array(sectors * SECTOR);
   for (let at = 0; at < sectors; at++) {
@@ -81,33 +85,26 @@ export function read(disk: Disk, area: DiskArea, sector: number, sectors: number
   return bytes;
 }
 
-/** Is a sector of this range completed and not durable? */
-export function isVolatile(disk: Disk, area: DiskArea, sector: number, sectors: number): boolean {
-  const { cache } = disk.devices[area];
-  if (cache.size === 0) return false;
-  for (let at = sector; at < sector + sectors; at++) if (cache.has(at)) return true;
-  return false;
-}
 
 // ---- What would be there after a loss of power ----------------------------------------------------------------------------
 
-export function durableSuperblock(disk: Disk): Superblock {
-  const decoded = decodeSuperblock(read(disk, 'meta', disk.layout.superblockSector, 8, 'durable'));
+export function durableSuperblock(disk: Disk, which: Which = 'durable'): Superblock {
+  const decoded = decodeSuperblock(read(disk, 'meta', disk.layout.superblockSector, 8, which));
   if (!decoded.ok) throw new Error(`the superblock on disk: ${decoded.refusal.detail}`);
   return decoded.value;
 }
 
 /** Extents that the activity log on disk says are active. */
-export function durableExtents(disk: Disk): Set<number> {
+export function durableExtents(disk: Disk, which: Which = 'durable'): Set<number> {
   const { layout } = disk;
-  const replay = replayLog(layout, (index) => read(disk, 'meta', layout.alSector + index * (AL_BLOCK_BYTES / SECTOR), AL_BLOCK_BYTES / SECTOR, 'durable'));
+  const replay = replayLog(layout, (index) => read(disk, 'meta', layout.alSector + index * (AL_BLOCK_BYTES / SECTOR), AL_BLOCK_BYTES / SECTOR, which));
   if (replay.outcome === 'failed') throw new Error(`the activity log on disk: ${replay.reason}`);
   return new Set(replay.outcome === 'extents' ? replay.extents : []);
 }
 
 /** Is this bit (4 KiB of data) set in the bitmap on disk? */
-export function isMarkedOnDisk(disk: Disk, bit: number): boolean {
+export function isMarkedOnDisk(disk: Disk, bit: number, which: Which = 'durable'): boolean {
   const sector = disk.layout.bitmapSector + Math.floor(bit / (SECTOR * 8));
-  const bytes = disk.devices.meta.durable.get(sector);
-  return bytes !== undefined && (bytes[(bit >> 3) % SECTOR]! & (1 << (bit & 7))) !== 0;
+  const bytes = read(disk, 'meta', sector, 1, which);
+  return (bytes[(bit >> 3) % SECTOR]! & (1 << (bit & 7))) !== 0;
 }

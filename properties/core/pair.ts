@@ -119,7 +119,7 @@ export const configOf = (options: PairOptions, name: Name): ResourceConfig => ({
     volume,
     minor: volume,
     metaDisk: options.metaDisk ?? { kind: 'flexible' },
-    disk: { ...defaultDiskOptions, resyncRate: 4000, ...options.disk },
+    disk: { ...defaultDiskOptions, resyncRate: 4000, alExtents: 67, ...options.disk },
     sizeSectors: 0,
   })),
   peers: [{ name: otherOf(name), net: { ...defaultNetOptions, ...options.net, ...(name === 'bob' && options.bobNet) } }],
@@ -132,7 +132,14 @@ export const configOf = (options: PairOptions, name: Name): ResourceConfig => ({
 
 const UUID_BASE: Record<Name, bigint> = { alice: 0xa11ce00000000000n, bob: 0xb0b0000000000000n };
 
-const environmentOf = (machine: Machine) => ({ random64: (): bigint => UUID_BASE[machine.name] + BigInt(++machine.randoms) * 16n });
+/** Recognizable values; the low bits, which decide coin tosses, differ between the nodes from draw to draw. */
+const environmentOf = (machine: Machine) => ({
+  random64: (): bigint => {
+    const drawn = ++machine.randoms;
+    const coins = (Math.imul(drawn + (machine.name === 'alice' ? 7 : 31), 0x9e3779b1) >>> 13) & 15;
+    return UUID_BASE[machine.name] + BigInt(drawn) * 16n + BigInt(coins);
+  },
+});
 
 function newMachine(options: PairOptions, name: Name): Machine {
   const disks = new Map<number, Disk>();
@@ -469,7 +476,8 @@ function actions(pair: Pair): Action[] {
   return found;
 }
 
-const STEPS_MAX = 200_000;
+const STEPS_MAX = 20_000;
+const WAKES_MAX = 10_000;
 
 /** Lets one thing happen. Returns false when nothing can. */
 export function step(pair: Pair): boolean {
@@ -489,7 +497,8 @@ export function drive(pair: Pair): void {
 export function advance(pair: Pair, byUs: number): void {
   const untilUs = pair.nowUs + byUs;
   drive(pair);
-  for (;;) {
+  for (let wakes = 0; ; wakes++) {
+    if (wakes > WAKES_MAX) throw new Error('the pair wakes without end');
     const deadlines = names.map((name) => pair.machines[name].node?.deadline() ?? Infinity);
     const nextUs = Math.min(...deadlines);
     if (nextUs > untilUs) break;

@@ -56,7 +56,6 @@ export function tellStory(steps: readonly Step[], restores = false): { steps: St
     for (const line of step.commands) expected.push(...runLine(teller, line, restores));
     return { ...step, expected };
   });
-  teller.now?.order.finish();
   return { steps: told, pair: teller.now!.pair };
 }
 
@@ -80,7 +79,7 @@ function runLine(holder: { now: Teller | undefined }, line: string, restores: bo
     if (!words[0]!.startsWith('still')) drive(pair);
     return [...narrator.lines, ...more];
   } catch (error) {
-    throw new Error(`"${line}": ${(error as Error).stack}`, { cause: error });
+    throw new Error(`"${line}", after\n${narrator.lines.slice(-24).join('\n')}\n${(error as Error).stack}`, { cause: error });
   }
 }
 
@@ -111,7 +110,7 @@ function optionsOf(words: readonly string[]): PairOptions {
         options.onNoDataAccessible = value as 'io-error';
         break;
       case 'membership':
-        options.membership = { intervalMs: 100, deadTimeMs: Number(value) };
+        options.membership = { intervalMs: 400, deadTimeMs: Number(value) };
         break;
       case 'fencing':
       case 'on-io-error':
