@@ -93,8 +93,7 @@ function outdatePeer(world: World, run: HandlerRun, peer: Host): number | undefi
   if (peer.state === 'paused') return undefined;
   if (peer.role === Role.Primary) return 6;
   const volumes = peer.node!.resources().flatMap((resource) => resource.volumes);
-  // It is just coming up.
-  if (volumes.length === 0) return undefined;
+  if (world.operators.isComingUp(peer) || volumes.length === 0) return undefined;
   const asked = run.askedBoot === peer.boot;
   if (asked && run.answersLeft > 0) return undefined;
   if (asked) {

@@ -4,7 +4,7 @@
  */
 
 import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
-import { Role } from '../../src/state/states.js';
+import { Disk as DiskState, Role } from '../../src/state/states.js';
 import type { DiskView, HostSpec, HostView, RandomStream } from '../types.js';
 import { type ConnectAttempt, abandonConnect, beginConnect } from './connect.js';
 import { Device } from './device.js';
@@ -41,6 +41,18 @@ const verbs: readonly DiskVerb[] = ['read', 'write', 'flush'];
 
 export const diskOperationKind = (area: DiskArea, verb: DiskVerb, when: 'issued' | 'done'): number =>
   (verbs.indexOf(verb) << 2) | (area === 'meta' ? 2 : 0) | (when === 'done' ? 1 : 0);
+
+/** The state of the worst disk of a running host, as an operator sees it; Diskless while it is coming up. */
+export function worstDisk(host: Host): DiskState {
+  let worst: DiskState | undefined;
+  for (const resource of host.node!.resources()) {
+    for (const volume of resource.volumes) {
+      const disk = volume.peers[0]?.state.disk ?? DiskState.Diskless;
+      if (worst === undefined || disk < worst) worst = disk;
+    }
+  }
+  return worst ?? DiskState.Diskless;
+}
 
 interface Waiting {
   input: Input;

@@ -1,11 +1,12 @@
 /**
  * The cluster manager outside the nodes: when the Primary's machine or process has been dead for a while, it promotes the
- * survivor, as often as it takes. It promotes whoever was there when the Primary died, or that Primary itself once it is back,
- * and nobody else: a node that comes up later may be stale. With fencing the core decides what promotion takes.
+ * survivor, as often as it takes. It promotes who has the best data of those who were there when the Primary died, or that
+ * Primary itself once it is back, and nobody else: a node that comes up later may be stale. With fencing the core decides
+ * what promotion takes.
  */
 
-import { Role } from '../../src/state/states.js';
-import type { Host } from './host.js';
+import { Disk, Role } from '../../src/state/states.js';
+import { type Host, worstDisk } from './host.js';
 import type { World } from './world.js';
 
 const RETRY_US = 1_000_000;
@@ -60,7 +61,7 @@ export class Manager {
       this.again();
       return;
     }
-    const candidates = this.candidates();
+    const candidates = this.candidates(failover.force);
     const host = candidates[this.tries++ % Math.max(1, candidates.length)];
     if (host) {
       this.askedAtUs = this.world.nowUs;
@@ -86,9 +87,13 @@ export class Manager {
     this.world.schedule(this.world.nowUs + RETRY_US, { kind: 'manager' });
   }
 
-  private candidates(): Host[] {
-    const running = this.world.hosts.filter((host) => host.state === 'running');
-    return running.filter((host) => host === this.lastPrimary || host.bootedAtUs < this.diedAtUs);
+  /** Whom to promote: the best data first, as the resource agent's scores have it; without force nothing but good data. */
+  private candidates(force: boolean): Host[] {
+    const known = this.world.hosts.filter((host) => host.state === 'running' && (host === this.lastPrimary || host.bootedAtUs < this.diedAtUs));
+    const disks = new Map(known.map((host) => [host, worstDisk(host)]));
+    const best = Math.max(...disks.values());
+    if (!force && best < Disk.Consistent) return [];
+    return known.filter((host) => disks.get(host) === best);
   }
 
   private primary(): Host | undefined {

@@ -51,6 +51,11 @@ export class Operators {
     this.runScript(host, script);
   }
 
+  /** Its init script has not finished. */
+  isComingUp(host: Host): boolean {
+    return this.scriptsRunning.has(host);
+  }
+
   stopped(host: Host): void {
     this.scriptsRunning.delete(host);
   }
