@@ -79,8 +79,9 @@ function triggerAt(log: DmLog, entry: number, random: RandomStream): Trigger {
   }
 }
 
+/** alice comes back, if at all, when bob has noticed (ping-int 10 s) and was promoted: it is his image that is judged. */
 function death(random: RandomStream): FaultAction {
-  const restart = random.chance(1, 2) ? { restartAfterUs: random.integer(SECOND_US, 10 * SECOND_US) } : {};
+  const restart = random.chance(1, 2) ? { restartAfterUs: random.integer(20 * SECOND_US, 30 * SECOND_US) } : {};
   if (random.chance(1, 2)) return { do: 'crash', host: ALICE, ...restart };
   return { do: 'power-loss', hosts: [ALICE], tear: random.integer(0, 0x7fffffff), ...restart };
 }
