@@ -81,6 +81,7 @@ function triggerAt(log: DmLog, entry: number, random: RandomStream): Trigger {
 
 /** alice comes back, if at all, when bob has noticed (ping-int 10 s) and was promoted: it is his image that is judged. */
 function death(random: RandomStream): FaultAction {
+  // Not before the survivor was promoted: it is the survivor that is judged.
   const restart = random.chance(1, 2) ? { restartAfterUs: random.integer(20 * SECOND_US, 30 * SECOND_US) } : {};
   if (random.chance(1, 2)) return { do: 'crash', host: ALICE, ...restart };
   return { do: 'power-loss', hosts: [ALICE], tear: random.integer(0, 0x7fffffff), ...restart };
