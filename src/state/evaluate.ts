@@ -56,6 +56,11 @@ const softVerdict = (current: State, next: State, kind: 'soft' | 'cluster-wide',
 
 /** Judges one change of one volume. `current` is left alone. */
 export const evaluateChange = (current: State, change: StateChange, kind: ChangeKind, context: RuleContext): Evaluation => {
+  // On what was asked for, not on what the sanitizer makes of it: while connected Outdated becomes UpToDate, and a disk that was
+  // never good would with it (node-states.md §8.8).
+  if (kind !== 'hard' && change.disk === Disk.Outdated && current.disk < Disk.Outdated && current.disk !== Disk.Attaching) {
+    return { code: ReturnCode.LowerThanOutdated, next: current, warnings: [] };
+  }
   const { state: next, warnings } = sanitize(current, { ...current, ...change }, context);
   if (sameState(current, next)) return { code: ReturnCode.NothingToDo, next, warnings };
   const limit = hardLimit(current, next);
