@@ -86,7 +86,9 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
     queueBitmapWrite(core, volume);
     changeState(core, resource, [volume], connection, { disk: Disk.UpToDate, pdsk: Disk.UpToDate }, 'hard', 'skip initial sync');
   }
-  if (diskless && conn >= Conn.Connected) volume.exposedUuid = packet.current;
+  // Also while we ask for consent to detach: the peer goes on in a new generation, and says so before its answer is here.
+  const detaches = connection.request?.change.disk === Disk.Failed && connection.request.volumes.includes(volume.number);
+  if ((diskless || detaches) && conn >= Conn.Connected) volume.exposedUuid = packet.current;
 };
 
 /** §7.2: the data that we are about to get is of this generation. Durable before the first block (D9: resource/after-change). */
