@@ -61,12 +61,13 @@ export const requestAnswered = (core: Core, resource: Resource, connection: Conn
     return;
   }
   connection.request = undefined;
-  if (request.change.conn === Conn.Disconnecting) expectClose(core, connection, false);
   const volumes = request.volumes.map((number) => volumeOf(resource, number));
   const procedure = resource.procedures.get(request.procedure);
   const code = isSuccess(retcode)
     ? changeState(core, resource, volumes, connection, request.change, 'soft', `${procedure?.what.verb ?? 'request'}, by consent`)
     : ReturnCode.CwFailedByPeer;
+  // Agreed: the streams may have ended before the answer was here, and that is no loss.
+  if (request.change.conn === Conn.Disconnecting && !isSuccess(code)) expectClose(core, connection, false);
   if (procedure) {
     procedure.peerCode = retcode;
     procedure.result = isSuccess(code) ? ReturnCode.CwSuccess : code;
