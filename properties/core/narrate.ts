@@ -19,14 +19,18 @@ export interface Narrator {
 
 export const newNarrator = (): Narrator => ({ lines: [], shown: new Set(), uuids: new Map([[0n, '0'], [4n, 'new']]), asked: new Map() });
 
-/** The name of a generation; a + says "while Primary" (bit 0). */
+/** What a sync UUID is more than the bitmap UUID that it was derived from (wire-protocol.md §0). */
+const SYNC_INCREMENT = 0x0001000000000000n;
+
+/** The name of a generation; a + says "while Primary" (bit 0), a * "derived from it by a resync". */
 export function nameOf(narrator: Narrator, uuid: bigint): string {
   const plain = uuid & ~1n;
   let name = narrator.uuids.get(plain);
   if (name === undefined) {
+    const base = narrator.uuids.get(plain - SYNC_INCREMENT);
     const letter = plain >> 48n === 0xa11cn ? 'A' : plain >> 48n === 0xb0b0n ? 'B' : '?';
-    const count = [...narrator.uuids.values()].filter((other) => other.startsWith(letter)).length;
-    name = `${letter}${count + 1}`;
+    const count = [...narrator.uuids.values()].filter((other) => other.startsWith(letter) && !other.endsWith('*')).length;
+    name = base === undefined ? `${letter}${count + 1}` : `${base}*`;
     narrator.uuids.set(plain, name);
   }
   return (uuid & 1n) !== 0n ? `${name}+` : name;

@@ -103,9 +103,9 @@ export interface Pair {
   nowUs: number;
   machines: Record<Name, Machine>;
   pipes: Pipe[];
-  /** No new stream is made, what is on its way is stuck: 'none', or nothing gets through and nobody is told. */
+  /** Nothing gets through, and nobody is told. */
   isDark: boolean;
-  /** What stands still: `alice>bob data`, `alice data disk`, `alice sent`, … (see `isHeld`). */
+  /** What stands still: `alice>bob data`, `alice data disk`, `alice sent`; `connect`: every attempt is refused. */
   holds: Set<string>;
   lastId: number;
   watchers: ((event: Event) => void)[];
@@ -306,8 +306,8 @@ const newWay = (): Way => ({
 
 function connect(pair: Pair, machine: Machine, stream: number): void {
   const peer = pair.machines[otherOf(machine.name)];
-  if (pair.isDark || pair.holds.has('connect')) return;
-  if (!peer.node || !peer.listening) {
+  if (pair.isDark) return;
+  if (!peer.node || !peer.listening || pair.holds.has('connect')) {
     machine.inbox.push({ type: 'connect-refused', stream });
     return;
   }
@@ -463,7 +463,7 @@ function actions(pair: Pair): Action[] {
       const to = pair.machines[otherOf(from)];
       const hasReceiver = pipe.ids[to.name] !== undefined && to.node && !to.inbox.some((input) => 'stream' in input && input.stream === pipe.ids[to.name]);
       const isHeld = pair.isDark || pair.holds.has(`${from}>${to.name} ${pipe.kind ?? 'data'}`);
-      if (hasReceiver && !isHeld && (way.chunks.length > 0 || (way.closed !== undefined && way.closed !== undefined))) found.push(() => deliver(pair, pipe, from));
+      if (hasReceiver && !isHeld && (way.chunks.length > 0 || way.closed !== undefined)) found.push(() => deliver(pair, pipe, from));
       const own = pipe.ids[from];
       if (own !== undefined && way.toldSentBytes < way.queuedBytes && !way.closed && !pair.isDark && !pair.holds.has(`${from} sent`)) {
         found.push(() => {

@@ -10,7 +10,7 @@
 // files: the differences are then judged like any change of code. What the words mean is in `commands`, below.
 
 import type { Command } from '../../src/contract/command.js';
-import { connName, Disk as DiskState, diskName, roleName } from '../../src/state/states.js';
+import { Conn, connName, Disk as DiskState, diskName, roleName } from '../../src/state/states.js';
 import { crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
 import { watchOrder, type OrderWatch } from './order.js';
 import { describe, newNarrator, uuidsOf, type Narrator } from './narrate.js';
@@ -91,7 +91,7 @@ function optionsOf(words: readonly string[]): PairOptions {
   const number = (text: string): number | string => (/^\d+$/.test(text) ? Number(text) : text);
   for (const word of words) {
     const [key, value] = word.split('=') as [string, string];
-    const camel = key.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+    const camel = key.replaceAll(/-(\d?\w)/g, (_, letters: string) => letters.toUpperCase());
     switch (key) {
       case 'volumes':
       case 'sectors':
@@ -158,6 +158,11 @@ function runCommand(teller: Teller, words: string[]): string[] {
       return status(teller);
     case 'advance':
       advance(pair, usOf(second));
+      return [];
+    /** Until they have found each other, and a little longer. */
+    case 'meet':
+      for (let seconds = 0; seconds < 120 && !isConnected(pair); seconds++) advance(pair, SECOND);
+      advance(pair, 3 * SECOND);
       return [];
     case 'cut':
       cut(pair);
@@ -309,6 +314,9 @@ function runOn(teller: Teller, name: Name, words: string[]): string[] {
 
 const kindText = (type: string): string => type.slice('disk-'.length);
 
+const isConnected = (pair: Pair): boolean =>
+  names.every((name) => pair.machines[name].node?.resources()[0]?.volumes.every(({ peers }) => peers.every(({ state }) => state.conn >= Conn.Connected)));
+
 // ---- Reports ----------------------------------------------------------------------------------------------------------------------
 
 function status({ pair, narrator }: Teller): string[] {
@@ -359,5 +367,5 @@ export function differingBlocks(pair: Pair): number[] {
 export const claimEqual = (pair: Pair): boolean =>
   names.every((name) => {
     const view = pair.machines[name].node?.resources()[0];
-    return view?.volumes.every(({ peers, inFlight }) => inFlight.length === 0 && peers.every(({ state }) => state.conn === 10 && state.disk === DiskState.UpToDate && state.pdsk === DiskState.UpToDate));
+    return view?.volumes.every(({ peers, inFlight }) => inFlight.length === 0 && peers.every(({ state }) => state.conn === Conn.Connected && state.disk === DiskState.UpToDate && state.pdsk === DiskState.UpToDate));
   });
