@@ -246,7 +246,7 @@ export interface Violation {
  */
 export interface Checker {
   readonly property: PropertyName;
-  /** A core is about to be given this input / gave this output. */
+  /** A core is about to be given this input (`pass-ended`, `stream-sent` and `woken` are left out) / gave this output. */
   onInput?(host: string, input: Input, world: WorldView): void;
   onOutput?(host: string, output: Output, world: WorldView): void;
   /** The application was answered (the ghost has been told already). */

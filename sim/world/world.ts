@@ -85,6 +85,7 @@ export class World implements WorldView {
   private readonly checkers: readonly Checker[];
   private readonly faults: Faults;
   private readonly linkTable: Link[][];
+  private readonly allLinks: Link[];
   private readonly random: RandomStream;
   private settleByUs = Infinity;
   private quietBefore = false;
@@ -105,6 +106,7 @@ export class World implements WorldView {
     this.linkTable = this.hosts.map((from) =>
       this.hosts.map((to) => new Link(from, to, setup.network, random.fork(`link/${from.name}>${to.name}`))),
     );
+    this.allLinks = this.linkTable.flat();
     this.client = new Client(this, parts.workload, random.fork('client'));
     this.faults = new Faults(this, parts.schedule);
     formatDisks(setup, this.hosts, random.fork('format'));
@@ -311,8 +313,8 @@ export class World implements WorldView {
     return this.linkTable[from.index]![to.index]!;
   }
 
-  links(): Link[] {
-    return this.linkTable.flat();
+  links(): readonly Link[] {
+    return this.allLinks;
   }
 
   booted(host: Host): void {
