@@ -19,12 +19,16 @@ export type Then =
   | { to: 'peer-read'; peer: string; blockId: BlockId; connectCount: number }
   /** The flush that ends an epoch on the receiving side (replication/epochs). */
   | { to: 'epoch-flush'; peer: string; connectCount: number }
+  /** The flush of what a lost connection left unflushed (replication/receiver). */
+  | { to: 'loss-flush'; peer: string }
   /** A read on the resync source (resync/source); `interval` is its entry in the volume's intervals. */
   | { to: 'resync-read'; peer: string; interval: number; blockId: BlockId; connectCount: number }
   /** A write on the resync target (resync/target). */
   | { to: 'resync-write'; peer: string; interval: number; connectCount: number }
   /** The flush of the data disk before a resync is reported finished (resync/finish; D8). */
-  | { to: 'resync-flush'; peer: string; connectCount: number };
+  | { to: 'resync-flush'; peer: string; connectCount: number }
+  /** Its owner was told that it failed when the disk was detached by force: it only has to end. */
+  | { to: 'nobody' };
 
 export interface DiskOperation {
   op: number;

@@ -29,6 +29,8 @@ export type Signal =
   /** Attaching got this far; the state change is made above. */
   | { signal: 'attach-prepared'; resource: string; volume: number }
   | { signal: 'attach-failed'; resource: string; volume: number; code: number; detail: string }
+  /** Detached by force: nobody waits any more for what this disk is still doing. */
+  | { signal: 'disk-abandoned'; resource: string; volume: number }
   /** The last operation on a disk that is being given up has ended. */
   | { signal: 'disk-quiet'; resource: string; volume: number }
   /** The activity-log transaction that was running is on disk. */

@@ -162,6 +162,8 @@ export interface PeerDevice {
   /** Sequence numbers of wire-protocol.md §5.7, restarted with each connection. */
   sequence: number;
   bitmapReceiver: BitmapReceiver | undefined;
+  /** P_SYNC_UUID that arrived while our own marks were still being written (StartingSyncT). */
+  earlySyncUuid: bigint | undefined;
   resync: ResyncState | undefined;
 }
 
@@ -220,13 +222,21 @@ export interface ActivitySlot {
 
 // ---- Metadata jobs ---------------------------------------------------------------------------------------------------
 
+/** Neighbouring bitmap pages as they were before the flush that makes what they say true: `bytes` is what is written. */
+export interface PageRun {
+  peer: string;
+  firstPage: number;
+  pages: number;
+  bytes: Uint8Array;
+}
+
 export type MetadataJob =
   /** Writes the superblock as it is when the job starts. */
   | { job: 'superblock'; purposes: MetadataPurpose[]; step: number; pending: number; version: number }
   /** One activity-log transaction: pages of evicted extents first (D2), then the block. */
-  | { job: 'transaction'; purposes: MetadataPurpose[]; step: number; pending: number }
+  | { job: 'transaction'; purposes: MetadataPurpose[]; step: number; pending: number; pages: PageRun[] }
   /** Dirty bitmap pages (D10: the data they describe first, where cleared). */
-  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: { peer: string; page: number }[] }
+  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: PageRun[] }
   /** FULL_SYNC flag, whole bitmap, flag off (D11). Bits are set in memory when it is queued. */
   | { job: 'full-sync'; purposes: MetadataPurpose[]; step: number; pending: number };
 
@@ -311,8 +321,8 @@ export interface ReceivedEpoch {
   /** Writes received, and those not completed yet. */
   size: number;
   active: number;
-  /** Writes that a disk has taken. */
-  written: number;
+  /** Volumes whose disk has taken writes of it, and which attachment of the disk that was. */
+  written: Map<number, number>;
   flush: 'none' | 'running' | 'done';
 }
 
@@ -369,6 +379,8 @@ export interface Request {
   inActivityLog: boolean;
   attachment: number;
   submitted: boolean;
+  /** In the log, and waits for its range or its turn: where it goes is not decided yet. */
+  parked: boolean;
 }
 
 /** A request as the application made it. */

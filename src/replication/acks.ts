@@ -10,7 +10,7 @@ import type { Connection, NetPart, Request, Resource, Volume } from '../model/ty
 import { deviceOf, volumeOf } from '../model/view.js';
 import type { AckPacket, BlockId, DataPacket, PacketOf } from '../wire/packets.js';
 import { markOutOfSync } from './bits.js';
-import { completeIfDone, retryElsewhere } from './completion.js';
+import { completeIfDone, retryElsewhere, routeAgain } from './completion.js';
 import { barrierAcknowledged, isEpochAcknowledged } from './epochs.js';
 import { requestIdOf } from './submit.js';
 
@@ -75,7 +75,7 @@ export const readRefused = (core: Core, resource: Resource, connection: Connecti
   }
   found.part.waitsFor = 'nothing';
   found.part.done = true;
-  completeIfDone(core, resource, volumeOf(resource, found.request.volume), found.request);
+  routeAgain(core, volumeOf(resource, found.request.volume), found.request);
 };
 
 /** The transport took more of our bytes: writes of protocol A that it has taken whole are done for the application. */
@@ -136,7 +136,7 @@ export const failNetworkParts = (core: Core, resource: Resource, connection: Con
     part.done = true;
     const waited = part.waitsFor;
     part.waitsFor = 'nothing';
-    if (request.kind === 'read' && waited === 'data') retryElsewhere(core, resource, volume, request);
+    if (request.kind === 'read' && waited === 'data') retryElsewhere(core, volume, request);
     else completeIfDone(core, resource, volume, request);
   }
 };

@@ -35,14 +35,20 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   }
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).
   for (const device of volume.peers.values()) markOutOfSync(device, request.sector, request.sectors);
-  retryElsewhere(core, resource, volume, request);
+  routeAgain(core, volume, request);
 };
 
-/** Routes a read again, with what is known now. It goes first: it has waited the longest. */
-export const retryElsewhere = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
-  request.net = [];
+/** Routes a read again, with what is known now; peers that refused it are not asked twice. It goes first: it has waited the longest. */
+export const routeAgain = (core: Core, volume: Volume, request: Request): void => {
+  request.parked = true;
   volume.waiting.unshift(request);
-  signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+  signal(core, { signal: 'admission', resource: volume.resource, volume: volume.number });
+};
+
+/** The same with every path open. */
+export const retryElsewhere = (core: Core, volume: Volume, request: Request): void => {
+  request.net = [];
+  routeAgain(core, volume, request);
 };
 
 const isWaiting = (request: Request): boolean => {
@@ -60,7 +66,7 @@ const succeeded = (request: Request): boolean => {
 /** Answers the application if nothing is missing and nothing holds the answer back; forgets the request if nothing is expected any more. */
 export const completeIfDone = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
   if (!request.completed) {
-    if (isWaiting(request)) return;
+    if (request.parked || isWaiting(request)) return;
     // Frozen: whether the peer's part counts is not decided yet. A new generation is on its way: it must be durable before
     // the application may rely on a write that the peer lacks (D5).
     if (isFrozen(resource) || volume.generationPending) return;
@@ -113,6 +119,13 @@ const answer = (core: Core, volume: Volume, request: Request): void => {
 export const failRequest = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
   if (request.local === 'pending') request.local = 'failed';
   completeIfDone(core, resource, volume, request);
+};
+
+/** The disk did not take what answers wait for: their local parts failed after all. */
+export const disownLocalWrites = (resource: Resource, volume: Volume): void => {
+  for (const request of resource.log.requests.values()) {
+    if (request.volume === volume.number && request.kind !== 'read' && !request.completed && request.local === 'ok') request.local = 'failed';
+  }
 };
 
 /** What held answers back is over (thaw, new generation durable): everything that is complete is answered. */

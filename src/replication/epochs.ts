@@ -6,7 +6,7 @@
 
 import { loseConnection } from '../connection/loss.js';
 import { sendPacket } from '../connection/send.js';
-import type { Core } from '../model/core.js';
+import { assert, type Core } from '../model/core.js';
 import type { Connection, Resource, SenderState, SentEpoch } from '../model/types.js';
 import type { PacketOf } from '../wire/packets.js';
 
@@ -36,6 +36,7 @@ export const sendDueBarrier = (core: Core, connection: Connection, epoch: number
 /** A write of this epoch is about to be sent. */
 export const countSentWrite = (connection: Connection, epoch: number, request: number): void => {
   const last = connection.sender.epochs.at(-1);
+  assert(!last || last.epoch !== epoch || last.barrierSentAtUs === undefined, `a write of epoch ${epoch}, whose barrier is out`);
   if (last?.epoch === epoch) last.requests.push(request);
   else connection.sender.epochs.push({ epoch, requests: [request], barrierSentAtUs: undefined });
 };

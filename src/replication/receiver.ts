@@ -10,8 +10,8 @@ import { sendPacket } from '../connection/send.js';
 import { assert, flushDisk, mustGet, readDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import type { Connection, PeerDevice, PeerWrite, ReceiverState, ReceivedEpoch, Resource, Volume } from '../model/types.js';
-import { deviceOf, stateOf } from '../model/view.js';
-import { isSyncState, Disk } from '../state/states.js';
+import { deviceOf, stateOf, volumeOf } from '../model/view.js';
+import { isSyncState, Disk, Role } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
 import { DataFlag, type AckPacket, type BlockId, type BlockRequestPacket, type DataPacket, type PacketOf } from '../wire/packets.js';
 import { releaseExtents } from '../volume/admission.js';
@@ -20,7 +20,7 @@ import { markOutOfSync, markWrittenOnBoth } from './bits.js';
 import { hasDisk, isOnlyDisk } from './plan.js';
 import { nextSequence } from './submit.js';
 
-const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: 0, active: 0, flush: 'none' });
+const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: new Map(), active: 0, flush: 'none' });
 
 export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, readsInFlight: 0 });
 
@@ -137,7 +137,7 @@ const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write:
   const epoch = connection.receiver.epochs.find(({ id }) => id === write.epoch);
   assert(epoch !== undefined && epoch.active > 0, 'a peer write belongs to an epoch');
   epoch.active--;
-  if (ok) epoch.written++;
+  if (ok) epoch.written.set(volume.number, write.attachment);
   signal(core, { signal: 'epoch-progress', resource: connection.resource, peer: connection.peer });
 };
 
@@ -164,11 +164,11 @@ export const finishEpochs = (core: Core, resource: Resource, connection: Connect
     if (oldest.flush === 'none' && oldest.size > 0 && writeOrdering(resource) === 'flush') {
       oldest.flush = 'running';
       let flushes = 0;
-      for (const volume of resource.volumes.values()) {
-        if (!hasDisk(volume)) {
-          // What it was said to have written may be in its cache only, and cannot be flushed any more: the writer has to mark it.
-          if (oldest.written > 0) return loseConnection(core, connection, 'NetworkFailure', 'a disk was lost before its writes were flushed');
-          continue;
+      for (const [number, attachment] of oldest.written) {
+        const volume = volumeOf(resource, number);
+        // What it was said to have written may be in its cache only, and cannot be flushed any more: the writer has to mark it.
+        if (!hasDisk(volume) || volume.backing!.attachment !== attachment) {
+          return loseConnection(core, connection, 'NetworkFailure', 'a disk was lost before its writes were flushed');
         }
         flushes++;
         flushDisk(core, volume, 'data', { to: 'epoch-flush', peer: connection.peer, connectCount: connection.connectCount });
@@ -193,10 +193,10 @@ export const finishEpochs = (core: Core, resource: Resource, connection: Connect
 export const epochFlushDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, then: Then & { to: 'epoch-flush' }, result: OperationResult): void => {
   if (!result.ok && !volume.backing?.failed) {
     signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: 0, sectors: 0, detail: `flush ${result.failure}` });
-    // The writes of the epochs that are not acknowledged are lost perhaps: the connection goes, so the writer marks them.
-    if (then.connectCount === connection.connectCount) loseConnection(core, connection, 'NetworkFailure', 'a flush of our disk failed');
   }
   if (then.connectCount !== connection.connectCount || connection.loss) return;
+  // The writes of the epochs that are not acknowledged are lost perhaps: the connection goes, so the writer marks them.
+  if (!result.ok) return loseConnection(core, connection, 'NetworkFailure', 'a flush of our disk failed');
   if (--connection.receiver.flushesPending > 0) return;
   connection.receiver.epochs[0]!.flush = 'done';
   finishEpochs(core, resource, connection);
@@ -268,3 +268,14 @@ const hasOperation = (core: Core, connection: Connection, write: number): boolea
 
 /** Nothing of the peer's is on its way to our disks. */
 export const isReceiverQuiet = (connection: Connection): boolean => connection.receiver.writes.size === 0 && connection.receiver.readsInFlight === 0;
+
+/**
+ * The connection is gone: what this disk took from the peer and was not asked to flush yet is made durable before the next one, since
+ * the writer counts on it if it was frozen meanwhile (submit.ts `resend`). Returns how many ends of operations `loss-flush` follow.
+ */
+export const flushAfterLoss = (core: Core, resource: Resource, connection: Connection): number => {
+  if (resource.role === Role.Primary || writeOrdering(resource) !== 'flush') return 0;
+  const volumes = [...resource.volumes.values()].filter(hasDisk);
+  for (const volume of volumes) flushDisk(core, volume, 'data', { to: 'loss-flush', peer: connection.peer });
+  return volumes.length;
+};

@@ -6,15 +6,15 @@
 import { loseConnection } from '../connection/loss.js';
 import { dataStreamEnd, sendPacket } from '../connection/send.js';
 import { countOutOfSync } from '../metadata/bitmap.js';
-import { flushDisk, readDisk, writeDisk, type Core } from '../model/core.js';
+import { assert, flushDisk, readDisk, writeDisk, type Core } from '../model/core.js';
 import type { Connection, NetPart, PeerDevice, Request, Resource, Volume } from '../model/types.js';
-import { connectionTo, deviceOf, stateOf } from '../model/view.js';
+import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { Conn, Disk } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
 import { DataFlag, type BlockId } from '../wire/packets.js';
 import { findInterval, registerInterval } from '../volume/intervals.js';
 import { markOutOfSync } from './bits.js';
-import { completeIfDone, failRequest } from './completion.js';
+import { completeIfDone, failRequest, retryElsewhere } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
 import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
 
@@ -32,10 +32,9 @@ export const submit = (core: Core, resource: Resource, volume: Volume, request: 
     const interval = registerInterval(core, volume, kind, request.sector, request.sectors, request.id, '');
     request.interval = interval.id;
     resource.log.requests.set(request.id, request);
-    if (!interval.started) return;
-  } else if (!findInterval(volume, request.interval)!.started) {
-    return;
   }
+  request.parked = !findInterval(volume, request.interval)!.started;
+  if (request.parked) return;
   if (request.kind === 'read') submitRead(core, resource, volume, request);
   else submitWrite(core, resource, volume, request);
 };
@@ -54,6 +53,9 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   if (!local && !plans.some(({ plan }) => plan.mirror)) return failRequest(core, resource, volume, request);
 
   request.submitted = true;
+  // The log is in the order of submission, also for those that waited for their range: so epochs ascend in it.
+  resource.log.requests.delete(request.id);
+  resource.log.requests.set(request.id, request);
   request.epoch = resource.log.epoch;
   request.startedAtUs = core.nowUs;
   resource.log.epochWrites++;
@@ -132,7 +134,9 @@ const submitRead = (core: Core, resource: Resource, volume: Volume, request: Req
     const state = stateOf(resource, volume, connection, device);
     const route = planRead(state, bits > 0, localFailed || !hasDisk(volume));
     if (route === 'local') return readLocally(core, volume, request);
-    if (route === 'remote') return readRemotely(core, resource, connection, request);
+    // A peer that could not read it is not asked again on this connection.
+    const wasRefused = request.net.some(({ peer, connectCount }) => peer === connection.peer && connectCount === connection.connectCount);
+    if (route === 'remote' && !wasRefused) return readRemotely(core, resource, connection, request);
   }
   if (resource.connections.size === 0 && hasDisk(volume) && !localFailed && volume.disk === Disk.UpToDate) return readLocally(core, volume, request);
   failRequest(core, resource, volume, request);
@@ -193,27 +197,48 @@ const submitFlush = (core: Core, resource: Resource, volume: Volume, request: Re
   completeIfDone(core, resource, volume, request);
 };
 
-/** Requests of a freeze that nobody acknowledged are sent again, in their old order and with their old epochs (§5.6, RESEND). */
+/**
+ * Requests of a freeze that nobody acknowledged are sent again, in their old order and with their old epochs (§5.6, RESEND): writes first,
+ * since a read would close the epoch that it falls into. What cannot go to this peer any more has lost its part there.
+ */
 export const resend = (core: Core, resource: Resource, connection: Connection): void => {
-  for (const request of [...resource.log.requests.values()]) {
-    const part = request.net.find(({ peer, done }) => peer === connection.peer && !done);
-    if (!part || part.connectCount === connection.connectCount) continue;
-    const volume = resource.volumes.get(request.volume)!;
-    const device = deviceOf(volume, connection.peer);
-    if (request.kind === 'read') {
-      readRemotely(core, resource, connectionTo(resource, connection.peer), request);
-    } else if (request.kind === 'flush') {
-      part.connectCount = connection.connectCount;
-      part.waitsFor = 'nothing';
-      part.done = true;
-    } else if (part.ok) {
-      // The peer had it and did not reboot (its UUIDs are unchanged): as good as barrier-acked.
-      part.done = true;
-      part.connectCount = connection.connectCount;
-      completeIfDone(core, resource, volume, request);
-    } else {
-      const { conn } = stateOf(resource, volume, connection, device);
-      sendWrite(core, connection, device, request, conn >= Conn.SyncSource && conn <= Conn.PausedSyncT);
-    }
+  const stale = [...resource.log.requests.values()].filter(({ net }) =>
+    net.some(({ peer, done, connectCount }) => peer === connection.peer && !done && connectCount !== connection.connectCount),
+  );
+  for (const request of stale) if (request.kind === 'write') resendWrite(core, resource, connection, request);
+  for (const request of stale) {
+    const volume = volumeOf(resource, request.volume);
+    if (request.kind === 'read') retryElsewhere(core, volume, request);
+    else if (request.kind === 'flush') resendFlush(core, resource, volume, connection, request);
   }
+};
+
+const partTo = (request: Request, connection: Connection): NetPart => {
+  const part = request.net.find(({ peer }) => peer === connection.peer);
+  assert(part !== undefined, 'what is sent again was sent before');
+  return part;
+};
+
+const resendWrite = (core: Core, resource: Resource, connection: Connection, request: Request): void => {
+  const volume = volumeOf(resource, request.volume);
+  const device = deviceOf(volume, connection.peer);
+  const plan = planWrite(stateOf(resource, volume, connection, device), connection.protocolVersion);
+  const part = partTo(request, connection);
+  if (plan.mirror && !part.ok) return sendWrite(core, connection, device, request, plan.maySetInSync);
+  // The peer had it, did not reboot (its UUIDs are unchanged), and flushed when the connection was lost: as good as barrier-acked.
+  part.ok &&= plan.mirror;
+  part.waitsFor = 'nothing';
+  part.done = true;
+  completeIfDone(core, resource, volume, request);
+};
+
+const resendFlush = (core: Core, resource: Resource, volume: Volume, connection: Connection, request: Request): void => {
+  const part = partTo(request, connection);
+  const waits = part.waitsFor === 'barrier-ack' && !isEpochAcknowledged(connection, request.epoch);
+  part.connectCount = connection.connectCount;
+  if (waits) return;
+  part.waitsFor = 'nothing';
+  part.ok = true;
+  part.done = true;
+  completeIfDone(core, resource, volume, request);
 };

@@ -9,15 +9,16 @@ import { clearAll, setAll } from '../metadata/bitmap.js';
 import type { Core } from '../model/core.js';
 import { signal } from '../model/core.js';
 import type { Connection, Procedure, Resource, Volume } from '../model/types.js';
-import { failNetworkParts } from '../replication/acks.js';
 import { answerHeld } from '../replication/completion.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
 import { beginAttach } from '../volume/attach.js';
+import { settleNetworkParts } from './after-change.js';
 import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
+import { startSyncWith } from './peer-parameters.js';
 import { endHold, finish, hold, wait, waitForMetadata, type CommandOf } from './procedures.js';
 
 /** Configuration results of node-states.md §2. */
@@ -84,6 +85,7 @@ export const detach = (core: Core, resource: Resource, procedure: Procedure, wha
         if (what.force) {
           if (volume.backing) volume.backing.forceDetach = true;
           changeState(core, resource, [volume], undefined, { disk: Disk.Failed }, 'hard', 'forced detach');
+          signal(core, { signal: 'disk-abandoned', resource: resource.name, volume: volume.number });
           return finish(core, resource, procedure, ReturnCode.Success);
         }
         if (volume.disk < Disk.Inconsistent) return wait(procedure, 'state', DetachStep.Begin);
@@ -152,6 +154,9 @@ export const fullSyncWritten = (core: Core, resource: Resource, volume: Volume, 
   if (device.repl !== starting) return;
   const started = next === 'starting-source' ? Conn.SyncSource : Conn.WFSyncUUID;
   changeState(core, resource, [volume], connection, { conn: ok ? started : Conn.Connected }, 'hard', 'all blocks are marked');
+  const early = device.earlySyncUuid;
+  device.earlySyncUuid = undefined;
+  if (early !== undefined) startSyncWith(core, resource, volume, connection, device, early);
 };
 
 export const pauseSync = (core: Core, resource: Resource, procedure: Procedure, number: number, pause: boolean): void =>
@@ -196,8 +201,9 @@ export const resumeIo = (core: Core, resource: Resource, procedure: Procedure): 
     return waitForMetadata(core, procedure, allVolumes(resource), 'superblock', 1);
   }
   const code = changeState(core, resource, allVolumes(resource), undefined, { susp: false, suspNod: false, suspFen: false }, 'soft', 'resume-io');
+  if (code === ReturnCode.InTransientState) return wait(procedure, 'state', 1);
   if (isSuccess(code)) {
-    if (connection.cstate < Conn.WFReportParams) failNetworkParts(core, resource, connection);
+    settleNetworkParts(core, resource, connection);
     answerHeld(core, resource);
   }
   for (const volume of resource.volumes.values()) endHold(core, volume, RESUME_HOLD);

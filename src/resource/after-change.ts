@@ -11,10 +11,11 @@ import { runHandler, signal, type Core } from '../model/core.js';
 import type { AfterChange, Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { connectionTo, deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
-import { answerHeld } from '../replication/completion.js';
+import { answerHeld, disownLocalWrites } from '../replication/completion.js';
 import { resend } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { abortResync, pauseResync, resumeResync, startResync } from '../resync/lifecycle.js';
+import { hasNoGoodData } from '../state/sanitize.js';
 import { Conn, Disk, Role, isSyncState, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
 import { isSuperblockDirty, queueBitmapWrite, queueFullSync, queueSuperblock } from '../volume/metadata-io.js';
@@ -64,11 +65,16 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     if (became(context, noData)) handler(context, 'pri-on-incon-degr');
     return 'done';
   },
-  /** D9, D8: a target is known as such on disk before its first block is written, and its end before the peer hears of it. */
+  /**
+   * D9, D8: a target is known as such on disk before its first block is written, and its end before the peer hears of it. The marks
+   * that it took over are on disk too: what it acknowledges may be in its cache only, and the source forgets it then.
+   */
   (context) => {
-    const starts = !isTarget(context.from.conn) && isTarget(context.to.conn);
-    const ends = isTarget(context.from.conn) && context.to.conn === Conn.Connected;
-    return starts || ends ? durableSuperblock(context) : 'done';
+    if (isTarget(context.from.conn) && context.to.conn === Conn.Connected) return durableSuperblock(context);
+    if (isTarget(context.from.conn) || !isTarget(context.to.conn)) return 'done';
+    queueSuperblock(context.core, context.volume);
+    queueBitmapWrite(context.core, context.volume, { for: 'worker' });
+    return 'waits';
   },
   (context) => {
     if (isTarget(context.to.conn) && !isTarget(context.from.conn) && isTarget(context.device.repl)) {
@@ -80,21 +86,16 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   /** 4: data is there again. */
   (context) => {
     const { core, resource, connection } = context;
-    if (!resource.suspNod) return 'done';
-    const linked = became(context, ({ conn }) => conn >= Conn.Connected) && allVolumes(resource).every((volume) => deviceOf(volume, connection.peer).repl >= Conn.Connected);
-    const attached =
-      (context.from.disk === Disk.Attaching || context.from.disk === Disk.Negotiating) && allVolumes(resource).every(({ disk }) => disk === Disk.UpToDate);
-    if (linked) resend(core, resource, connection);
-    if (linked || attached) thaw(context, { suspNod: false });
+    if (!resource.suspNod || allVolumes(resource).some((volume) => hasNoGoodData(stateOf(resource, volume, connection, deviceOf(volume, connection.peer))))) return 'done';
+    if (!resource.suspFen && !settleNetworkParts(core, resource, connection)) return 'done';
+    thaw(context, { suspNod: false });
     return 'done';
   },
-  /** 5: reconnected while frozen for fencing: the peer's data did not miss anything. */
+  /** 5: reconnected while frozen for fencing. */
   (context) => {
     const { core, resource, connection } = context;
-    const linked = allVolumes(resource).every((volume) => deviceOf(volume, connection.peer).repl >= Conn.Connected);
-    if (!resource.suspFen || !linked) return 'done';
-    for (const volume of resource.volumes.values()) volume.newCurrentUuidDue = false;
-    resend(core, resource, connection);
+    if (!resource.suspFen || !isLinked(resource, connection)) return 'done';
+    settleNetworkParts(core, resource, connection);
     thaw(context, { suspFen: false });
     return 'done';
   },
@@ -117,7 +118,8 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   },
   /** 7: the peer has a disk again. */
   (context) => {
-    const attached = context.from.pdsk === Disk.Diskless && context.to.pdsk > Disk.Diskless && context.to.pdsk !== Disk.DUnknown;
+    // It may have been seen Attaching in the handshake: whoever negotiates waits for our answer (bug B097).
+    const attached = context.from.pdsk < Disk.Negotiating && context.to.pdsk >= Disk.Negotiating && context.to.pdsk !== Disk.DUnknown;
     if (!attached || !hasLink(context)) return 'done';
     sendUuids(context.core, context.connection, context.volume, context.device);
     sendStateOf(context.core, context.connection, context.volume, context.to);
@@ -127,15 +129,19 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   (context) => {
     if (!context.change.newGeneration) return 'done';
     const { core, resource, volume } = context;
-    if (!volume.backing || volume.backing.failed) return 'done';
+    if (!volume.backing || volume.backing.failed || uuidsOf(volume).bitmap !== 0n) return 'done';
     storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), "contact to the peer's data lost");
     return durableSuperblock(context);
   },
   (context) => {
     if (!context.change.newGeneration) return 'done';
-    context.volume.generationPending = false;
-    if (context.device.repl >= Conn.Connected) sendUuids(context.core, context.connection, context.volume, context.device);
-    answerHeld(context.core, context.resource);
+    const { core, resource, volume } = context;
+    volume.generationPending = false;
+    // A disk that did not take the new generation does not count for what waited for it (bug B066).
+    if (!volume.backing || volume.backing.failed) disownLocalWrites(resource, volume);
+    if (context.device.repl >= Conn.Connected) sendUuids(core, context.connection, volume, context.device);
+    answerHeld(core, resource);
+    signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
     return 'done';
   },
   /** 10 */
@@ -216,20 +222,12 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     }
     return 'done';
   },
-  /** Fencing succeeded while frozen (§7, connection level): generation first, then the peer's part is given up (D6, D13). */
+  /** Fencing succeeded while frozen (§7, connection level): known on disk of every volume (D13), then the peer's part is given up. */
+  (context) => (context.resource.suspFen && isPeerFenced(context.resource) ? durableSuperblock(context) : 'done'),
   (context) => {
-    const { core, resource, volume } = context;
-    if (!resource.suspFen || !isPeerFenced(resource)) return 'done';
-    if (volume.newCurrentUuidDue && volume.backing && !volume.backing.failed && volume.backing.superblock.uuids[1] === 0n) {
-      storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), 'peer fenced');
-    }
-    volume.newCurrentUuidDue = false;
-    return durableSuperblock(context);
-  },
-  (context) => {
-    const { core, resource, connection } = context;
-    if (!resource.suspFen || !isPeerFenced(resource) || allVolumes(resource).some(({ newCurrentUuidDue }) => newCurrentUuidDue)) return 'done';
-    if (connection.cstate < Conn.WFReportParams) failNetworkParts(core, resource, connection);
+    const { core, resource, connection, change } = context;
+    if (!resource.suspFen || !isPeerFenced(resource) || resource.worker.at(-1) !== change) return 'done';
+    failNetworkParts(core, resource, connection);
     thaw(context, { suspFen: false });
     return 'done';
   },
@@ -245,6 +243,24 @@ const BITMAP_HOLD = 'the bitmap is being sent';
 
 const isPeerFenced = (resource: Resource): boolean =>
   allVolumes(resource).every((volume) => [...volume.peers.values()].every(({ pdsk }) => pdsk <= Disk.Outdated));
+
+/** Is every volume connected? */
+export const isLinked = (resource: Resource, connection: Connection): boolean => allVolumes(resource).every((volume) => deviceOf(volume, connection.peer).repl >= Conn.Connected);
+
+/**
+ * I/O is about to be thawed: what waits for the peer is sent again or given up. Connected, the peer has what it acknowledged, so its data
+ * missed nothing and no new generation is due; without its disk it misses everything from now on (bug B081). False: in the middle of a handshake.
+ */
+export const settleNetworkParts = (core: Core, resource: Resource, connection: Connection): boolean => {
+  if (isLinked(resource, connection)) {
+    for (const volume of resource.volumes.values()) if (deviceOf(volume, connection.peer).pdsk >= Disk.Inconsistent) volume.newCurrentUuidDue = false;
+    resend(core, resource, connection);
+    return true;
+  }
+  if (connection.cstate >= Conn.WFReportParams) return false;
+  failNetworkParts(core, resource, connection);
+  return true;
+};
 
 const handler = (context: Context, name: 'pri-on-incon-degr' | 'before-resync-target' | 'before-resync-source'): void => {
   const { core, resource, volume, connection } = context;

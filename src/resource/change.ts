@@ -14,7 +14,7 @@ import { closeEpoch } from '../replication/epochs.js';
 import { hasUsableDisk, planWrite } from '../replication/plan.js';
 import { evaluateAll, sameState, stateFields, type ChangeKind } from '../state/evaluate.js';
 import { isSuccess, type ReturnCode } from '../state/refusals.js';
-import { Conn, Disk, Role, isSuspended, type State } from '../state/states.js';
+import { Conn, Disk, Role, type State } from '../state/states.js';
 import { flagsFromState } from '../state/superblock-flags.js';
 import type { RuleContext } from '../state/validity.js';
 import type { Fencing } from '../config/types.js';
@@ -43,13 +43,19 @@ export const contextOf = (resource: Resource, volume: Volume, connection: Connec
     hasNetConfig: connection.cstate !== Conn.StandAlone,
     fencing: fencingPolicy(resource, Disk.Inconsistent) ?? 'dont-care',
     onNoDataAccessible: resource.config.onNoDataAccessible,
-    deviceOpen: volume.openers.length > 0,
+    deviceOpen: volume.openers.length > 0 || hasRequests(resource, volume),
     otherVolumePeerPrimary: otherPeerPrimary,
     handshakeUnfinished: connection.stateSent,
     exposedEqualsCurrent: uuids !== undefined && uuids[0] === volume.exposedUuid,
     negotiation: device.negotiation,
   };
 };
+
+/** Whoever waits for an answer has the device open, whatever the driver said. */
+const hasRequests = (resource: Resource, volume: Volume): boolean =>
+  volume.waiting.length > 0 ||
+  (volume.backing?.activityLog.waitingForCommit.length ?? 0) > 0 ||
+  [...resource.log.requests.values()].some(({ volume: of, completed }) => of === volume.number && !completed);
 
 interface Target {
   volume: Volume;
@@ -126,17 +132,14 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
     event: { event: 'state', resource: resource.name, volume: volume.number, peer: connection.peer, from: observed(from), to: observed(to), reason },
   });
   synchronousEffects(core, resource, target, to);
-  resource.worker.push({ volume: volume.number, peer: connection.peer, from, to, step: 0, newGeneration: isGenerationDue(volume, from, to), reason });
-  const queued = resource.worker.at(-1)!;
-  if (queued.newGeneration) {
-    if (isSuspended(to)) {
-      // The outage may stay invisible to the peer's data: decided when I/O is thawed (generation-uuids.md §3).
-      volume.newCurrentUuidDue = true;
-      queued.newGeneration = false;
-    } else {
-      volume.generationPending = true;
-    }
+  if (isGenerationDue(volume, from, to)) volume.newCurrentUuidDue = true;
+  // Frozen, the outage may stay invisible to the peer's data: it is decided when I/O is thawed (generation-uuids.md §3).
+  const newGeneration = volume.newCurrentUuidDue && !isUndecided(to);
+  if (newGeneration) {
+    volume.newCurrentUuidDue = false;
+    volume.generationPending = true;
   }
+  resource.worker.push({ volume: volume.number, peer: connection.peer, from, to, step: 0, newGeneration, reason });
   signal(core, { signal: 'worker', resource: resource.name });
   signal(core, { signal: 'procedures', resource: resource.name });
 };
@@ -187,6 +190,12 @@ export const updateFlags = (volume: Volume, state: State): void => {
   superblock.flags = bits;
   touchSuperblock(volume.backing!);
 };
+
+/**
+ * Frozen until it is known whether the peer's data misses anything. An administrator's suspension is none of that: what the peer loses
+ * meanwhile is lost, and marked, at once.
+ */
+export const isUndecided = ({ suspFen, suspNod }: Pick<State, 'suspFen' | 'suspNod'>): boolean => suspFen || suspNod;
 
 const isGoodOrPartial = (disk: Disk): boolean => disk === Disk.Inconsistent || disk === Disk.Consistent || disk === Disk.UpToDate;
 const isOutOfReach = (disk: Disk): boolean => disk < Disk.Inconsistent || disk === Disk.DUnknown || disk === Disk.Outdated;

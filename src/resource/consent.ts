@@ -107,6 +107,7 @@ export const replyMayGo = (core: Core, connection: Connection): void => {
   const due = connection.replyDue;
   if (!due || --due.pending > 0) return;
   connection.replyDue = undefined;
+  signal(core, { signal: 'procedures', resource: connection.resource });
   if (connection.loss) return;
   const name = due.connectionWide ? 'P_CONN_ST_CHG_REPLY' : 'P_STATE_CHG_REPLY';
   sendPacket(core, connection, { packet: name, volume: due.volume, retcode: due.code });

@@ -34,6 +34,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   negotiation: undefined,
   sequence: 0,
   bitmapReceiver: undefined,
+  earlySyncUuid: undefined,
   resync: undefined,
 });
 

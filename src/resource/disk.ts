@@ -25,7 +25,9 @@ const attachFails = (core: Core, volume: Volume, code: number, detail: string): 
 /** The metadata is in memory and clean: what is this disk, and may it be used (§8.1)? */
 export const attachPrepared = (core: Core, resource: Resource, volume: Volume): void => {
   const backing = volume.backing;
-  if (!backing || backing.failed || volume.disk !== Disk.Attaching) return;
+  if (!backing || backing.failed || backing.attaching || volume.disk !== Disk.Attaching) return;
+  // In the middle of a handshake it is not known yet whether there is a peer to negotiate with (bug B078): again when states change.
+  if ([...resource.connections.values()].some(({ stateSent }) => stateSent)) return;
   const { superblock, layout } = backing;
   const otherData = volume.exposedUuid !== 0n && !sameGeneration(volume.exposedUuid, superblock.uuids[0]);
   if (otherData && bestPeerDisk(volume) !== Disk.UpToDate && isSomeonePrimary(resource, volume)) {
@@ -140,6 +142,7 @@ export const closeIfQuiet = (core: Core, resource: Resource, volume: Volume): vo
     for (const device of volume.peers.values()) {
       device.bitmap = undefined;
       device.negotiation = undefined;
+      device.earlySyncUuid = undefined;
     }
   }
   if (volume.disk === Disk.Failed) {

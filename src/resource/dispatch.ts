@@ -21,12 +21,12 @@ import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../resync/lifecycle.js';
 import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
 import { resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
-import { Conn, Role } from '../state/states.js';
+import { Conn, Disk, Role } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
 import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
 import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
 import { findInterval } from '../volume/intervals.js';
-import { metadataOperationDone } from '../volume/metadata-io.js';
+import { abandonJobs, metadataOperationDone } from '../volume/metadata-io.js';
 import { attach, attachEnded, changeOptions, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
 import { sendParameters } from './announce.js';
@@ -72,6 +72,7 @@ const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Requ
   inActivityLog: false,
   attachment: -1,
   submitted: false,
+  parked: false,
 });
 
 /** 1 MiB: larger requests are the driver's to split (sync-and-activity-log.md §2). */
@@ -139,8 +140,14 @@ export const diskInput = (core: Core, volume: Volume, input: Extract<Input, { ty
 /** A disk operation ended: to whom it belongs its `then` says. */
 export const operationDone = (core: Core, resource: Resource, operation: DiskOperation, result: OperationResult): void => {
   const volume = volumeOf(resource, operation.volume);
-  const { then } = operation;
   if (volume.backing?.attachment === operation.attachment) volume.backing.operationsInFlight--;
+  tellOwner(core, resource, volume, operation, result);
+  const backing = volume.backing;
+  if (backing?.failed && backing.operationsInFlight === 0) signal(core, { signal: 'disk-quiet', resource: resource.name, volume: volume.number });
+};
+
+const tellOwner = (core: Core, resource: Resource, volume: Volume, operation: DiskOperation, result: OperationResult): void => {
+  const { then } = operation;
   switch (then.to) {
     case 'metadata':
       metadataOperationDone(core, volume, operation, result);
@@ -171,9 +178,26 @@ export const operationDone = (core: Core, resource: Resource, operation: DiskOpe
     case 'resync-flush':
       resyncFlushDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
       break;
+    case 'loss-flush':
+      if (!result.ok) diskError(core, resource, volume, 'write', `flush ${result.failure}`);
+      lossMetadataWritten(core, resource, connectionTo(resource, then.peer));
+      break;
+    case 'nobody':
+      break;
   }
-  const backing = volume.backing;
-  if (backing?.failed && backing.operationsInFlight === 0) signal(core, { signal: 'disk-quiet', resource: resource.name, volume: volume.number });
+};
+
+/** Detached by force: whoever waits for the disk is told that it failed; it may hang for ever (bug B167). What ends later is only counted. */
+const abandonDisk = (core: Core, resource: Resource, volume: Volume): void => {
+  const { backing } = volume;
+  if (!backing || volume.disk > Disk.Failed) return;
+  if (!backing.failed) abandonJobs(core, volume);
+  for (const operation of [...core.state.operations.values()]) {
+    if (operation.resource !== resource.name || operation.volume !== volume.number || operation.attachment !== backing.attachment) continue;
+    tellOwner(core, resource, volume, operation, { ok: false, failure: 'aborted' });
+    operation.then = { to: 'nobody' };
+  }
+  closeIfQuiet(core, resource, volume);
 };
 
 // ---- Passes and timers ------------------------------------------------------------------------------------------------------
@@ -239,6 +263,8 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
     case 'attach-failed':
       attachFailed(core, resource, volumeOf(resource, value.volume), value.code, value.detail);
       return attachEnded(core, resource, volumeOf(resource, value.volume), value.code);
+    case 'disk-abandoned':
+      return abandonDisk(core, resource, volumeOf(resource, value.volume));
     case 'disk-quiet':
       return closeIfQuiet(core, resource, volumeOf(resource, value.volume));
     case 'extents-active': {
@@ -342,9 +368,9 @@ const rangeIsFree = (core: Core, resource: Resource, volume: Volume, id: number)
     case 'own-write': {
       const request = resource.log.requests.get(interval.owner);
       assert(request !== undefined, 'a waiting range belongs to a request');
-      if (holdReason(resource, volume) !== undefined) volume.waiting.unshift(request);
-      else submit(core, resource, volume, request);
-      return;
+      // Its turn is looked at anew: the volume may be held now, or have another disk, whose log does not know of it.
+      volume.waiting.unshift(request);
+      return admit(core, resource, volume);
     }
     case 'peer-write':
       return peerWriteMayStart(core, resource, volume, connectionTo(resource, interval.peer), interval.owner);
@@ -418,6 +444,7 @@ export const startProcedure = runProcedure;
 
 /** States changed: whoever waits for that tries again. */
 const runWaiting = (core: Core, resource: Resource): void => {
+  for (const volume of resource.volumes.values()) attachPrepared(core, resource, volume);
   for (const procedure of [...resource.procedures.values()]) {
     if (procedure.waits === 'state' && resource.procedures.has(procedure.id)) runProcedure(core, resource, procedure);
   }

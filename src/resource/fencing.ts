@@ -9,7 +9,7 @@ import { connectionTo, isFrozen } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
 import { answerHeld } from '../replication/completion.js';
 import { ReturnCode } from '../state/refusals.js';
-import { Conn, Disk, type State } from '../state/states.js';
+import { Conn, Disk, Role, type State } from '../state/states.js';
 import { allVolumes, changeState, fencingPolicy } from './change.js';
 
 /** Is every disk of the peer known to be Outdated or worse? */
@@ -79,6 +79,12 @@ export const fencingEnded = (core: Core, resource: Resource, exitCode: number): 
     });
   }
   const fenced = isPeerOutdated(resource, connection);
+  // A connection came and went meanwhile: that says nothing about this loss, and who waits for it would wait for ever.
+  const isStale = connection.connectCount !== run.connectCount && connection.cstate < Conn.WFReportParams && !connection.loss;
+  if (isStale && !fenced && (resource.role === Role.Primary || run.waiting.length > 0)) {
+    const verdicts = (run.waiting.length > 0 ? run.waiting : [undefined]).map((procedure) => startFencing(core, resource, connection, procedure));
+    if (verdicts[0] === 'running') return;
+  }
   for (const id of run.waiting) {
     const procedure = resource.procedures.get(id);
     if (!procedure) continue;

@@ -10,16 +10,15 @@ import { assert, emit, log, signal, type Core } from '../model/core.js';
 import type { LossReason } from '../model/signals.js';
 import { clearTimer } from '../model/timers.js';
 import type { Connection, Resource } from '../model/types.js';
-import { isFrozen } from '../model/view.js';
 import { failNetworkParts, resetSender } from '../replication/acks.js';
 import { closeEpoch } from '../replication/epochs.js';
-import { isReceiverQuiet, resetReceiver } from '../replication/receiver.js';
+import { flushAfterLoss, isReceiverQuiet, resetReceiver } from '../replication/receiver.js';
 import { abortResync } from '../resync/lifecycle.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { queueBitmapWrite } from '../volume/metadata-io.js';
 import { sendBitmapIfQuiet } from './after-change.js';
-import { allVolumes, changeState } from './change.js';
+import { allVolumes, changeState, isUndecided } from './change.js';
 import { requestAnswered } from './consent.js';
 import { startFencing } from './fencing.js';
 
@@ -56,6 +55,7 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
   for (const volume of resource.volumes.values()) {
     const device = volume.peers.get(connection.peer)!;
     device.bitmapReceiver = undefined;
+    device.earlySyncUuid = undefined;
     if (device.resync) abortResync(core, resource, volume, device, connection);
     sendBitmapIfQuiet(core, resource, volume);
   }
@@ -71,8 +71,8 @@ export const continueLoss = (core: Core, resource: Resource, connection: Connect
     loss.step = WAITS_FOR_METADATA;
     for (const volume of resource.volumes.values()) volume.peers.get(connection.peer)!.peerUuids = undefined;
     resetSender(connection);
-    if (!isFrozen(resource)) failNetworkParts(core, resource, connection);
-    loss.pending = resource.volumes.size;
+    if (!isUndecided(resource)) failNetworkParts(core, resource, connection);
+    loss.pending = resource.volumes.size + (loss.established ? flushAfterLoss(core, resource, connection) : 0);
     for (const volume of resource.volumes.values()) queueBitmapWrite(core, volume, { for: 'connection-loss', peer: connection.peer });
     return;
   }
@@ -89,7 +89,7 @@ export const continueLoss = (core: Core, resource: Resource, connection: Connect
   reconnect(core, resource, connection, !loss.established);
 };
 
-/** The superblock and the bitmap of one volume are written. */
+/** The bitmap of one volume is written, or its data flushed. */
 export const lossMetadataWritten = (core: Core, resource: Resource, connection: Connection): void => {
   if (!connection.loss || connection.loss.step !== WAITS_FOR_METADATA) return;
   connection.loss.pending = (connection.loss.pending ?? 0) - 1;

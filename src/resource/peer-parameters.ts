@@ -93,11 +93,18 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
 
 /** §7.2: the data that we are about to get is of this generation. Durable before the first block (D9: resource/after-change). */
 export const receiveSyncUuid = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, packet: PacketOf<'P_SYNC_UUID'>): void => {
+  // The source has written its marks before we have, or its consent is still on the other stream: kept until our marks are on disk.
+  const asked = connection.request?.change.conn === Conn.StartingSyncT && connection.request.volumes.includes(volume.number);
+  if (asked || device.repl === Conn.StartingSyncT) device.earlySyncUuid = packet.uuid;
+  else startSyncWith(core, resource, volume, connection, device, packet.uuid);
+};
+
+export const startSyncWith = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, uuid: bigint): void => {
   if (!volume.backing || volume.backing.failed) return;
   if (device.repl !== Conn.WFSyncUUID && device.repl !== Conn.Behind) {
     return log(core, resource.name, 'warning', 'a sync UUID that nobody waits for');
   }
-  storeUuids(core, volume, startAsTarget(uuidsOf(volume), packet.uuid, resource.role === Role.Primary), 'start of resync as target');
+  storeUuids(core, volume, startAsTarget(uuidsOf(volume), uuid, resource.role === Role.Primary), 'start of resync as target');
   const side = device.aftrIsp || device.peerIsp || device.userIsp ? Conn.PausedSyncT : Conn.SyncTarget;
   changeState(core, resource, [volume], connection, { conn: side, disk: Disk.Inconsistent }, 'hard', 'sync UUID received');
 };

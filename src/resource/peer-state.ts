@@ -10,8 +10,9 @@ import { formatSlots, type UuidSlots } from '../generations/uuid-set.js';
 import { setAll } from '../metadata/bitmap.js';
 import { assert, emit, log, runHandler, type Core } from '../model/core.js';
 import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
-import { connOf, isFrozen, stateOf } from '../model/view.js';
+import { connOf, stateOf } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
+import { answerHeld } from '../replication/completion.js';
 import { finishAsSource } from '../resync/lifecycle.js';
 import { isSuccess, returnText } from '../state/refusals.js';
 import { decodeStateWord } from '../state/state-word.js';
@@ -19,7 +20,7 @@ import { Conn, Disk, Role, type State } from '../state/states.js';
 import { FeatureFlag, type PacketOf } from '../wire/packets.js';
 import { queueFullSync } from '../volume/metadata-io.js';
 import { sendState, sendUuids } from './announce.js';
-import { changeState, storeUuids, uuidsOf } from './change.js';
+import { allVolumes, changeState, isUndecided, storeUuids, uuidsOf } from './change.js';
 
 const isHandshake = (conn: Conn): boolean => conn >= Conn.StartingSyncS && conn <= Conn.WFSyncUUID;
 
@@ -70,9 +71,11 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
     else if (outcome.outcome === 'target') conn = Conn.WFBitMapT;
     else conn = fresh ? Conn.Connected : me.conn;
   }
-  // 8: it rebooted while we were frozen: what it had acknowledged may be lost.
-  if (fresh && isFrozen(resource) && volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected) {
+  // 8: it rebooted while we were frozen: what it had acknowledged may be lost. We go on without it, in a generation of our own.
+  if (fresh && isUndecided(resource) && volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected) {
     failNetworkParts(core, resource, connection);
+    changeState(core, resource, allVolumes(resource), connection, { suspNod: false, suspFen: false }, 'hard', 'the peer was restarted while I/O was frozen');
+    answerHeld(core, resource);
     return loseConnection(core, connection, 'ProtocolError', 'the peer was restarted while I/O was frozen');
   }
   commit(core, resource, volume, connection, device, me, peer, conn, peerDisk, fresh);

@@ -15,7 +15,6 @@ import { endHold, finish, hold, wait, waitForMetadata, waitForTimer, type Comman
 
 const ATTEMPTS_MAX = 4;
 const PROMOTE_HOLD = 'promoting';
-const DEMOTE_HOLD = 'demoting';
 
 const firstConnection = (resource: Resource): Connection => resource.connections.values().next().value!;
 
@@ -127,9 +126,10 @@ const promoted = (core: Core, resource: Resource, procedure: Procedure): void =>
   waitForMetadata(core, procedure, allVolumes(resource), 'superblock', Step.Durable);
 };
 
-const DemoteStep = { Begin: 0, Quiet: 1, Durable: 2 } as const;
+const DemoteStep = { Begin: 0, Durable: 1 } as const;
 type DemoteStep = (typeof DemoteStep)[keyof typeof DemoteStep];
 
+/** Refused while somebody has the device open or a request is not answered: the rest of the node takes a Secondary to be quiet. */
 export const demote = (core: Core, resource: Resource, procedure: Procedure): void => {
   const connection = firstConnection(resource);
   const volumes = allVolumes(resource);
@@ -140,28 +140,18 @@ export const demote = (core: Core, resource: Resource, procedure: Procedure): vo
       if (code === ReturnCode.InTransientState) return wait(procedure, 'state', DemoteStep.Begin);
       const opener = volumes.flatMap(({ openers }) => openers)[0];
       if (!isSuccess(code)) return finish(core, resource, procedure, code, code === ReturnCode.DeviceInUse ? opener : undefined);
-      for (const volume of volumes) hold(volume, DEMOTE_HOLD);
-      return demoteWhenQuiet(core, resource, procedure);
+      for (const volume of volumes) {
+        if (volume.backing && !volume.backing.failed) storeUuids(core, volume, setRoleBit(uuidsOf(volume), false), 'demotion');
+      }
+      // The role bit goes, and dirty bitmap pages are on disk before it is said (D21). One queue per volume: the bitmap job ends after the superblock's.
+      for (const volume of volumes) queueSuperblock(core, volume);
+      return waitForMetadata(core, procedure, volumes, 'bitmap', DemoteStep.Durable);
     }
-    case DemoteStep.Quiet:
-      return demoteWhenQuiet(core, resource, procedure);
     case DemoteStep.Durable:
       for (const volume of volumes) {
         const device = volume.peers.get(connection.peer)!;
         if (device.repl >= Conn.Connected) sendState(core, resource, connection, volume, device);
-        endHold(core, volume, DEMOTE_HOLD);
       }
       return finish(core, resource, procedure, ReturnCode.Success);
   }
-};
-
-/** When every request is answered: the role bit goes, and dirty bitmap pages are on disk before it is said (D21). */
-const demoteWhenQuiet = (core: Core, resource: Resource, procedure: Procedure): void => {
-  for (const request of resource.log.requests.values()) if (!request.completed) return wait(procedure, 'state', DemoteStep.Quiet);
-  for (const volume of resource.volumes.values()) {
-    if (volume.backing && !volume.backing.failed) storeUuids(core, volume, setRoleBit(uuidsOf(volume), false), 'demotion');
-  }
-  // One queue per volume: the bitmap job ends after the superblock's.
-  for (const volume of resource.volumes.values()) queueSuperblock(core, volume);
-  waitForMetadata(core, procedure, allVolumes(resource), 'bitmap', DemoteStep.Durable);
 };

@@ -37,6 +37,7 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     requests: [],
     answeredSectors: 0,
     controller: newController(),
+    targetIsDone: false,
     delayed: [],
     reads: new Map(),
     unacknowledged: [],
@@ -94,22 +95,24 @@ const isComplete = (resync: ResyncState, volume: Volume, peerDevice: PeerDevice)
 
 /**
  * To be called when something may have completed the resync; also the handler of timer `finish-retry`. A target that is complete
- * asks for its fence, paused or not. A source does so by itself only below protocol 96.
+ * asks for its fence, paused or not. A source does so by itself only below protocol 96, or when the target is done already.
  */
 export const checkFinished = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
   const { resync } = peerDevice;
   if (resync?.phase !== 'running' || !isComplete(resync, volume, peerDevice)) return;
-  if (resync.side === 'source' && connection.protocolVersion >= TARGET_ENDS_RESYNC) return;
+  if (resync.side === 'source' && connection.protocolVersion >= TARGET_ENDS_RESYNC && !resync.targetIsDone) return;
   askForFence(core, resource, volume, peerDevice, connection, resync);
 };
 
 /**
- * The peer's P_STATE says Connected/UpToDate: the source ends too if its own count agrees, by asking for its fence. Returns false,
- * and nothing is done, when blocks are open here or the end is under way already.
+ * The peer's P_STATE says Connected/UpToDate: the source ends too, by asking for its fence, as soon as its own count agrees. Blocks that the
+ * application wrote during the resync are open here until their barrier is acknowledged. Returns whether it is asked for now.
  */
 export const finishAsSource = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): boolean => {
   const { resync } = peerDevice;
-  if (resync?.side !== 'source' || resync.phase !== 'running' || !isComplete(resync, volume, peerDevice)) return false;
+  if (resync?.side !== 'source' || resync.phase !== 'running') return false;
+  resync.targetIsDone = true;
+  if (!isComplete(resync, volume, peerDevice)) return false;
   askForFence(core, resource, volume, peerDevice, connection, resync);
   return true;
 };

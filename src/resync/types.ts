@@ -42,6 +42,8 @@ export interface ResyncState {
   controller: RateController;
 
   // ---- Source only.
+  /** The target said that it is done; what is still open here waits for a barrier's acknowledgement. */
+  targetIsDone: boolean;
   /** Requests that wait because the application goes first, in order of arrival. */
   delayed: ServedRange[];
   /** Requests that are being read or wait for their range, by interval id. */

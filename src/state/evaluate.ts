@@ -96,7 +96,7 @@ export const evaluateAll = (
   skipImpossibleOutdate = false,
 ): JointEvaluation => {
   if (volumes.length === 0) throw new Error('a state change needs at least one volume');
-  const next: State[] = [];
+  let next: State[] = [];
   const warnings: string[][] = [];
   let code: ReturnCode = ReturnCode.NothingToDo;
   for (const [index, volume] of volumes.entries()) {
@@ -107,6 +107,10 @@ export const evaluateAll = (
     if (evaluation.code === ReturnCode.Success) code = ReturnCode.Success;
     next.push(evaluation.next);
     warnings.push(evaluation.warnings);
+  }
+  // Suspension is the resource's: what one volume implies holds for all.
+  for (const flag of ['suspNod', 'suspFen'] as const) {
+    if (next.some((state) => state[flag])) next = next.map((state) => ({ ...state, [flag]: true }));
   }
   return { code, next, warnings };
 };

@@ -45,7 +45,8 @@ export const takeAdmitted = (resource: Resource, volume: Volume): { requests: Re
       stay.push(request);
       continue;
     }
-    if (request.kind !== 'write' || request.inActivityLog || !needsActivityLog(volume)) {
+    const isCovered = request.inActivityLog && request.attachment === volume.backing?.attachment;
+    if (request.kind !== 'write' || isCovered || !needsActivityLog(volume)) {
       requests.push(request);
       continue;
     }
@@ -67,7 +68,8 @@ export const takeAdmitted = (resource: Resource, volume: Volume): { requests: Re
 
 const takePeerWrites = (resource: Resource, volume: Volume): { peer: string; write: number }[] => {
   const ready: { peer: string; write: number }[] = [];
-  while (volume.waitingPeerWrites.length > 0) {
+  // The generation of what a Primary without a disk writes here is durable first: it has no other copy to tell of it.
+  while (volume.waitingPeerWrites.length > 0 && !volume.generationPending) {
     const next = volume.waitingPeerWrites[0]!;
     const write = resource.connections.get(next.peer)!.receiver.writes.get(next.write)!;
     const grant = needsActivityLog(volume) ? getExtents(volume.backing!.activityLog, write.sector, write.data.length / 512) : 'active';

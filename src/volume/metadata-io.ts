@@ -2,8 +2,8 @@
  * Everything that is written to the metadata area while a disk is attached: one queue of jobs per volume, one job at a time,
  * so that the order on disk is the order of the queue and no two writes of the same block are ever on their way together.
  *
- * What a job writes is taken from memory when its writes are made, not when it is queued: jobs of one kind that wait are one
- * job. The order inside a job is that of timers-and-order.md §2.1 (D2, D11). A failed write fails the disk, whatever the
+ * What a job writes is taken from memory when it runs, not when it is queued: a job that is queued behind one of its kind is the
+ * same job. The order inside a job is that of timers-and-order.md §2.1 (D2, D11). A failed write fails the disk, whatever the
  * on-io-error policy (metadata.md §6); who waits is told with `ok` false.
  */
 
@@ -13,14 +13,12 @@ import { encodeSuperblock, Magic, SuperblockFlag } from '../metadata/superblock.
 import { assert, flushDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { MetadataPurpose } from '../model/signals.js';
-import type { Backing, MetadataJob, Volume } from '../model/types.js';
+import type { Backing, MetadataJob, PageRun, Volume } from '../model/types.js';
 import { evictedExtents } from './activity-log.js';
 
 const SECTORS_PER_BLOCK = 8;
 /** Neighbouring bitmap pages go out together, up to 1 MiB. */
 const PAGES_PER_WRITE = 256;
-
-const nobody: MetadataPurpose = { for: 'nobody' };
 
 /** The superblock in memory changed: it is to be written at the next `queueSuperblock`, or with whatever writes it first. */
 export const touchSuperblock = (backing: Backing): void => {
@@ -36,19 +34,19 @@ export const isSuperblockDirty = (backing: Backing): boolean => backing.superblo
 const isGone = (volume: Volume): boolean => volume.backing === undefined || volume.backing.failed;
 
 /** Writes the superblock as it then is; `purpose` is told when that is durable. A disk that is gone answers at once. */
-export const queueSuperblock = (core: Core, volume: Volume, purpose: MetadataPurpose = nobody): void => {
+export const queueSuperblock = (core: Core, volume: Volume, purpose: MetadataPurpose = { for: 'nobody' }): void => {
   if (isGone(volume)) return tell(core, volume, [purpose], false);
   const backing = volume.backing!;
-  const waiting = backing.metadataJobs.find((job) => job.job === 'superblock' && job.step === 0);
-  if (waiting) waiting.purposes.push(purpose);
+  const last = backing.metadataJobs.at(-1);
+  if (last?.job === 'superblock' && last.step === 0) last.purposes.push(purpose);
   else queue(core, volume, { job: 'superblock', purposes: [purpose], step: 0, pending: 0, version: 0 });
 };
 
 /** Writes what bitmap pages owe: newly set bits and, lazily, cleared ones. */
-export const queueBitmapWrite = (core: Core, volume: Volume, purpose: MetadataPurpose = nobody): void => {
+export const queueBitmapWrite = (core: Core, volume: Volume, purpose: MetadataPurpose = { for: 'nobody' }): void => {
   if (isGone(volume)) return tell(core, volume, [purpose], false);
-  const waiting = volume.backing!.metadataJobs.find((job) => job.job === 'bitmap' && job.step === 0);
-  if (waiting) waiting.purposes.push(purpose);
+  const last = volume.backing!.metadataJobs.at(-1);
+  if (last?.job === 'bitmap' && last.step === 0) last.purposes.push(purpose);
   else queue(core, volume, { job: 'bitmap', purposes: [purpose], step: 0, pending: 0, pages: [] });
 };
 
@@ -60,7 +58,7 @@ export const queueFullSync = (core: Core, volume: Volume, purpose: MetadataPurpo
 
 /** One transaction with all pending changes of the activity log. Its end is the signal `admission`. */
 export const queueTransaction = (core: Core, volume: Volume): void => {
-  queue(core, volume, { job: 'transaction', purposes: [], step: 0, pending: 0 });
+  queue(core, volume, { job: 'transaction', purposes: [], step: 0, pending: 0, pages: [] });
 };
 
 const queue = (core: Core, volume: Volume, job: MetadataJob): void => {
@@ -101,16 +99,18 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
         writeSuperblock(core, volume, backing, job);
         break;
       case 'bitmap':
-        if (step === 2) {
-          for (const { peer, page } of job.pages) endPageWrite(volume, peer, page, true);
+        if (step === 0) {
+          job.pages = takePages(volume, collectDirty(volume));
+          if (job.pages.length === 0) return true;
+          flushData(core, volume, job);
+        } else if (step === 1) {
+          writePages(core, volume, backing, job);
+        } else if (step === 2) {
+          flushMeta(core, volume, job);
+        } else {
+          endPages(volume, job);
           return true;
         }
-        // D10: the data that justified a cleared bit must be durable before the page that shows it cleared. A preflush of a
-        // shared device would do, but the pages carry none; so the data disk is flushed first.
-        if (step === 0) {
-          if (collectDirty(volume, 'any').length === 0) return true;
-          flushData(core, volume, job);
-        } else writePages(core, volume, backing, job, collectDirty(volume, 'any'));
         break;
       case 'full-sync':
         if (step === 0) {
@@ -132,7 +132,9 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
           backing.activityLog.transactionRunning = true;
           prepareEviction(core, volume, backing, job);
         } else if (step === 1) {
-          for (const { peer, page } of evictedPages(volume, backing)) endPageWrite(volume, peer, page, true);
+          writePages(core, volume, backing, job);
+        } else if (step === 2) {
+          endPages(volume, job);
           writeTransaction(core, volume, backing, job);
         } else {
           advance(backing.activityLog.cursor, backing.activityLog.slots.length, backing.layout);
@@ -158,6 +160,13 @@ const flushData = (core: Core, volume: Volume, job: MetadataJob): void => {
   flushDisk(core, volume, 'data', { to: 'metadata' });
 };
 
+/** What the pages say counts from here on: whoever waits for them may rely on it. */
+const flushMeta = (core: Core, volume: Volume, job: MetadataJob): void => {
+  if (!volume.config.disk.mdFlushes) return;
+  job.pending++;
+  flushDisk(core, volume, 'meta', { to: 'metadata' });
+};
+
 const writeSuperblock = (core: Core, volume: Volume, backing: Backing, job: MetadataJob): void => {
   metaWrite(core, volume, job, backing.layout.superblockSector, encodeSuperblock(backing.superblock), true);
 };
@@ -170,67 +179,74 @@ const writeTransaction = (core: Core, volume: Volume, backing: Backing, job: Met
   metaWrite(core, volume, job, sector, block, true);
 };
 
-/** D2: bits of evicted extents, and the data that was written to them, before the transaction that gives them up. */
-const prepareEviction = (core: Core, volume: Volume, backing: Backing, job: MetadataJob): void => {
+/**
+ * D2: bits of evicted extents, and the data that was written to them, before the transaction that gives them up. Its own preflush
+ * covers the data where that is on the same device; pages on their own may show cleared bits before (D10).
+ */
+const prepareEviction = (core: Core, volume: Volume, backing: Backing, job: MetadataJob & { job: 'transaction' }): void => {
   if (evictedExtents(backing.activityLog).length === 0) return;
-  if (!backing.shared) flushData(core, volume, job);
-  for (const { peer, page } of evictedPages(volume, backing)) writePageRun(core, volume, backing, job, peer, page, 1);
+  job.pages = takePages(volume, evictedPages(volume, backing));
+  if (!backing.shared || job.pages.length > 0) flushData(core, volume, job);
 };
 
-/** Pages of evicted extents that have newly set bits or are being written for that reason now. */
+/** Pages of evicted extents that have newly set bits. */
 const evictedPages = (volume: Volume, backing: Backing): { peer: string; page: number }[] => {
   const pages: { peer: string; page: number }[] = [];
-  const seen = new Set<number>();
-  for (const extent of evictedExtents(backing.activityLog)) {
-    const page = pageOfAlExtent(extent);
-    if (seen.has(page)) continue;
-    seen.add(page);
-    for (const device of volume.peers.values()) {
-      const bitmap = device.bitmap;
-      if (bitmap && page < bitmap.pages && (isWriting(bitmap, page) || mustWrite(bitmap, page))) pages.push({ peer: device.peer, page });
-    }
+  const evicted = [...new Set(evictedExtents(backing.activityLog).map(pageOfAlExtent))].sort((one, other) => one - other);
+  for (const { peer, bitmap } of volume.peers.values()) {
+    for (const page of evicted) if (bitmap && page < bitmap.pages && mustWrite(bitmap, page)) pages.push({ peer, page });
   }
   return pages;
 };
 
-const collectDirty = (volume: Volume, which: 'must' | 'any'): { peer: string; page: number }[] => {
+const collectDirty = (volume: Volume): { peer: string; page: number }[] => {
   const pages: { peer: string; page: number }[] = [];
   for (const device of volume.peers.values()) {
-    if (device.bitmap) for (const page of dirtyPages(device.bitmap, which)) pages.push({ peer: device.peer, page });
+    if (device.bitmap) for (const page of dirtyPages(device.bitmap, 'any')) pages.push({ peer: device.peer, page });
   }
   return pages;
 };
 
-const writePages = (core: Core, volume: Volume, backing: Backing, job: MetadataJob & { job: 'bitmap' }, pages: { peer: string; page: number }[]): void => {
-  job.pages = pages;
+/**
+ * The pages as they are now, to be written after the data is flushed: a bit that is cleared during the flush is not in them, since
+ * the data that it stands for is not in the flush (D10). What changes from now on, the pages owe again.
+ */
+const takePages = (volume: Volume, pages: readonly { peer: string; page: number }[]): PageRun[] => {
+  const runs: PageRun[] = [];
   for (let at = 0; at < pages.length; ) {
     const { peer, page } = pages[at]!;
     let count = 1;
     while (count < PAGES_PER_WRITE && pages[at + count]?.peer === peer && pages[at + count]?.page === page + count) count++;
-    writePageRun(core, volume, backing, job, peer, page, count);
+    runs.push({ peer, firstPage: page, pages: count, bytes: beginWrite(volume.peers.get(peer)!.bitmap!, page, count) });
     at += count;
   }
+  return runs;
+};
+
+const writePages = (core: Core, volume: Volume, backing: Backing, job: MetadataJob & { pages: PageRun[] }): void => {
+  for (const { firstPage, bytes } of job.pages) writeRun(core, volume, backing, job, firstPage, bytes);
+};
+
+const endPages = (volume: Volume, job: MetadataJob & { pages: PageRun[] }): void => {
+  for (const { peer, firstPage, pages } of job.pages) for (let page = firstPage; page < firstPage + pages; page++) endPageWrite(volume, peer, page);
 };
 
 const writeAllPages = (core: Core, volume: Volume, backing: Backing, job: MetadataJob): void => {
   for (const device of volume.peers.values()) {
     const bitmap = device.bitmap;
     for (let page = 0; bitmap && page < bitmap.pages; page += PAGES_PER_WRITE) {
-      writePageRun(core, volume, backing, job, device.peer, page, Math.min(PAGES_PER_WRITE, bitmap.pages - page));
+      writeRun(core, volume, backing, job, page, beginWrite(bitmap, page, Math.min(PAGES_PER_WRITE, bitmap.pages - page)));
     }
   }
 };
 
 /** The format has one bitmap, so there is one peer whose bits are on disk (metadata.md §4). */
-const writePageRun = (core: Core, volume: Volume, backing: Backing, job: MetadataJob, peer: string, page: number, pages: number): void => {
-  const bitmap = volume.peers.get(peer)!.bitmap!;
-  const bytes = beginWrite(bitmap, page, pages);
-  metaWrite(core, volume, job, backing.layout.bitmapSector + page * SECTORS_PER_BLOCK, bytes, false);
-};
+const writeRun = (core: Core, volume: Volume, backing: Backing, job: MetadataJob, firstPage: number, bytes: Uint8Array): void =>
+  metaWrite(core, volume, job, backing.layout.bitmapSector + firstPage * SECTORS_PER_BLOCK, bytes, false);
 
-const endPageWrite = (volume: Volume, peer: string, page: number, written: boolean): void => {
+const endPageWrite = (volume: Volume, peer: string, page: number): void => {
   const bitmap = volume.peers.get(peer)?.bitmap;
-  if (bitmap && isWriting(bitmap, page)) endWrite(bitmap, page, 1, written);
+  if (bitmap && page < bitmap.pages && isWriting(bitmap, page)) endWrite(bitmap, page, 1, true);
 };
 
 /** A disk operation of the running job ended (`Then` metadata). */
@@ -258,7 +274,7 @@ export const metadataOperationDone = (core: Core, volume: Volume, operation: Dis
   }
   if (job.job === 'full-sync' && job.step === 2 && job.pending === 0) {
     for (const device of volume.peers.values()) {
-      for (let page = 0; device.bitmap && page < device.bitmap.pages; page++) endPageWrite(volume, device.peer, page, true);
+      for (let page = 0; device.bitmap && page < device.bitmap.pages; page++) endPageWrite(volume, device.peer, page);
     }
   }
   runJob(core, volume, backing);
