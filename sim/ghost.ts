@@ -266,8 +266,9 @@ export class GhostRecord implements Ghost {
     const words = wordsOf(bytes, offset);
     if (words[0] !== STAMP_MAGIC) return isZero(words) ? 0 : GARBAGE;
     const stamp = words[1]!;
-    const whole = words[3] === stamp && words[SECTOR_WORDS >> 1] === stamp && words[SECTOR_WORDS - 1] === stamp;
-    return whole && words[2] === (sector | 0) && stamp > 0 && stamp < this.writes.length ? stamp : GARBAGE;
+    if (words[2] !== (sector | 0) || stamp <= 0 || stamp >= this.writes.length) return GARBAGE;
+    for (let index = 3; index < SECTOR_WORDS; index++) if (words[index] !== stamp) return GARBAGE;
+    return stamp;
   }
 
   stampOf(bytes: Uint8Array, offset: number): number {

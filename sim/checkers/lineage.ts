@@ -82,6 +82,8 @@ export class Lineage {
   readonly decisions: Decision[] = [];
   /** Called when a volume became Primary, before anything that it misses is written off. */
   onPromotion: ((promotion: Promotion, world: WorldView) => void)[] = [];
+  /** Called when one side calls the connection made, before anything is taken for equal. */
+  onMeeting: ((host: number, volume: number, world: WorldView) => void)[] = [];
   /** Volumes whose next promotion was asked for with force, by host. */
   private readonly forced: Set<number>[];
   /** Since both were last in sync, this side was given writes, or could be, that the other could not get: it may have parted. */
@@ -178,7 +180,10 @@ export class Lineage {
     const from = { ...status };
     const { to } = event;
     Object.assign(status, { role: to.role, peer: to.peer, conn: to.conn, disk: to.disk, pdsk: to.pdsk });
-    if (to.conn >= Conn.Connected && from.conn < Conn.Connected) this.connected(place, event.volume, status, ghost);
+    if (to.conn >= Conn.Connected && from.conn < Conn.Connected) {
+      this.connected(place, event.volume, status, ghost);
+      for (const tell of this.onMeeting) tell(place, event.volume, world);
+    }
     const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
     if (loses && to.disk === Disk.UpToDate && (to.role === Role.Primary || to.peer === Role.Primary)) this.parted[place]!.set(event.volume, true);
     if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) {

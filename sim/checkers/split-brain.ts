@@ -3,7 +3,6 @@
  * part are not accused of it (I4). Parted means that each side acknowledged writes which the other lacks.
  */
 
-import { Conn } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { type Lineage, isSplitBrainDecision } from './lineage.js';
@@ -25,35 +24,36 @@ export function splitBrain(lineage: Lineage): Checker {
     }
   };
 
+  lineage.onMeeting.push((host, volume, world) => {
+    const ghost = recordOf(world.ghost);
+    const peer = lineage.peerOf(host);
+    const [mine, theirs] = [lineage.onlyOn(host, peer, volume, ghost), lineage.onlyOn(peer, host, volume, ghost)];
+    if (mine.length === 0 || theirs.length === 0) return;
+    const names = [host, peer].map((one) => world.hosts[one]!.name);
+    // The decision belongs to this handshake, so it was made at this moment or, by the other side, shortly before.
+    const recent = lineage.decisions.findIndex((decision) => decision.atUs >= world.nowUs - HANDSHAKE_US);
+    meetings.push({
+      atUs: world.nowUs,
+      volume,
+      decisionsBefore: recent < 0 ? lineage.decisions.length : recent,
+      detail: `volume ${volume} connects without a word of split brain, but ${names[0]} has ${mine.length} acknowledged writes that ${names[1]} lacks and ${names[1]} has ${theirs.length} that ${names[0]} lacks`,
+    });
+  });
+
   return {
     property: 'split-brain',
     onOutput(host, output, world) {
       if (output.type !== 'observe') return;
       const { event } = output;
+      if (event.event !== 'decision') return;
       const place = lineage.hostPlace(host);
       const peer = lineage.peerOf(place);
-      if (event.event === 'decision') {
-        const decision = lineage.decisions.at(-1)!;
-        const accused = isSplitBrainDecision(decision) && [place, peer].some((one) => lineage.parted[one]!.get(event.volume) !== true);
-        if (accused) {
-          const innocent = world.hosts[lineage.parted[place]!.get(event.volume) === true ? peer : place]!.name;
-          const detail = `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ${innocent} was given nothing that the other could not have since they were last in sync`;
-          world.report({ property: 'split-brain', atUs: world.nowUs, detail });
-        }
-      }
-      if (event.event !== 'state' || event.from.conn >= Conn.Connected || event.to.conn < Conn.Connected) return;
-      const ghost = recordOf(world.ghost);
-      const [mine, theirs] = [lineage.onlyOn(place, peer, event.volume, ghost), lineage.onlyOn(peer, place, event.volume, ghost)];
-      if (mine.length === 0 || theirs.length === 0) return;
-      const names = [place, peer].map((one) => world.hosts[one]!.name);
-      meetings.push({
-        atUs: world.nowUs,
-        volume: event.volume,
-        // The decision belongs to this handshake, so it was made at this moment or, by the other side, shortly before.
-        decisionsBefore: lineage.decisions.findIndex((decision) => decision.atUs >= world.nowUs - HANDSHAKE_US),
-        detail: `volume ${event.volume} connects without a word of split brain, but ${names[0]} has ${mine.length} acknowledged writes that ${names[1]} lacks and ${names[1]} has ${theirs.length} that ${names[0]} lacks`,
-      });
-      if (meetings.at(-1)!.decisionsBefore < 0) meetings.at(-1)!.decisionsBefore = lineage.decisions.length;
+      const decision = lineage.decisions.at(-1)!;
+      const accused = isSplitBrainDecision(decision) && [place, peer].some((one) => lineage.parted[one]!.get(event.volume) !== true);
+      if (!accused) return;
+      const innocent = world.hosts[lineage.parted[place]!.get(event.volume) === true ? peer : place]!.name;
+      const detail = `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ${innocent} was given nothing that the other could not have since they were last in sync`;
+      world.report({ property: 'split-brain', atUs: world.nowUs, detail });
     },
     onCheckpoint: settle,
     onEnd: settle,

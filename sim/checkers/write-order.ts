@@ -48,11 +48,11 @@ export function writeOrder(setup: Setup, lineage: Lineage, images: (world: World
   };
 
   if (ordered) {
-    let promotedAtUs = -1;
+    let last = { host: -1, atUs: -1 };
     lineage.onPromotion.push(({ host, forced }, world) => {
       // The volumes of a resource are promoted together, and are one device for the order of writes.
-      if (forced || promotedAtUs === world.nowUs) return;
-      promotedAtUs = world.nowUs;
+      if (forced || (last.host === host && last.atUs === world.nowUs)) return;
+      last = { host, atUs: world.nowUs };
       check(host, world);
     });
   }

@@ -1,0 +1,504 @@
+/** Each checker must be able to fail: a violation is planted, and only that one is reported. And what is right is left alone. */
+
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { setOutOfSync } from '../../src/metadata/bitmap.js';
+import { emptyBlock, encodeTransaction, newCursor } from '../../src/metadata/activity-log.js';
+import { SuperblockFlag, encodeSuperblock } from '../../src/metadata/superblock.js';
+import { Conn, Disk, Role } from '../../src/state/states.js';
+import { propertyNames } from '../../sim/types.js';
+import { makeCheckers } from '../../sim/checkers/index.js';
+import { ALICE, BOB, FakeWorld } from './checkers-fake.js';
+
+const pair = (options?: ConstructorParameters<typeof FakeWorld>[0]): FakeWorld => {
+  const world = new FakeWorld(options);
+  world.up2date();
+  return world;
+};
+
+/** bob has been told nothing more, alice goes on as Primary, then dies; bob is promoted. */
+const failOver = (world: FakeWorld): void => {
+  world.goDown(ALICE);
+  world.state(BOB, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown });
+  world.state(BOB, { role: Role.Primary });
+};
+
+test('a quiet pair breaks nothing', () => {
+  const world = pair();
+  world.write(ALICE, 0);
+  world.write(ALICE, 4);
+  world.read(ALICE, 0, 16);
+  world.flush(ALICE);
+  world.checkpoint();
+  world.end();
+  assert.equal(world.violations, []);
+});
+
+test('every property but the real check has a checker', () => {
+  const properties = new Set(makeCheckers(new FakeWorld().setup).map(({ property }) => property));
+  for (const name of propertyNames) assert.is(properties.has(name), name !== 'real-check', name);
+});
+
+// ---- Durability ---------------------------------------------------------------------------------------------------
+
+test('durability: protocol C, an acknowledged write is missing on the survivor', () => {
+  const world = pair();
+  world.write(ALICE, 0, [ALICE]);
+  failOver(world);
+  assert.ok(world.reported.includes('durability'));
+});
+
+test('durability: protocol C, older data shows through', () => {
+  const world = pair();
+  const old = world.write(ALICE, 0);
+  world.write(ALICE, 0);
+  world.disks[BOB]!.write(0, old);
+  failOver(world);
+  assert.ok(world.reported.includes('durability'));
+});
+
+test('durability: half of a write is missing', () => {
+  const world = pair();
+  const bytes = world.write(ALICE, 0, [ALICE]);
+  world.disks[BOB]!.write(0, bytes.subarray(0, 4 * 512));
+  failOver(world);
+  assert.ok(world.reported.includes('durability'));
+});
+
+test('durability: bytes of another place are nobody\'s', () => {
+  const world = pair();
+  const bytes = world.write(ALICE, 0);
+  world.disks[BOB]!.write(8, bytes);
+  world.write(ALICE, 8, [ALICE]);
+  failOver(world);
+  assert.match(world.violations.find(({ property }) => property === 'durability')?.detail ?? '', /bytes that nobody wrote there/);
+});
+
+test('durability: a write in flight at the crash may be there or not', () => {
+  for (const shown of [[], [ALICE], [BOB], [ALICE, BOB]]) {
+    const world = pair();
+    world.write(ALICE, 0);
+    const { bytes } = world.issue(ALICE, 0);
+    for (const place of shown) world.disks[place]!.write(0, bytes);
+    // What differs is covered by the activity log in a real pair; here it is marked by hand.
+    setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+    failOver(world);
+    assert.equal(world.reported, [], `shown on ${shown}`);
+  }
+});
+
+test('durability: protocol A may lose a suffix, B may not', () => {
+  for (const protocol of ['A', 'B'] as const) {
+    const world = pair({ protocol });
+    world.write(ALICE, 0, [ALICE]);
+    setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+    failOver(world);
+    assert.equal(world.reported, protocol === 'A' ? [] : ['durability']);
+  }
+});
+
+test('durability: protocol A may not lose what was finished on both sides', () => {
+  const world = pair({ protocol: 'A' });
+  world.write(ALICE, 0);
+  world.checkpoint();
+  const zeros = new Uint8Array(4096);
+  world.disks[BOB]!.write(0, zeros);
+  setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+  failOver(world);
+  assert.equal(world.reported, ['durability']);
+});
+
+test('durability: both lose power, what a flush covers stays and the rest may go', () => {
+  for (const flushed of [true, false]) {
+    const world = pair();
+    world.write(ALICE, 0);
+    if (flushed) world.flush(ALICE);
+    for (const disk of world.disks) disk.write(0, new Uint8Array(4096));
+    world.goDown(ALICE, 'power-loss');
+    world.goDown(BOB, 'power-loss');
+    world.boot(BOB);
+    world.state(BOB, { disk: Disk.UpToDate });
+    world.state(BOB, { role: Role.Primary });
+    assert.equal(world.reported, flushed ? ['durability'] : []);
+  }
+});
+
+test('durability: a node that fencing outdated is promoted without force', () => {
+  const world = pair();
+  world.part();
+  world.handlerExits(ALICE, 4);
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+  failOver(world);
+  assert.equal(world.reported, ['durability']);
+  assert.match(world.violations[0]!.detail, /outdated by the fence-peer handler/);
+});
+
+test('durability: a node that was away may be promoted where nothing fences, and that is noted', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+  failOver(world);
+  assert.equal(world.reported, []);
+  assert.ok(world.sometimes.includes('stale node promoted'));
+});
+
+test('durability: after a resync the target owes what the source owes', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  world.state(BOB, { conn: Conn.WFBitMapT, disk: Disk.Outdated, pdsk: Disk.UpToDate, peer: Role.Primary });
+  world.state(ALICE, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent, peer: Role.Secondary });
+  world.state(BOB, { conn: Conn.SyncTarget, disk: Disk.Inconsistent });
+  world.state(ALICE, { conn: Conn.SyncSource, pdsk: Disk.Inconsistent });
+  // Nothing is copied.
+  world.state(BOB, { conn: Conn.Connected, disk: Disk.UpToDate });
+  world.state(ALICE, { conn: Conn.Connected, pdsk: Disk.UpToDate });
+  failOver(world);
+  assert.ok(world.reported.includes('durability'));
+});
+
+// ---- Write order ----------------------------------------------------------------------------------------------------
+
+test('write order: protocol A, a later write is there and an earlier one is not', () => {
+  const world = pair({ protocol: 'A' });
+  world.write(ALICE, 0, [ALICE]);
+  world.write(ALICE, 64, [ALICE, BOB]);
+  setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+  failOver(world);
+  assert.equal(world.reported, ['write-order']);
+});
+
+test('write order: writes that were in flight together may come in any order', () => {
+  const world = pair({ protocol: 'A' });
+  const first = world.issue(ALICE, 0);
+  const second = world.issue(ALICE, 64);
+  for (const disk of world.disks) disk.write(64, second.bytes);
+  world.disks[ALICE]!.write(0, first.bytes);
+  world.complete(ALICE, first.id, 'write');
+  world.complete(ALICE, second.id, 'write');
+  setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+  failOver(world);
+  assert.equal(world.reported, []);
+});
+
+// ---- Linearizability ------------------------------------------------------------------------------------------------
+
+test('linearizability: a read shows what an acknowledged write replaced', () => {
+  const world = pair();
+  const old = world.write(ALICE, 0);
+  world.write(ALICE, 0);
+  world.read(ALICE, 0, 8, old);
+  assert.equal(world.reported, ['linearizability']);
+});
+
+test('linearizability: a read shows a torn block, or garbage', () => {
+  for (const spoil of [(bytes: Uint8Array) => bytes.fill(0, 0, 512), (bytes: Uint8Array) => bytes.fill(7, 1000, 1010)]) {
+    const world = pair();
+    const bytes = world.write(ALICE, 0).slice();
+    spoil(bytes);
+    world.read(ALICE, 0, 8, bytes);
+    assert.equal(world.reported, ['linearizability']);
+  }
+});
+
+test('linearizability: what one read has shown, the next does not take back', () => {
+  const world = pair();
+  const old = world.write(ALICE, 0);
+  const { bytes } = world.issue(ALICE, 0);
+  world.read(ALICE, 0, 8, bytes);
+  assert.equal(world.reported, [], 'a write in flight may show');
+  world.read(ALICE, 0, 8, old);
+  assert.equal(world.reported, ['linearizability']);
+});
+
+test('linearizability: an abandoned write that a read did not show does not appear later', () => {
+  const world = pair();
+  const old = world.write(ALICE, 0);
+  const { bytes } = world.issue(ALICE, 0);
+  setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+  failOver(world);
+  world.read(BOB, 0, 8, old);
+  assert.equal(world.reported, []);
+  world.read(BOB, 0, 8, bytes);
+  assert.equal(world.reported, ['linearizability']);
+});
+
+// ---- Divergence and convergence -------------------------------------------------------------------------------------
+
+test('no silent divergence: a block differs and nobody has marked it', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  world.checkpoint();
+  assert.equal(world.reported, ['no-silent-divergence']);
+});
+
+test('no silent divergence: a bit in either bitmap will do, so will a write in flight', () => {
+  for (const mark of [(world: FakeWorld) => setOutOfSync(world.bitmaps[ALICE]!, 0, 8), (world: FakeWorld) => setOutOfSync(world.bitmaps[BOB]!, 0, 8), (world: FakeWorld) => world.inFlight[ALICE]!.push({ sector: 0, sectors: 8 })]) {
+    const world = pair();
+    world.part();
+    world.write(ALICE, 0, [ALICE]);
+    mark(world);
+    world.checkpoint();
+    assert.equal(world.reported, []);
+  }
+});
+
+test('no silent divergence: a mark that was there is lost', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  world.checkpoint();
+  world.bitmaps[ALICE]!.counts.fill(0);
+  world.bitmaps[ALICE]!.words.clear();
+  world.checkpoint();
+  assert.equal(world.reported, ['no-silent-divergence']);
+});
+
+test('no silent divergence: after a crash the activity log of the Primary covers it, if the superblock says that it was one', () => {
+  const crash = (flags: number, extent: number): FakeWorld => {
+    const world = pair();
+    const { bytes } = world.issue(ALICE, 0);
+    world.disks[ALICE]!.write(0, bytes);
+    const { layout } = world;
+    const transaction = encodeTransaction(newCursor(), [extent], [{ slot: 0, extent }]);
+    world.disks[ALICE]!.writeMeta(layout.alSector, transaction);
+    world.disks[ALICE]!.writeMeta(layout.superblockSector, encodeSuperblock(world.superblock(flags)));
+    world.goDown(ALICE);
+    return world;
+  };
+  const consistent = SuperblockFlag.Consistent | SuperblockFlag.WasUpToDate;
+  assert.equal(crash(consistent | SuperblockFlag.PrimaryInd, 0).reported, []);
+  assert.equal(crash(consistent | SuperblockFlag.PrimaryInd, 1).reported, ['no-silent-divergence'], 'another extent');
+  assert.equal(crash(consistent, 0).reported, ['no-silent-divergence'], 'not known as Primary');
+});
+
+test('convergence: both say UpToDate and a block differs, whatever the bitmap says', () => {
+  const world = pair();
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  world.checkpoint();
+  assert.equal(world.reported, ['convergence']);
+});
+
+test('convergence: in the end every block is compared, also one that nobody wrote', () => {
+  const world = pair();
+  world.disks[BOB]!.write(800, new Uint8Array(512).fill(1));
+  world.end();
+  assert.equal(world.reported, ['convergence']);
+});
+
+// ---- Direction, split brain -------------------------------------------------------------------------------------------
+
+/** Both were Primary and wrote while the link was cut; now they meet. */
+const parted = (options?: ConstructorParameters<typeof FakeWorld>[0]): FakeWorld => {
+  const world = pair(options);
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  world.state(BOB, { role: Role.Primary });
+  world.write(BOB, 64, [BOB]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  setOutOfSync(world.bitmaps[BOB]!, 64, 8);
+  world.state(BOB, { role: Role.Secondary });
+  world.later();
+  return world;
+};
+
+test('resync direction: newer data is overwritten and nobody decided that', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  world.state(ALICE, { role: Role.Secondary });
+  world.decide(BOB, 'handshake: source', '40', 'uuid-compare; x');
+  world.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+  assert.equal(world.reported, ['resync-direction']);
+});
+
+test('resync direction: an operator or a policy may choose to discard', () => {
+  const byOperator = pair();
+  byOperator.part();
+  byOperator.write(ALICE, 0, [ALICE]);
+  byOperator.state(ALICE, { role: Role.Secondary });
+  byOperator.command(ALICE, { verb: 'connect', resource: 'r0', peer: 'bob', discardMyData: true, tentative: false });
+  byOperator.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+  assert.equal(byOperator.reported, []);
+
+  const byPolicy = parted();
+  byPolicy.decide(BOB, 'handshake: source', '90', 'after-sb-0pri; x');
+  byPolicy.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+  byPolicy.later();
+  byPolicy.checkpoint();
+  assert.equal(byPolicy.reported, []);
+  assert.ok(byPolicy.sometimes.includes('data discarded by policy or operator'));
+});
+
+test('split brain: parted nodes connect without a word', () => {
+  const world = parted();
+  world.decide(BOB, 'handshake: connected', '40', 'uuid-compare; x');
+  world.state(BOB, { conn: Conn.Connected, pdsk: Disk.UpToDate });
+  world.later();
+  world.checkpoint();
+  assert.ok(world.reported.includes('split-brain'));
+});
+
+test('split brain: nodes that did not part are accused of it', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  world.decide(BOB, 'handshake: refuse', '90', 'split-brain; x');
+  assert.equal(world.reported, ['split-brain']);
+});
+
+test('split brain: parted nodes may be accused', () => {
+  const world = parted();
+  world.decide(BOB, 'handshake: refuse', '90', 'split-brain; x');
+  assert.equal(world.reported, []);
+});
+
+// ---- Bounded recovery -----------------------------------------------------------------------------------------------
+
+test('bounded recovery: an attach marks more than the active set', () => {
+  for (const [marked, reported] of [[1024, []], [1032, ['bounded-recovery']]] as const) {
+    const world = pair({ activeSetExtents: 1 });
+    world.write(ALICE, 0);
+    world.goDown(ALICE);
+    world.boot(ALICE);
+    setOutOfSync(world.bitmaps[ALICE]!, 0, marked * 8);
+    world.state(ALICE, { disk: Disk.UpToDate });
+    assert.equal(world.reported, reported);
+  }
+});
+
+test('bounded recovery: a resync moves more than was marked', () => {
+  for (const [total, reported] of [[10, []], [11, ['bounded-recovery']]] as const) {
+    const world = pair();
+    world.part();
+    setOutOfSync(world.bitmaps[ALICE]!, 0, 80);
+    world.state(BOB, { conn: Conn.WFBitMapT, disk: Disk.Outdated, pdsk: Disk.UpToDate });
+    world.state(ALICE, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+    world.observe(ALICE, { event: 'resync', resource: 'r0', volume: 0, peer: 'bob', what: 'started', side: 'source', totalBits: total, leftBits: total, failedBits: 0 });
+    assert.equal(world.reported, reported);
+  }
+});
+
+// ---- Liveness, states, disconnects, metadata ----------------------------------------------------------------------------
+
+test('liveness: a request hangs, a disk is not UpToDate, a link is not up, a host is down', () => {
+  const hangs = pair();
+  hangs.issue(ALICE, 0);
+  hangs.later(60_000_000);
+  hangs.end();
+  assert.equal(hangs.reported, ['liveness']);
+
+  const inconsistent = pair();
+  inconsistent.state(BOB, { disk: Disk.Outdated });
+  inconsistent.state(ALICE, { pdsk: Disk.Outdated });
+  inconsistent.end();
+  assert.equal(inconsistent.reported, ['liveness']);
+
+  const alone = pair();
+  alone.part();
+  alone.end();
+  assert.equal(alone.reported, ['liveness']);
+
+  const down = pair();
+  down.state(ALICE, { role: Role.Secondary });
+  down.goDown(BOB);
+  down.state(ALICE, { conn: Conn.WFConnection, pdsk: Disk.DUnknown });
+  down.end();
+  assert.equal(down.reported, ['liveness']);
+});
+
+test('liveness: a split brain excuses standing alone only where the two really parted, and where it is possible', () => {
+  const ends = (world: FakeWorld): string[] => {
+    world.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
+    world.decide(BOB, 'handshake: refuse', '90', 'split-brain; x');
+    world.state(BOB, { conn: Conn.StandAlone });
+    world.end();
+    return world.reported;
+  };
+  assert.equal(ends(parted()), []);
+  assert.equal(ends(parted({ splitBrainPossible: false })), ['liveness']);
+  const innocent = pair();
+  innocent.part();
+  assert.equal(ends(innocent), ['split-brain', 'liveness']);
+});
+
+test('complementary states: the two disagree', () => {
+  for (const change of [{ conn: Conn.SyncTarget }, { peer: Role.Secondary }, { pdsk: Disk.Outdated }]) {
+    const world = pair();
+    world.state(BOB, change);
+    world.end();
+    assert.ok(world.reported.includes('complementary-states'));
+  }
+});
+
+test('unexpected disconnect: a protocol error always, a lost link unless something disturbs it', () => {
+  const lose = (reason: string, disturbed: boolean): FakeWorld => {
+    const world = pair();
+    world.later(120_000_000);
+    world.isDisturbed = disturbed;
+    world.observe(BOB, { event: 'connection-lost', resource: 'r0', peer: 'alice', reason, detail: 'x' });
+    return world;
+  };
+  assert.equal(lose('ProtocolError', true).reported, ['unexpected-disconnect']);
+  assert.equal(lose('NetworkFailure', false).reported, ['unexpected-disconnect']);
+  assert.equal(lose('NetworkFailure', true).reported, []);
+});
+
+test('unexpected disconnect: a node stands alone without a reason', () => {
+  const world = pair();
+  world.later(120_000_000);
+  world.state(BOB, { conn: Conn.StandAlone });
+  assert.equal(world.reported, ['unexpected-disconnect']);
+
+  const ordered = pair();
+  ordered.later(120_000_000);
+  ordered.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
+  ordered.state(BOB, { conn: Conn.StandAlone });
+  assert.equal(ordered.reported, []);
+});
+
+test('metadata sanity: the superblock or the log does not parse after a crash', () => {
+  const torn = pair();
+  torn.disks[ALICE]!.writeMeta(torn.layout.superblockSector, new Uint8Array(512));
+  torn.goDown(ALICE);
+  assert.equal(torn.reported, ['metadata-sanity']);
+
+  const noLog = pair();
+  for (let block = 0; block < noLog.layout.alBlocks; block++) noLog.disks[ALICE]!.writeMeta(noLog.layout.alSector + block * 8, emptyBlock().fill(1, 100, 200));
+  noLog.goDown(ALICE);
+  assert.equal(noLog.reported, ['metadata-sanity']);
+});
+
+test('metadata sanity: a Primary that had acknowledged a write is not known as one', () => {
+  const world = pair();
+  world.write(ALICE, 0);
+  world.disks[ALICE]!.writeMeta(world.layout.superblockSector, encodeSuperblock(world.superblock(SuperblockFlag.Consistent | SuperblockFlag.WasUpToDate)));
+  world.goDown(ALICE);
+  assert.equal(world.reported, ['metadata-sanity']);
+});
+
+test('metadata sanity: an attach claims more than the superblock admits', () => {
+  for (const [flags, disk, reported] of [
+    [0, Disk.Inconsistent, []],
+    [0, Disk.UpToDate, ['metadata-sanity']],
+    [SuperblockFlag.Consistent, Disk.Outdated, []],
+    [SuperblockFlag.Consistent, Disk.Consistent, ['metadata-sanity']],
+  ] as const) {
+    const world = pair();
+    world.goDown(BOB);
+    world.disks[BOB]!.writeMeta(world.layout.superblockSector, encodeSuperblock(world.superblock(flags)));
+    world.boot(BOB);
+    world.state(BOB, { disk });
+    assert.equal(world.reported, reported);
+  }
+});
+
+test.run();
