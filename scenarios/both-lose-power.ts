@@ -25,7 +25,7 @@ export const bothLosePower: Scenario = {
     const schedule: Fault[] = [];
     const count = outages.integer(1, 3);
     for (let number = 1; number <= count; number++) {
-      const atUs = outages.integer(Math.floor((durationUs * (number - 1)) / count) + SECOND_US, Math.floor((durationUs * number) / count) - 1);
+      const atUs = outages.integer(Math.floor((durationUs * (number - 1)) / count) + SECOND_US, Math.floor((durationUs * number) / count) - SECOND_US);
       const restartAfterUs = outages.integer(SECOND_US / 10, 5 * SECOND_US);
       const tear = (): number => outages.integer(0, 0x7fffffff);
       // Mains fail for both at once, or a moment apart, so that the second one still acts on the first one's silence.

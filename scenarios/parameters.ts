@@ -20,7 +20,7 @@ export const knobs = {
     'dont-care', 'dont-care', 'resource-only', 'resource-and-stonith',
   ]),
   volumes: anyOf('volumes', 'volumes of the resource', [1, 2], [1, 1, 1, 2]),
-  alExtents: anyOf('al-extents', 'slots of the active set', [67, 128, 1237], [67]),
+  alExtents: anyOf('al-extents', 'slots of the active set', [67, 128, 1237], [67, 67, 67, 128]),
   metaDisk: anyOf('meta-disk', 'where metadata lies', ['internal', 'flexible'], ['internal', 'internal', 'flexible']),
   size: anyOf('size', 'device size: small ones are cheap; large ones have more extents than the active set has slots', ['small', 'large'], [
     'small', 'small', 'small', 'small', 'small', 'small', 'small', 'large',

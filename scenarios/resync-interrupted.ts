@@ -34,14 +34,14 @@ export const resyncInterrupted: Scenario = {
         schedule.push(at(`back-${number}`, backUs, { do: 'command', host: BOB, command: { verb: 'connect', resource: RESOURCE, peer: ALICE, discardMyData: false, tentative: false } }));
       } else schedule.push(at(`away-${number}`, startUs, { do: 'crash', host: BOB, restartAfterUs: backUs - startUs }));
       // A trigger counts from the beginning of the storm, so a later round's event may come in an earlier one.
-      schedule.push({ id: `break-${number}`, trigger: rounds.chance(1, 4) ? { atUs: backUs + rounds.integer(0, 3 * SECOND_US) } : event(rounds, number), action: breakOff(rounds) });
+      schedule.push({ id: `break-${number}`, trigger: rounds.chance(1, 4) ? { atUs: Math.min(durationUs - 1, backUs + rounds.integer(0, 3 * SECOND_US)) } : event(rounds, number), action: breakOff(rounds) });
     }
     if (rounds.chance(1, 3)) {
       const volume = rounds.integer(0, Number(resolved['volumes']) - 1);
       const pausedUs = rounds.integer(0, durationUs - 1);
       const host = rounds.pick([ALICE, BOB]);
       schedule.push(at('pause-sync', pausedUs, { do: 'command', host, command: { verb: 'pause-sync', resource: RESOURCE, volume } }));
-      schedule.push(at('resume-sync', pausedUs + rounds.integer(1, 5 * SECOND_US), { do: 'command', host, command: { verb: 'resume-sync', resource: RESOURCE, volume } }));
+      schedule.push(at('resume-sync', Math.min(durationUs - 1, pausedUs + rounds.integer(1, 5 * SECOND_US)), { do: 'command', host, command: { verb: 'resume-sync', resource: RESOURCE, volume } }));
     }
     setup.schedule = schedule;
     setup.afterStorm = afterStorm(schedule, Number(resolved['volumes']));
