@@ -342,11 +342,11 @@ test('faults wait for packets', () => {
 test('whatever happens to a stream, what arrives is the beginning of what was sent', () => {
   const kinds: FaultAction['do'][] = ['cut', 'stall', 'slow-link', 'reset', 'pause'];
   let cutShort = 0;
-  for (let seed = 0; seed < 150; seed++) {
+  for (let seed = 0; seed < 80; seed++) {
     const random = randomRoot(seed).fork('prefix');
     const sends: Script = [];
     const sent: number[] = [];
-    for (let n = 0; n < 200; n++) {
+    for (let n = 0; n < 120; n++) {
       const bytes = new Uint8Array(random.integer(1, 3000)).map((_, at) => (sent.length + at) % 251);
       sent.push(...bytes);
       sends.push({ atUs: 10 * MS + n * random.integer(1, 2000), outputs: [{ type: 'send', stream: 1, pieces: [bytes] }] });
@@ -370,7 +370,7 @@ test('whatever happens to a stream, what arrives is the beginning of what was se
       assert.ok(last < bob.findIndex(({ input }) => input.type === 'stream-closed'));
     }
   }
-  assert.ok(cutShort > 20);
+  assert.ok(cutShort > 10);
 });
 
 test.run();
