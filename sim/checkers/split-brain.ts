@@ -4,7 +4,7 @@
  */
 
 import type { Checker, WorldView } from '../types.js';
-import { recordOf } from '../ghost.js';
+import { type WriteRecord, recordOf } from '../ghost.js';
 import { type Lineage, isSplitBrainDecision } from './lineage.js';
 
 export function splitBrain(lineage: Lineage): Checker {
@@ -27,7 +27,9 @@ export function splitBrain(lineage: Lineage): Checker {
   lineage.onMeeting.push((host, volume, world) => {
     const ghost = recordOf(world.ghost);
     const peer = lineage.peerOf(host);
-    const [mine, theirs] = [lineage.onlyOn(host, peer, volume, ghost), lineage.onlyOn(peer, host, volume, ghost)];
+    // What the other once had and lost with its cache is a loss (or none), not another history.
+    const never = (one: number, other: number): WriteRecord[] => lineage.onlyOn(one, other, volume, ghost).filter((write) => (write.lostPower & (1 << other)) === 0);
+    const [mine, theirs] = [never(host, peer), never(peer, host)];
     if (mine.length === 0 || theirs.length === 0) return;
     const names = [host, peer].map((one) => world.hosts[one]!.name);
     // The decision belongs to this handshake, so it was made at this moment or, by the other side, shortly before.
