@@ -101,8 +101,9 @@ const workOff = (core: Core): void => {
     for (const value of batch) {
       const resource = core.state.resources.get(value.resource);
       if (!resource) continue;
-      if (value.signal === 'resource-idle') removeResource(core, resource);
-      else handleSignal(core, resource, value);
+      if (value.signal !== 'resource-idle') handleSignal(core, resource, value);
+      // It may be in use again by what came between.
+      else if (isIdle(resource)) removeResource(core, resource);
     }
   }
 };
@@ -256,7 +257,8 @@ const volumeView = (resource: Resource, volume: Volume): VolumeView => ({
     return {
       peer: connection.peer,
       state: stateOf(resource, volume, connection, device),
-      bitmap: device.bitmap,
+      // Half read, it says nothing: what counts is on disk.
+      bitmap: volume.backing?.attaching ? undefined : device.bitmap,
       failedBits: resyncView(device)?.failedBits ?? 0,
     };
   }),

@@ -114,6 +114,8 @@ export const detach = (core: Core, resource: Resource, procedure: Procedure, wha
 export const outdate = (core: Core, resource: Resource, procedure: Procedure, what: CommandOf<'outdate'>): void =>
   withVolume(core, resource, procedure, what.volume, (volume) => {
     if (procedure.step === 1) return finish(core, resource, procedure, ReturnCode.Success);
+    // An attach takes this step itself when it has read the metadata: before that nobody knows what the disk is.
+    if (volume.disk === Disk.Attaching) return wait(procedure, 'state', 0);
     const code = changeState(core, resource, [volume], undefined, { disk: Disk.Outdated }, 'soft', 'outdate');
     if (code === ReturnCode.InTransientState) return wait(procedure, 'state', 0);
     if (code !== ReturnCode.Success) return finish(core, resource, procedure, code);

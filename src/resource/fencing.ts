@@ -72,7 +72,7 @@ export const fencingEnded = (core: Core, resource: Resource, exitCode: number): 
   const isValid = connection.connectCount === run.connectCount && connection.cstate < Conn.WFReportParams && !connection.stateSent;
   if (!change) log(core, resource.name, 'error', `fence-peer helper broken, returned ${exitCode}`);
   if (change && isValid) {
-    const code = changeState(core, resource, allVolumes(resource), connection, change, 'soft', `fence-peer returned ${exitCode}`);
+    const code = changeState(core, resource, allVolumes(resource), connection, change, 'soft', `fence-peer returned ${exitCode}`, true);
     emit(core, {
       type: 'observe',
       event: { event: 'decision', resource: resource.name, volume: -1, peer: run.peer, decision: 'fence-peer', rule: `fence-peer-${exitCode}`, detail: `state change ${code}` },
