@@ -358,12 +358,14 @@ test('whatever happens to a stream, what arrives is the beginning of what was se
       hosts: ['alice', 'bob'], durationUs: 500 * MS, kinds, meanGapUs: 30 * MS, longestUs: 200 * MS, longestRestartUs: 1, firstSector: 0, sectors: 1,
       commands: [], oneWayCuts: true, togetherLosePower: false, atEventOneIn: 0,
     });
-    const { bob } = play({ alice: [...aliceConnects, ...sends], bob: bobListens, faults }, seed);
+    const { alice, bob } = play({ alice: [...aliceConnects, ...sends], bob: bobListens, faults }, seed);
     const bytes = of(bob, 'stream-received').flatMap(({ input }) => [...input.bytes]);
     assert.equal(bytes, sent.slice(0, bytes.length), `seed ${seed}`);
     const closed = of(bob, 'stream-closed');
     assert.ok(closed.length <= 1);
-    if (closed.length === 0 && of(bob, 'stream-accepted').length === 1) assert.is(bytes.length, sent.length);
+    // Where the very first packet was held up the script speaks before there is a stream.
+    const inTime = (of(alice, 'stream-connected')[0]?.atUs ?? Infinity) < 10 * MS;
+    if (closed.length === 0 && inTime) assert.is(bytes.length, sent.length, `seed ${seed}`);
     if (closed.length === 1) {
       if (bytes.length < sent.length) cutShort++;
       const last = bob.map(({ input }) => input.type).lastIndexOf('stream-received');
