@@ -3,7 +3,7 @@
  * and hosts crash. The policy `on-io-error` decides whether the disk is given up; the peer's copy must carry on.
  */
 
-import type { Fault, FaultKind, Scenario } from '../sim/types.js';
+import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
 import { drawSchedule } from '../sim/world/swarm.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
 import { knobs, resolve } from './parameters.js';
@@ -39,21 +39,17 @@ export const diskErrors: Scenario = {
       togetherLosePower: false,
       atEventOneIn: 3,
     });
-    // The swarm leaves metadata alone; here it fails too, anywhere in its area.
+    // The swarm leaves metadata alone; here it fails too, anywhere in its area. One disk is bad, the other is good: what two bad disks
+    // have lost between them no protocol brings back.
     const metadata = swarm.fork('metadata').chance(1, 2);
-    setup.schedule = metadata ? schedule.map(onMetadata) : schedule;
-    const orders = afterStorm(setup.schedule, Number(resolved['volumes']));
-    if (resolved['on-io-error'] === 'pass_on') {
-      // A disk that is kept in spite of errors is Inconsistent. Two of them are a job for an operator with backups; and what one of them
-      // missed is resynced when the link is made anew (sync-and-activity-log.md §7.4).
-      const failing = swarm.fork('failing').pick([ALICE, BOB]);
-      setup.schedule = setup.schedule.map((fault) => onHost(fault, failing));
-      orders.push(
-        { host: BOB, command: { verb: 'disconnect', resource: RESOURCE, peer: ALICE, force: true } },
-        { host: BOB, command: { verb: 'connect', resource: RESOURCE, peer: ALICE, discardMyData: false, tentative: false } },
-      );
-    }
-    setup.afterStorm = orders;
+    const bad = swarm.fork('bad').pick([ALICE, BOB]);
+    setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad));
+    // A disk that is kept in spite of errors is Inconsistent; what it missed is resynced when the link is made anew (sync-and-activity-log.md §7.4).
+    const renewed: Setup['afterStorm'] = [
+      { host: BOB, command: { verb: 'disconnect', resource: RESOURCE, peer: ALICE, force: true } },
+      { host: BOB, command: { verb: 'connect', resource: RESOURCE, peer: ALICE, discardMyData: false, tentative: false } },
+    ];
+    setup.afterStorm = [...(resolved['on-io-error'] === 'pass_on' ? renewed : []), ...afterStorm(setup.schedule, Number(resolved['volumes']))];
     return setup;
   },
 };
@@ -63,8 +59,8 @@ function onHost(fault: Fault, host: string): Fault {
   return action.do === 'disk-error' || action.do === 'latent-error' ? { ...fault, action: { ...action, host } } : fault;
 }
 
-/** Every second disk error hits metadata instead: one operation, wherever it is. */
-function onMetadata(fault: Fault, index: number): Fault {
-  if (fault.action.do !== 'disk-error' || index % 2 === 0) return fault;
+/** A disk error that hits metadata instead: one operation, wherever it is. */
+function onMetadata(fault: Fault): Fault {
+  if (fault.action.do !== 'disk-error') return fault;
   return { ...fault, action: { ...fault.action, area: 'meta', firstSector: 0, sectors: META_SECTORS_ALL, times: 1 } };
 }

@@ -191,6 +191,10 @@ export class Lineage {
       if (!isTargetState(to.conn)) for (const write of this.onlyOn(place, this.peerOf(place), event.volume, ghost)) write.discarded = 'the only disk that had it failed';
       forget(['must', 'durable'], place, event.volume, ghost);
     }
+    // B promises the peer's memory, and a disk that fails does not take over what is there.
+    if (to.disk === Disk.Failed && this.setup.expectations.protocol === 'B') {
+      for (const write of this.unsettled) if (write.volume === event.volume && write.host !== place) this.lose(write, 1 << place);
+    }
     // From now on it may be given anything that the source has.
     if (isTargetState(to.conn) && !isTargetState(from.conn)) forget(['never'], place, event.volume, ghost);
     if (to.role === Role.Primary && from.role !== Role.Primary) this.promoted(place, event.volume, status, world);
@@ -318,8 +322,7 @@ export class Lineage {
       // B promises the peer's memory, no more: what was not yet finished everywhere dies with it.
       const inMemory = this.setup.expectations.protocol === 'B' && write.host !== place && !write.settled;
       if (inMemory || (what === 'power-loss' && (write.durable & bit) === 0)) {
-        write.must &= ~bit;
-        write.lostPower |= bit;
+        this.lose(write, bit);
       }
     }
     if (what === 'power-loss') {
@@ -331,6 +334,12 @@ export class Lineage {
       this.contents[place]!.set(volume, host.downAt);
     }
     this.forced[place]!.clear();
+  }
+
+  private lose(write: WriteRecord, bit: number): void {
+    if ((write.must & bit) === 0) return;
+    write.must &= ~bit;
+    write.lostPower |= bit;
   }
 
   /** What time settles: a write that is in flight on neither side any more is on both (and, protocol B, not only in memory). */

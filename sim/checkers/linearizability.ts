@@ -48,7 +48,7 @@ export function linearizability(lineage: Lineage): Checker {
     const last = seen[host]!.get(place);
     const before = last !== undefined && last.readUntil <= request.issuedAt && last.readFrom >= lineage.contentSince(host, volume) ? last : undefined;
     const mustShow = (write: WriteRecord): boolean => {
-      if (before !== undefined && write.stamp === before.stamp) return true;
+      if (before !== undefined && write.stamp === before.stamp) return write.discarded === '';
       const mine = (write.must & bit) !== 0 || (write.host === host && write.issuedAt >= primaryAt);
       return mine && isOwed(write) && write.endedAt <= request.issuedAt;
     };

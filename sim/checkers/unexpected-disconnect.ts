@@ -4,7 +4,7 @@
  * a right end state).
  */
 
-import { Conn, connName } from '../../src/state/states.js';
+import { Conn, Disk, Role, connName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 
@@ -46,7 +46,9 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
         }
       }
       if (event.event !== 'state' || event.to.conn !== Conn.StandAlone || event.from.conn === Conn.StandAlone) return;
-      if (!hasReason(world)) report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
+      // A diskless Primary meets another data generation than its applications have seen (generation-uuids.md §1).
+      const otherData = event.from.role === Role.Primary && event.from.disk < Disk.Inconsistent;
+      if (!hasReason(world) && !otherData) report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
     },
   };
 }
