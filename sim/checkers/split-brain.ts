@@ -53,6 +53,12 @@ export function splitBrain(lineage: Lineage): Checker {
       const decision = lineage.decisions.at(-1)!;
       const accused = isSplitBrainDecision(decision) && [place, peer].some((one) => lineage.parted[one]!.get(event.volume) !== true);
       if (!accused) return;
+      // A source that lost power before it wrote down the end of a resync has marks that look like writes of its own. Rules 50b to
+      // 80b then ask an operator rather than lose what it may have (ARCHITECTURE.md): safe, and counted.
+      if (event.rule.endsWith('b')) {
+        world.reached('marks of an unfinished resync taken for another history');
+        return;
+      }
       const innocent = world.hosts[lineage.parted[place]!.get(event.volume) === true ? peer : place]!.name;
       const detail = `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ${innocent} was given nothing that the other could not have since they were last in sync`;
       world.report({ property: 'split-brain', atUs: world.nowUs, detail });
