@@ -19,7 +19,7 @@ import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
 import { startSyncWith } from './peer-parameters.js';
-import { endHold, finish, hold, wait, waitForMetadata, type CommandOf } from './procedures.js';
+import { endHold, finish, hold, wait, waitForCrossed, waitForMetadata, type CommandOf } from './procedures.js';
 
 /** Configuration results of node-states.md §2. */
 const ALREADY_ATTACHED = 124;
@@ -100,7 +100,7 @@ export const detach = (core: Core, resource: Resource, procedure: Procedure, wha
         return wait(procedure, 'state', DetachStep.Failed);
       }
       case DetachStep.Consented:
-        if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return wait(procedure, 'state', DetachStep.Written);
+        if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return waitForCrossed(core, resource, procedure, DetachStep.Written);
         if (!isSuccess(procedure.result)) return refuse(procedure.result);
         return wait(procedure, 'state', DetachStep.Failed);
       case DetachStep.Failed:

@@ -208,6 +208,9 @@ const isGenerationDue = (volume: Volume, from: State, to: State): boolean => {
     (isGoodOrPartial(from.pdsk) && isOutOfReach(to.pdsk)) ||
     (from.pdsk === Disk.DUnknown && (to.pdsk === Disk.Diskless || to.pdsk === Disk.Failed || to.pdsk === Disk.Outdated));
   if (lost && (to.role === Role.Primary || to.peer === Role.Primary)) return true;
+  // A disk that comes back to a Primary while the peer's is out of reach: what is written from now on is on this one only.
+  const isWritten = (from.role === Role.Primary && to.role === Role.Primary) || (from.peer === Role.Primary && to.peer === Role.Primary);
+  if (from.disk < Disk.UpToDate && isOutOfReach(to.pdsk) && isWritten) return true;
   return to.pdsk < Disk.Inconsistent && from.peer !== Role.Primary && to.peer === Role.Primary;
 };
 

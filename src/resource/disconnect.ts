@@ -8,7 +8,7 @@ import { Conn, Disk } from '../state/states.js';
 import { allVolumes, changeState } from './change.js';
 import { requestChange } from './consent.js';
 import { connectionLost, reconnect } from './loss.js';
-import { finish, wait, type CommandOf } from './procedures.js';
+import { finish, wait, waitForCrossed, type CommandOf } from './procedures.js';
 
 /** DRBD's code for an address that nobody is configured at. */
 const INVALID_REQUEST = 162;
@@ -69,7 +69,7 @@ const judged = (core: Core, resource: Resource, procedure: Procedure, connection
   if (code === ReturnCode.CwFailedByPeer) {
     if (connection.loss || connection.cstate < Conn.WFReportParams) return wait(procedure, 'state', Step.Begin);
     // Only "a Primary needs its peer outdated" asks us to outdate ourselves. Two requests that crossed do not (bug B111).
-    if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return wait(procedure, 'state', Step.Begin);
+    if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return waitForCrossed(core, resource, procedure, Step.Begin);
     if (procedure.peerCode === ReturnCode.PrimaryNop && change.disk === undefined) {
       procedure.change = { disk: Disk.Outdated };
       return ask(core, resource, procedure, connection);

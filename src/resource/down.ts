@@ -4,7 +4,11 @@ import type { Command } from '../contract/command.js';
 import { signal, type Core } from '../model/core.js';
 import type { Procedure, Resource } from '../model/types.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
+import { isIdle } from './create.js';
 import { finish, newProcedure, wait } from './procedures.js';
+
+/** DRBD's configuration result (node-states.md §2). */
+const RESOURCE_IN_USE = 159;
 
 /** The parts, in order. */
 const partsOf = (resource: Resource): Command[] => [
@@ -17,6 +21,8 @@ export const takeDown = (core: Core, resource: Resource, procedure: Procedure): 
   if (procedure.step > 0 && !isSuccess(procedure.result)) return finish(core, resource, procedure, procedure.result);
   const part = partsOf(resource)[procedure.step];
   if (!part) {
+    // Another command was faster.
+    if (!isIdle(resource)) return finish(core, resource, procedure, RESOURCE_IN_USE);
     finish(core, resource, procedure, ReturnCode.Success);
     return signal(core, { signal: 'resource-idle', resource: resource.name });
   }

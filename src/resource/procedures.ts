@@ -78,6 +78,15 @@ export const waitForTimer = (core: Core, resource: Resource, procedure: Procedur
   setTimer(core, 'promote-retry', resource.name, '', procedure.id, afterUs);
 };
 
+/**
+ * Our request and the peer's crossed, and ours gave way (B111): again in a moment. At once, the two could circle for as long as the
+ * answer to the peer's is on its way.
+ */
+export const waitForCrossed = (core: Core, resource: Resource, procedure: Procedure, step: number): void =>
+  waitForTimer(core, resource, procedure, CROSSED_PAUSE_US, step);
+
+const CROSSED_PAUSE_US = 100_000;
+
 /** A hold on new application I/O, by name; ending it lets waiting requests go on. */
 export const hold = (volume: Volume, why: string): void => {
   if (!volume.holds.includes(why)) volume.holds.push(why);
