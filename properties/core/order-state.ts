@@ -1,6 +1,7 @@
 // What the checker of ordering obligations (order.ts) remembers of one machine: writes on their way, who wrote what is still in
 // the disk's cache, what was said.
 
+import type { ObservedState } from '../../src/contract/output.js';
 import type { Command } from '../../src/contract/command.js';
 import { countOutOfSync, type Bitmap } from '../../src/metadata/bitmap.js';
 import type { State } from '../../src/state/states.js';
@@ -41,6 +42,8 @@ export interface MachineState {
   /** Sent: writes since the last barrier, and whether one must come first. */
   epochSize: number;
   owesBarrier: boolean;
+  /** The state of each volume as of the output that is looked at: later ones of the same pass do not count yet. */
+  observed: Map<number, ObservedState>;
   /** The last P_STATE of each volume. */
   told: Map<number, State>;
   /** The peer's last request. */
@@ -70,6 +73,7 @@ export function newMachineState(): MachineState {
     extents: new Map(),
     epochSize: 0,
     owesBarrier: false,
+    observed: new Map(),
     told: new Map(),
     asked: undefined,
     tag: (volume, sector, sectors, author) => {

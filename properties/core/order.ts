@@ -97,7 +97,6 @@ function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output
     rule(watch, 'no two overlapping writes', !overlaps, machine, () => `${output.area} ${output.sector}+${sectors} and ${other.sector}+${other.data.length / 512}`);
   }
   if (output.area === 'meta') return onMetaWrite(watch, machine, state, output, disk);
-  const view = viewOf(machine, output.volume);
   const where = `${output.sector}+${sectors}`;
   const peerWrite = state.epochs.flat().find((write) => !write.submitted && write.volume === output.volume && write.sector === output.sector && sameBytes(write.data, output.data));
   if (peerWrite) {
@@ -106,7 +105,7 @@ function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output
     const before = state.epochs.slice(0, state.epochs.findIndex((epoch) => epoch.includes(peerWrite))).flat();
     const late = before.find((write) => !write.ended || (flushes(watch) && state.isVolatile(write)));
     rule(watch, 'D16', late === undefined || watch.pair.options.disk?.diskDrain === false, machine, () => `write ${where} while an earlier epoch is not stable (${late?.sector})`);
-    const peer = view?.peers[0]?.state;
+    const peer = state.observed.get(output.volume);
     if (peer && peer.pdsk < DiskState.Inconsistent && peer.peer === Role.Primary) checkActive(watch, machine, output.volume, output.sector, sectors, 'the only disk');
     return;
   }
@@ -224,6 +223,7 @@ function onOutput(watch: Watch, machine: Machine, state: MachineState, output: O
     case 'observe': {
       const { event } = output;
       if (event.event !== 'state') return;
+      state.observed.set(event.volume, event.to);
       const thaws = event.from.flags.includes('suspFen') && !event.to.flags.includes('suspFen');
       if (!thaws || event.to.conn >= Conn.WFReportParams || event.to.pdsk > DiskState.Outdated || !isAttached(viewOf(machine, event.volume))) return;
       const superblock = superblockOf(watch, machine, event.volume);

@@ -171,10 +171,10 @@ export function newPair(options: PairOptions = {}, watchers: Pair['watchers'] = 
   return pair;
 }
 
-/** The machine boots: the resource is known again, its disks are as they were left. */
+/** The machine boots if it was down: the resource is known again, its disks are as they were left. */
 export function start(pair: Pair, name: Name): void {
   const machine = pair.machines[name];
-  machine.node = createNode(name, environmentOf(machine));
+  machine.node ??= createNode(name, environmentOf(machine));
   command(pair, name, { verb: 'new-resource', config: configOf(pair.options, name) });
 }
 
@@ -334,6 +334,8 @@ function send(pair: Pair, machine: Machine, stream: number, pieces: Uint8Array[]
   const pipe = pair.pipes.find(({ ids }) => ids[machine.name] === stream);
   if (!pipe) throw new Error(`${machine.name} sends on stream ${stream}, which is closed`);
   const way = pipe.ways[machine.name];
+  // It was cut, and this end does not know yet.
+  if (way.closed) return;
   const chunk = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
