@@ -219,7 +219,8 @@ export function afterStorm(schedule: readonly Fault[], volumes: number): Setup['
       if (verbs.has('detach') || disksFail) order({ verb: 'attach', resource: RESOURCE, volume });
       if (verbs.has('pause-sync')) order({ verb: 'resume-sync', resource: RESOURCE, volume });
     }
-    if (verbs.has('disconnect')) order({ verb: 'connect', resource: RESOURCE, peer, discardMyData: false, tentative: false });
+    // A diskless Primary that meets other data than its applications have seen gives the connection up.
+    if (verbs.has('disconnect') || disksFail) order({ verb: 'connect', resource: RESOURCE, peer, discardMyData: false, tentative: false });
   }
   return orders;
 }

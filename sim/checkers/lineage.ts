@@ -62,6 +62,9 @@ export interface Promotion {
   missed: number;
 }
 
+/** Why a write of a Primary whose own disk is not UpToDate may be lost. */
+const ONLY_PEER = 'only the peer was UpToDate, and did not get it for good';
+
 const asBooted = (): VolumeStatus => ({
   role: Role.Secondary, peer: Role.Unknown, conn: Conn.StandAlone, disk: Disk.Diskless, pdsk: Disk.DUnknown, connectedAt: 0, primaryAt: 0,
 });
@@ -184,6 +187,10 @@ export class Lineage {
       this.connected(place, event.volume, status, ghost);
       for (const tell of this.onMeeting) tell(place, event.volume, world);
     }
+    // Protocol A: what a Primary on a disk that is not UpToDate had only handed to the transport.
+    if (to.conn < Conn.Connected && from.conn >= Conn.Connected) {
+      for (const write of this.unsettled) if (write.volume === event.volume && write.host === place && isOwed(write) && write.must === 0) write.discarded = ONLY_PEER;
+    }
     const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
     if (loses && to.disk === Disk.UpToDate && (to.role === Role.Primary || to.peer === Role.Primary)) this.parted[place]!.set(event.volume, true);
     if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) {
@@ -284,6 +291,7 @@ export class Lineage {
       this.unsettled.push(write);
       write.must |= own | (kept ? 1 << peer : 0);
       write.never &= ~write.must;
+      if (write.must === 0 && !this.peerKept(host, volume)) write.discarded = ONLY_PEER;
       if (write.fua) write.durable |= own | (kept && this.flushesBoth() && this.fuaReachesPeer() ? 1 << peer : 0);
     } else if (request.operation === 'flush') {
       const covered = own | (kept && this.flushesBoth() ? 1 << peer : 0);
@@ -318,12 +326,12 @@ export class Lineage {
     host.up = false;
     host.downAt = ghost.next();
     for (const write of ghost.writes) {
-      if (write === undefined || (write.must & bit) === 0) continue;
+      if (write === undefined) continue;
       // B promises the peer's memory, no more: what was not yet finished everywhere dies with it.
       const inMemory = this.setup.expectations.protocol === 'B' && write.host !== place && !write.settled;
-      if (inMemory || (what === 'power-loss' && (write.durable & bit) === 0)) {
-        this.lose(write, bit);
-      }
+      if (inMemory || (what === 'power-loss' && (write.durable & bit) === 0)) this.lose(write, bit);
+      // The other one is Primary on a disk that is not UpToDate: what this one had, or was about to have, was all that counted.
+      if (isOwed(write) && write.must === 0 && write.mirrored) write.discarded = ONLY_PEER;
     }
     if (what === 'power-loss') {
       host.powerLostAt = host.downAt;

@@ -52,7 +52,9 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     const twoPrimaries = statuses.every((status) => status.role === Role.Primary);
     return lineage.decisions.findLast((decision) => {
       if (decision.volume !== volume) return false;
-      if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
+      // Rules 50b to 80b ask for an operator where marks of an unfinished resync look like another history (checkers/split-brain).
+      const apart = parted || decision.rule.endsWith('b');
+      if (apart && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
       if (parted && twoPrimaries) return isSplitBrainDecision(decision);
       // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
       return decision.decidedBy === 'peer-too-old' && isRefusal(decision) && setup.hosts.some((host) => host.config.protocolMax < 101);

@@ -8,8 +8,8 @@ import { Conn, Disk, Role, connName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 
-/** What a fault may still cause after it ended: what was lost is sent again within a few seconds, a ping is answered within one. */
-const FAULT_GRACE_US = 15_000_000;
+/** What a fault may still cause after it ended: a link that was silent is probed after two ping-ints (20 s) at the latest, and given up soon after. */
+const FAULT_GRACE_US = 25_000_000;
 /** An operator's disconnect asks the peer first; a refusal by rule drops the connection at once. */
 const REASON_GRACE_US = 10_000_000;
 
