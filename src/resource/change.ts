@@ -198,19 +198,21 @@ export const updateFlags = (volume: Volume, state: State): void => {
 export const isUndecided = ({ suspFen, suspNod }: Pick<State, 'suspFen' | 'suspNod'>): boolean => suspFen || suspNod;
 
 const isGoodOrPartial = (disk: Disk): boolean => disk === Disk.Inconsistent || disk === Disk.Consistent || disk === Disk.UpToDate;
+/** Its handshake is still to come. */
+const isAttaching = (disk: Disk): boolean => disk === Disk.Attaching || disk === Disk.Negotiating;
 const isOutOfReach = (disk: Disk): boolean => disk < Disk.Inconsistent || disk === Disk.DUnknown || disk === Disk.Outdated;
 
 /** Is a new data generation due (generation-uuids.md §3, first two lines)? */
 const isGenerationDue = (volume: Volume, from: State, to: State): boolean => {
   if (!volume.backing || volume.backing.failed || volume.generationPending || volume.newCurrentUuidDue) return false;
   if (to.disk !== Disk.UpToDate || volume.backing.superblock.uuids[1] !== 0n) return false;
+  const hopedFor = isAttaching(from.pdsk) || from.pdsk === Disk.DUnknown;
   const lost =
-    (isGoodOrPartial(from.pdsk) && isOutOfReach(to.pdsk)) ||
-    (from.pdsk === Disk.DUnknown && (to.pdsk === Disk.Diskless || to.pdsk === Disk.Failed || to.pdsk === Disk.Outdated));
+    (isGoodOrPartial(from.pdsk) && isOutOfReach(to.pdsk)) || (hopedFor && (to.pdsk === Disk.Diskless || to.pdsk === Disk.Failed || to.pdsk === Disk.Outdated));
   if (lost && (to.role === Role.Primary || to.peer === Role.Primary)) return true;
   // A disk that comes back to a Primary while the peer's is out of reach: what is written from now on is on this one only.
   const isWritten = (from.role === Role.Primary && to.role === Role.Primary) || (from.peer === Role.Primary && to.peer === Role.Primary);
-  if (from.disk < Disk.UpToDate && isOutOfReach(to.pdsk) && isWritten) return true;
+  if (from.disk < Disk.UpToDate && isOutOfReach(to.pdsk) && !isAttaching(to.pdsk) && isWritten) return true;
   return to.pdsk < Disk.Inconsistent && from.peer !== Role.Primary && to.peer === Role.Primary;
 };
 

@@ -75,7 +75,11 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
   const conn = connOf(connection, device);
   const diskless = volume.disk < Disk.Inconsistent;
   const foreign = volume.exposedUuid !== 0n && !sameGeneration(volume.exposedUuid, packet.current);
-  if (diskless && resource.role === Role.Primary && foreign && conn < Conn.Connected) {
+  // A new generation of a peer that we used all the while follows on ours; a disk that comes late may be older than what was read.
+  const slots = [packet.current, packet.bitmap, packet.history0, packet.history1];
+  const follows = volume.exposedUuid === 0n || slots.some((uuid) => sameGeneration(volume.exposedUuid, uuid));
+  const isLost = volume.disk === Disk.Diskless || volume.disk === Disk.Failed;
+  if (resource.role === Role.Primary && (conn < Conn.Connected ? diskless && foreign : isLost && !follows)) {
     return refuseConnection(core, connection, 'the peer has another data generation than the one that was in use here');
   }
   const skips = (packet.flags & UuidsFlag.SKIP_INITIAL_SYNC) !== 0 && connection.protocolVersion >= 90;
@@ -88,7 +92,7 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
   }
   // Also while we ask for consent to detach: the peer goes on in a new generation, and says so before its answer is here.
   const detaches = connection.request?.change.disk === Disk.Failed && connection.request.volumes.includes(volume.number);
-  if ((diskless || detaches) && conn >= Conn.Connected) volume.exposedUuid = packet.current;
+  if ((diskless || detaches) && follows && conn >= Conn.Connected) volume.exposedUuid = packet.current;
 };
 
 /** §7.2: the data that we are about to get is of this generation. Durable before the first block (D9: resource/after-change). */

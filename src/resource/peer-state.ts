@@ -54,6 +54,7 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   const fresh = me.conn < Conn.Connected;
   // 6
   let outcome: HandshakePlan | undefined;
+  let abortsAttach = false;
   if (mustDecide(me, peer, device)) {
     outcome = decide(core, resource, volume, connection, device, me, peer);
     device.considerResync = false;
@@ -62,6 +63,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
         changeState(core, resource, [volume], connection, { disk: Disk.Failed }, 'hard', 'attach aborted by the handshake');
       } else if (outcome.refusal === 'peer-diskless') {
         peerDisk = Disk.Diskless;
+        // Whoever negotiates waits for our half, to come to the same end by itself.
+        abortsAttach = true;
       } else if (outcome.refusal === 'retry') {
         return loseConnection(core, connection, 'ProtocolError', 'dry run: nothing is done');
       } else {
@@ -82,7 +85,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   // One-shot, but for every volume of this connection (bug B089).
   if ([...resource.volumes.values()].every((other) => other.peers.get(connection.peer)!.repl >= Conn.Connected)) connection.discardMyData = false;
   // 9: tell the peer that we want a resync.
-  if (!fresh && outcome && conn !== me.conn && conn > Conn.Connected && peer.conn <= Conn.Connected && peer.disk !== Disk.Negotiating) {
+  const wantsResync = outcome && conn !== me.conn && conn > Conn.Connected && peer.conn <= Conn.Connected && peer.disk !== Disk.Negotiating;
+  if (!fresh && (wantsResync || abortsAttach)) {
     sendUuids(core, connection, volume, device);
     sendState(core, resource, connection, volume, device);
   }
