@@ -15,7 +15,18 @@ import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
 
 export const scenarios: readonly Scenario[] = [
-  failover, partition, bothLosePower, resyncInterrupted, flappingLink, splitBrain, degradedThenFailover, slowDisk, diskErrors, evictionError, activeSetBound, recorded,
+  failover,
+  partition,
+  bothLosePower,
+  resyncInterrupted,
+  flappingLink,
+  splitBrain,
+  degradedThenFailover,
+  slowDisk,
+  diskErrors,
+  evictionError,
+  activeSetBound,
+  recorded,
 ];
 
 /** Throws `UsageError` for a name that no scenario has. */

@@ -27,12 +27,21 @@ export const knobs = {
   ]),
   queueDepth: anyOf('queue-depth', 'requests that each of the four clients has in flight', [1, 2, 4, 8, 16], [1, 2, 2, 4, 8]),
   onIoError: anyOf('on-io-error', 'what an I/O error does to the disk', ['detach', 'pass_on', 'call-local-io-error']),
-  protocolMax: anyOf('protocol-max', 'newest wire protocol that bob speaks (86..101; 100 was only ever spoken by prereleases)', [86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 101], [
-    101, 101, 101, 101, 97, 96, 95, 94, 91, 90, 88, 86,
-  ]),
+  protocolMax: anyOf(
+    'protocol-max',
+    'newest wire protocol that bob speaks (98 to 100 were only ever spoken by prereleases)',
+    [86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 101],
+    [101, 101, 101, 101, 97, 96, 95, 94, 91, 90, 88, 86],
+  ),
   failover: anyOf('failover', 'who promotes the survivor', ['manager', 'membership']),
   afterSb0Pri: anyOf('after-sb-0pri', 'after a split brain, no Primary present', [
-    'disconnect', 'discard-younger-primary', 'discard-older-primary', 'discard-zero-changes', 'discard-least-changes', 'discard-local', 'discard-remote',
+    'disconnect',
+    'discard-younger-primary',
+    'discard-older-primary',
+    'discard-zero-changes',
+    'discard-least-changes',
+    'discard-local',
+    'discard-remote',
   ]),
   afterSb1Pri: anyOf('after-sb-1pri', 'after a split brain, one Primary present', [
     'disconnect', 'consensus', 'discard-secondary', 'call-pri-lost-after-sb', 'violently-as0p',
@@ -64,7 +73,8 @@ function avoidManyVolumesOnOldWire(asked: Parameters, resolved: Parameters): Par
   if (resolved['volumes'] !== 2 || Number(resolved['protocol-max'] ?? 101) >= 100) return resolved;
   if (asked['volumes'] !== 2) return { ...resolved, volumes: 1 };
   if (asked['protocol-max'] === undefined || asked['protocol-max'] === 'any') return { ...resolved, 'protocol-max': 101 };
-  throw new UsageError(`volumes=2 cannot go with protocol-max=${resolved['protocol-max']}: packets name their volume since protocol 100; choose one volume, or 101`);
+  const why = 'packets name their volume since protocol 100';
+  throw new UsageError(`volumes=2 cannot go with protocol-max=${resolved['protocol-max']}: ${why}; choose one volume, or 101`);
 }
 
 /** DRBD refuses protocol A with resource-and-stonith (154): where the seed drew them together, the drawn one gives way. */

@@ -37,8 +37,10 @@ export function readTraceInfo(logPath: string): TraceInfo {
   const kind = kindOf(String(json['filesystem']), String(json['database'] ?? ''));
   const bytes = Number(json['device_bytes']);
   const entries = Number(json['entries']);
-  if (!Array.isArray(acks) || kind === undefined || !Number.isSafeInteger(bytes) || bytes <= 0 || bytes % 512 !== 0 || !Number.isSafeInteger(entries)) {
-    throw new UsageError(`the description ${path} lacks one of filesystem, device_bytes, entries, acks, or says a filesystem that no judge knows; copy it again`);
+  const isSize = Number.isSafeInteger(bytes) && bytes > 0 && bytes % 512 === 0;
+  if (!Array.isArray(acks) || kind === undefined || !isSize || !Number.isSafeInteger(entries)) {
+    const lacking = 'lacks one of filesystem, device_bytes, entries, acks, or says a filesystem that no judge knows';
+    throw new UsageError(`the description ${path} ${lacking}; copy it again`);
   }
   return { name: String(json['name']), kind, deviceBytes: bytes, entries, acks: acks as Acknowledgement[] };
 }

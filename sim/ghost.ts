@@ -158,7 +158,9 @@ export class GhostRecord implements Ghost {
       };
       this.writes.push(write);
       bytes = request.data ?? stampedSectors(write);
-      if (bytes.length !== request.sectors * SECTOR_BYTES) throw new RangeError(`a write of ${request.sectors} sectors with ${bytes.length} bytes`);
+      if (bytes.length !== request.sectors * SECTOR_BYTES) {
+        throw new RangeError(`a write of ${request.sectors} sectors with ${bytes.length} bytes`);
+      }
       this.remember(write, bytes);
     }
     const record: RequestRecord = {

@@ -35,7 +35,9 @@ function checkLedger(steps: LedgerSteps, query: (sql: string) => string[]): void
   if (sum !== String(TOTAL_BALANCE)) throw new Rejected(`sum(balance) is ${sum}, not ${TOTAL_BALANCE}`);
   const ids = new Set(query('select id from ledger').map(Number));
   const missing = steps.ids.filter((id) => !ids.has(id));
-  if (missing.length > 0) throw new Rejected(`ledger lines ${missing.slice(0, 5).join(', ')} are missing, ${steps.ids.length} were committed`);
+  if (missing.length > 0) {
+    throw new Rejected(`ledger lines ${missing.slice(0, 5).join(', ')} are missing, ${steps.ids.length} were committed`);
+  }
 }
 
 /** SQLite on ext4: the journal that a crash left is rolled back when the database is opened. */
@@ -71,7 +73,8 @@ export function judgePostgres(imagePath: string, folder: string, mountPoint: str
     // The lock of a server on a machine that is gone; its number may be taken here.
     rmSync(join(data, 'postmaster.pid'), { force: true });
     const log = join(sockets, 'log');
-    const started = control('-t', String(START_TIMEOUT_S), '-l', log, '-o', `-c listen_addresses='' -c unix_socket_directories='${sockets}'`, 'start');
+    const options = `-c listen_addresses='' -c unix_socket_directories='${sockets}'`;
+    const started = control('-t', String(START_TIMEOUT_S), '-l', log, '-o', options, 'start');
     try {
       if (started.status !== 0) throw new Rejected(`postgres does not start: ${reasonIn(log) || lastLine(started.output)}`);
       checkLedger(steps, (sql) => {

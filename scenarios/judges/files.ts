@@ -19,7 +19,9 @@ const E2FSCK_CORRECTED_MAX = 1;
  */
 export function repairExt(imagePath: string): void {
   const repair = run('e2fsck', ['-fy', imagePath]);
-  if (repair.status < 0 || repair.status > E2FSCK_CORRECTED_MAX) throw new Rejected(`e2fsck -fy: exit ${repair.status}: ${lastLine(repair.output)}`);
+  if (repair.status < 0 || repair.status > E2FSCK_CORRECTED_MAX) {
+    throw new Rejected(`e2fsck -fy: exit ${repair.status}: ${lastLine(repair.output)}`);
+  }
   const again = run('e2fsck', ['-fn', imagePath]);
   if (again.status !== 0) throw new Rejected(`e2fsck -fn after e2fsck -fy: exit ${again.status}: ${lastLine(again.output)}`);
 }

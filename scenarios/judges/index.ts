@@ -33,7 +33,9 @@ export function judgeRecorded(image: SurvivorImage, parameters: Parameters): Jud
         entries = Math.min(entries, withReader(path, (read) => leadingEntries(readDmLog(trace), read)));
       }
       const problem = checkImage(info, path, folder, entries);
-      if (problem === undefined) return { verdict: 'passed', detail: `${info.kind}: every step up to entry ${entries} of ${info.entries} is on ${image.host}` };
+      if (problem === undefined) {
+        return { verdict: 'passed', detail: `${info.kind}: every step up to entry ${entries} of ${info.entries} is on ${image.host}` };
+      }
       return { verdict: 'failed', detail: `${info.kind} at entry ${entries} on ${image.host}: ${problem}` };
     } catch (error) {
       if (error instanceof Rejected) return { verdict: 'failed', detail: `${info.kind} on ${image.host}: ${error.message}` };

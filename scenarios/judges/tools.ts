@@ -26,8 +26,8 @@ const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Where administrators' tools are, whatever PATH says. */
 function searchPath(): string[] {
-  const versions = listed('/usr/lib/postgresql');
-  return [...(process.env['PATH'] ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', ...versions.map((version) => `/usr/lib/postgresql/${version}/bin`)];
+  const postgres = listed('/usr/lib/postgresql').map((version) => `/usr/lib/postgresql/${version}/bin`);
+  return [...(process.env['PATH'] ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin', ...postgres];
 }
 
 function listed(folder: string): string[] {
@@ -100,7 +100,9 @@ export function withMounted<T>(imagePath: string, mountPoint: string, filesystem
   try {
     const mounted = run('mount', ['-t', filesystem, '-o', options, device, mountPoint]);
     if (mounted.status !== 0) {
-      if (/unknown filesystem type|permission denied/i.test(mounted.output)) throw new Unavailable(`this kernel does not mount ${filesystem} (${lastLine(mounted.output)})`);
+      if (/unknown filesystem type|permission denied/i.test(mounted.output)) {
+        throw new Unavailable(`this kernel does not mount ${filesystem} (${lastLine(mounted.output)})`);
+      }
       throw new Rejected(`mount -t ${filesystem} -o ${options}: ${lastLine(mounted.output)}`);
     }
     try {

@@ -22,7 +22,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
   const writtenSince = setup.hosts.map(() => new Map<number, number>());
   const activeSetBits = setup.expectations.activeSetExtents * BITS_PER_AL_EXTENT;
 
-  const weight = (world: WorldView, host: number, volume: number): number | undefined => volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap?.weight;
+  const weight = (world: WorldView, host: number, volume: number): number | undefined =>
+    volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap?.weight;
 
   return {
     property: 'bounded-recovery',
@@ -61,7 +62,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
     const now = weight(world, host, volume);
     storedBits[host]!.delete(volume);
     if (before === undefined || now === undefined || now <= before + activeSetBits) return;
-    const detail = `${world.hosts[host]!.name} marks ${now} blocks of volume ${volume} when it attaches after a crash; ${before} were marked on disk, and the active set has ${activeSetBits}`;
+    const marks = `${world.hosts[host]!.name} marks ${now} blocks of volume ${volume} when it attaches after a crash`;
+    const detail = `${marks}; ${before} were marked on disk, and the active set has ${activeSetBits}`;
     world.report({ property: 'bounded-recovery', atUs: world.nowUs, detail });
   }
 
@@ -80,7 +82,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
 
 const BLOCK_SECTORS = 8;
 
-const blocksTouched = (sector: number, sectors: number): number => Math.floor((sector + sectors - 1) / BLOCK_SECTORS) - Math.floor(sector / BLOCK_SECTORS) + 1;
+const blocksTouched = (sector: number, sectors: number): number =>
+  Math.floor((sector + sectors - 1) / BLOCK_SECTORS) - Math.floor(sector / BLOCK_SECTORS) + 1;
 
 const blocksInFlight = (view: VolumeView | undefined): number =>
   (view?.inFlight ?? []).reduce((sum, { sector, sectors }) => sum + blocksTouched(sector, sectors), 0);

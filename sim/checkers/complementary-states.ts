@@ -43,7 +43,10 @@ function mismatch(a: VolumeStatus, b: VolumeStatus): string | undefined {
 }
 
 function report(volume: number, problem: string, a: VolumeStatus, b: VolumeStatus, world: WorldView): void {
-  const says = (status: VolumeStatus, place: number): string =>
-    `${world.hosts[place]!.name} cs:${connName(status.conn as Conn)} ro:${roleName(status.role as Role)}/${roleName(status.peer as Role)} ds:${diskName(status.disk as Disk)}/${diskName(status.pdsk as Disk)}`;
+  const says = (status: VolumeStatus, place: number): string => {
+    const roles = `${roleName(status.role as Role)}/${roleName(status.peer as Role)}`;
+    const disks = `${diskName(status.disk as Disk)}/${diskName(status.pdsk as Disk)}`;
+    return `${world.hosts[place]!.name} cs:${connName(status.conn as Conn)} ro:${roles} ds:${disks}`;
+  };
   world.report({ property: 'complementary-states', atUs: world.nowUs, detail: `volume ${volume}: ${problem}: ${says(a, 0)}, ${says(b, 1)}` });
 }

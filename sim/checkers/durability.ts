@@ -5,7 +5,7 @@
 
 import { Disk } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
-import { recordOf } from '../ghost.js';
+import { type WriteRecord, recordOf } from '../ghost.js';
 import type { ImageReader } from './image.js';
 import { describe, judgeSector } from './image.js';
 import { type Lineage, isOwed } from './lineage.js';
@@ -19,7 +19,8 @@ export function durability(lineage: Lineage, images: (world: WorldView) => Image
     let reports = 0;
     images(world).forEachSector(world.hosts[host]!, volume, (sector, key) => {
       if (reports >= REPORTS_MAX) return;
-      const problem = judgeSector(ghost, volume, sector, key, (write) => (write.must & bit) !== 0 && isOwed(write), (write) => (write.never & bit) === 0);
+      const mustShow = (write: WriteRecord): boolean => (write.must & bit) !== 0 && isOwed(write);
+      const problem = judgeSector(ghost, volume, sector, key, mustShow, (write) => (write.never & bit) === 0);
       if (problem === undefined) return;
       reports++;
       world.report({ property: 'durability', atUs: world.nowUs, detail: describe(problem, volume, sector, world.hosts[host]!.name, world) });

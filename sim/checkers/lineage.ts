@@ -69,11 +69,11 @@ const asBooted = (): VolumeStatus => ({
   role: Role.Secondary, peer: Role.Unknown, conn: Conn.StandAlone, disk: Disk.Diskless, pdsk: Disk.DUnknown, connectedAt: 0, primaryAt: 0,
 });
 
-export const isTargetState = (conn: number): boolean =>
-  conn === Conn.SyncTarget || conn === Conn.PausedSyncT || conn === Conn.WFBitMapT || conn === Conn.WFSyncUUID || conn === Conn.StartingSyncT || conn === Conn.Behind;
+const targetStates: readonly number[] = [Conn.SyncTarget, Conn.PausedSyncT, Conn.WFBitMapT, Conn.WFSyncUUID, Conn.StartingSyncT, Conn.Behind];
+const sourceStates: readonly number[] = [Conn.SyncSource, Conn.PausedSyncS, Conn.WFBitMapS, Conn.StartingSyncS, Conn.Ahead];
 
-export const isSourceState = (conn: number): boolean =>
-  conn === Conn.SyncSource || conn === Conn.PausedSyncS || conn === Conn.WFBitMapS || conn === Conn.StartingSyncS || conn === Conn.Ahead;
+export const isTargetState = (conn: number): boolean => targetStates.includes(conn);
+export const isSourceState = (conn: number): boolean => sourceStates.includes(conn);
 
 /** The UUIDs had parted, and a policy, an operator or nobody solved it. */
 export const isSplitBrainDecision = ({ decidedBy }: Decision): boolean => /^(after-sb-[012]pri|discard-my-data|split-brain)$/.test(decidedBy);
@@ -100,7 +100,14 @@ export class Lineage {
 
   constructor(private readonly setup: Setup) {
     this.hosts = setup.hosts.map(() => ({
-      up: true, boots: 0, downAt: 0, powerLostAt: 0, wrotePrimary: false, lostCacheAsPrimary: false, outdated: false, volumes: new Map<number, VolumeStatus>(),
+      up: true,
+      boots: 0,
+      downAt: 0,
+      powerLostAt: 0,
+      wrotePrimary: false,
+      lostCacheAsPrimary: false,
+      outdated: false,
+      volumes: new Map<number, VolumeStatus>(),
     }));
     this.forced = setup.hosts.map(() => new Set<number>());
     this.parted = setup.hosts.map(() => new Map<number, boolean>());
@@ -163,7 +170,8 @@ export class Lineage {
         this.orders[this.peerOf(place)]!.set(command.volume, 'invalidate-remote');
         return;
       case 'connect':
-        if (command.discardMyData) for (const { volume } of this.setup.hosts[place]!.config.volumes) this.orders[place]!.set(volume, 'discard-my-data');
+        if (!command.discardMyData) return;
+        for (const { volume } of this.setup.hosts[place]!.config.volumes) this.orders[place]!.set(volume, 'discard-my-data');
         return;
       default:
         return;
@@ -175,7 +183,8 @@ export class Lineage {
     const { event } = output;
     const place = this.hostPlace(host);
     if (event.event === 'decision') {
-      this.decisions.push({ atUs: world.nowUs, host: place, volume: event.volume, decision: event.decision, rule: event.rule, decidedBy: event.detail.split(';')[0]! });
+      const { volume, decision, rule, detail } = event;
+      this.decisions.push({ atUs: world.nowUs, host: place, volume, decision, rule, decidedBy: detail.split(';')[0]! });
     }
     if (event.event !== 'state') return;
     const ghost = recordOf(world.ghost);
@@ -189,13 +198,17 @@ export class Lineage {
     }
     // Protocol A: what a Primary on a disk that is not UpToDate had only handed to the transport.
     if (to.conn < Conn.Connected && from.conn >= Conn.Connected) {
-      for (const write of this.unsettled) if (write.volume === event.volume && write.host === place && isOwed(write) && write.must === 0) write.discarded = ONLY_PEER;
+      for (const write of this.unsettled) {
+        if (write.volume === event.volume && write.host === place && isOwed(write) && write.must === 0) write.discarded = ONLY_PEER;
+      }
     }
     const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
-    if (loses && to.disk === Disk.UpToDate && (to.role === Role.Primary || to.peer === Role.Primary)) this.parted[place]!.set(event.volume, true);
+    const withPrimary = to.role === Role.Primary || to.peer === Role.Primary;
+    if (loses && to.disk === Disk.UpToDate && withPrimary) this.parted[place]!.set(event.volume, true);
     if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) {
       // An I/O error that is passed on, or an operator's order: what only this disk had is not to be had any more.
-      if (!isTargetState(to.conn)) for (const write of this.onlyOn(place, this.peerOf(place), event.volume, ghost)) write.discarded = 'the only disk that had it failed';
+      const lost = isTargetState(to.conn) ? [] : this.onlyOn(place, this.peerOf(place), event.volume, ghost);
+      for (const write of lost) write.discarded = 'the only disk that had it failed';
       forget(['must', 'durable'], place, event.volume, ghost);
     }
     // B promises the peer's memory, and a disk that fails does not take over what is there.
@@ -206,7 +219,8 @@ export class Lineage {
     if (isTargetState(to.conn) && !isTargetState(from.conn)) forget(['never'], place, event.volume, ghost);
     if (to.role === Role.Primary && from.role !== Role.Primary) this.promoted(place, event.volume, status, world);
     if (to.conn >= Conn.Connected) this.madeEqual(place, event.volume, from, status, world);
-    if ([0, 1].every((host) => saysInSync(this.status(host, event.volume)))) for (const parted of this.parted) parted.set(event.volume, false);
+    const inSync = this.hosts.every((_, host) => saysInSync(this.status(host, event.volume)));
+    if (inSync) for (const parted of this.parted) parted.set(event.volume, false);
   }
 
   private connected(host: number, volume: number, status: VolumeStatus, ghost: GhostRecord): void {
@@ -224,7 +238,7 @@ export class Lineage {
     if (status.conn < Conn.Connected || status.pdsk <= Disk.Failed) this.parted[host]!.set(volume, true);
     const forced = this.forced[host]!.delete(volume);
     const bit = 1 << host;
-    const lacking = ghost.writes.filter((write) => write !== undefined && write.volume === volume && isOwed(write) && (write.must & bit) === 0);
+    const lacking = ghost.writes.filter((write) => write?.volume === volume && isOwed(write) && (write.must & bit) === 0);
     const promotion = { host, volume, forced, missed: lacking.filter((write) => !write.mirrored).length };
     for (const tell of this.onPromotion) tell(promotion, world);
     for (const write of lacking) {
@@ -305,7 +319,8 @@ export class Lineage {
 
   /** A completed flush covers the peer's disk as well (design: protocol C, both lose power). */
   private flushesBoth(): boolean {
-    return this.setup.expectations.protocol === 'C' && this.setup.hosts.every((host) => host.config.volumes.every((volume) => volume.disk.diskFlushes));
+    const { expectations, hosts } = this.setup;
+    return expectations.protocol === 'C' && hosts.every((host) => host.config.volumes.every((volume) => volume.disk.diskFlushes));
   }
 
   /** FUA travels in the packet since protocol 95 (sync-and-activity-log.md §5.7). */
@@ -374,7 +389,7 @@ export class Lineage {
   /** Acknowledged writes that `host` must hold and `other` need not, without those that were given up. */
   onlyOn(host: number, other: number, volume: number, ghost: GhostRecord): WriteRecord[] {
     const [mine, theirs] = [1 << host, 1 << other];
-    return ghost.writes.filter((write) => write !== undefined && write.volume === volume && isOwed(write) && (write.must & mine) !== 0 && (write.must & theirs) === 0);
+    return ghost.writes.filter((write) => write?.volume === volume && isOwed(write) && (write.must & mine) !== 0 && (write.must & theirs) === 0);
   }
 
   /** Place in the order of events when the content of a disk was last replaced wholesale: by a crash, by a resync. */

@@ -46,7 +46,8 @@ export function linearizability(lineage: Lineage): Checker {
     const { primaryAt } = lineage.status(host, volume);
     const place = sector + volume * VOLUME_STRIDE;
     const last = seen[host]!.get(place);
-    const before = last !== undefined && last.readUntil <= request.issuedAt && last.readFrom >= lineage.contentSince(host, volume) ? last : undefined;
+    const counts = last !== undefined && last.readUntil <= request.issuedAt && last.readFrom >= lineage.contentSince(host, volume);
+    const before = counts ? last : undefined;
     const mustShow = (write: WriteRecord): boolean => {
       if (before !== undefined && write.stamp === before.stamp) return write.discarded === '';
       const mine = (write.must & bit) !== 0 || (write.host === host && write.issuedAt >= primaryAt);
@@ -54,8 +55,9 @@ export function linearizability(lineage: Lineage): Checker {
     };
     const mayShow = (write: WriteRecord): boolean => {
       if ((write.never & bit) !== 0) return false;
-      const givenUp = before !== undefined && write.outcome === 'abandoned' && write.endedAt <= before.readFrom && write.issuedAt > before.issuedAt;
-      return !givenUp;
+      if (before === undefined || write.outcome !== 'abandoned') return true;
+      const notSeen = write.endedAt <= before.readFrom && write.issuedAt > before.issuedAt;
+      return !notSeen;
     };
     const problem = judgeSector(ghost, volume, sector, key, mustShow, mayShow);
     if (problem !== undefined) {
@@ -69,6 +71,8 @@ export function linearizability(lineage: Lineage): Checker {
 }
 
 function newestShown(ghost: GhostRecord, volume: number, sector: number, key: number): WriteRecord | undefined {
-  for (let node = ghost.newest(volume, sector); node !== 0; node = ghost.older(node)) if (ghost.keyAt(node) === key) return ghost.writeAt(node);
+  for (let node = ghost.newest(volume, sector); node !== 0; node = ghost.older(node)) {
+    if (ghost.keyAt(node) === key) return ghost.writeAt(node);
+  }
   return undefined;
 }

@@ -24,11 +24,12 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
         if (host.state !== 'running') report(`${host.name} is ${host.state} in the end`, world);
         for (const { volume } of setup.hosts[place]!.config.volumes) {
           const status = lineage.status(place, volume);
+          const what = `volume ${volume} on ${host.name}`;
           if (status.disk !== Disk.UpToDate && excuse === undefined) {
-            report(`volume ${volume} on ${host.name} is ${diskName(status.disk as Disk)} in the end, not UpToDate${why(host.name, world)}`, world);
+            report(`${what} is ${diskName(status.disk as Disk)} in the end, not UpToDate${why(host.name, world)}`, world);
           }
           if (status.conn !== Conn.Connected && excuse === undefined) {
-            report(`volume ${volume} on ${host.name} is ${connName(status.conn as Conn)} in the end, not Connected${why(host.name, world)}`, world);
+            report(`${what} is ${connName(status.conn as Conn)} in the end, not Connected${why(host.name, world)}`, world);
           }
         }
       }
@@ -38,7 +39,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (oldest === undefined) return;
       const host = world.hosts[oldest.host]!;
       const age = ((world.nowUs - oldest.issuedUs) / 1_000_000).toFixed(1);
-      report(`${stuck.length} requests hang, the oldest is a ${oldest.operation} on ${host.name} issued ${age} s ago${why(host.name, world)}`, world);
+      const which = `a ${oldest.operation} on ${host.name} issued ${age} s ago`;
+      report(`${stuck.length} requests hang, the oldest is ${which}${why(host.name, world)}`, world);
     },
   };
 

@@ -6,7 +6,7 @@
 import { Disk, Role, diskName } from '../../src/state/states.js';
 import { SuperblockFlag, hasFlag, type Superblock } from '../../src/metadata/superblock.js';
 import type { Checker, Setup } from '../types.js';
-import { recordOf } from '../ghost.js';
+import { type WriteRecord, recordOf } from '../ghost.js';
 import type { Lineage } from './lineage.js';
 import { readStoredMetadata } from './marks.js';
 
@@ -29,7 +29,8 @@ export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
       if (best === undefined || from.disk > Disk.Attaching || to.disk <= Disk.Negotiating) return;
       admitted[host]!.delete(volume);
       if (to.disk <= best) return;
-      const detail = `${name} attaches volume ${volume} as ${diskName(to.disk as Disk)}, but its superblock admits ${diskName(best as Disk)} at most`;
+      const [claimed, most] = [to.disk, best].map((disk) => diskName(disk as Disk));
+      const detail = `${name} attaches volume ${volume} as ${claimed}, but its superblock admits ${most} at most`;
       world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail });
     },
     onHost(name, what, world) {
@@ -37,7 +38,8 @@ export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
       const ghost = recordOf(world.ghost);
       for (const { volume } of setup.hosts[host]!.config.volumes) {
         const metadata = readStoredMetadata(world.hosts[host]!, volume);
-        const report = (detail: string): void => world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail: `${name}, volume ${volume}, after ${what}: ${detail}` });
+        const report = (detail: string): void =>
+          world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail: `${name}, volume ${volume}, after ${what}: ${detail}` });
         if (typeof metadata === 'string') {
           report(metadata);
           continue;
@@ -47,8 +49,10 @@ export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
           continue;
         }
         const since = primaryAt[host]!.get(volume);
-        const wrote = since !== undefined && ghost.writes.some((write) => write?.host === host && write.volume === volume && write.outcome === 'acknowledged' && write.issuedAt > since);
-        if (wrote && !hasFlag(metadata.superblock, SuperblockFlag.PrimaryInd)) report('it was Primary and had acknowledged writes, but the superblock does not say so');
+        const isIts = (write: WriteRecord): boolean => write?.host === host && write.volume === volume && write.outcome === 'acknowledged';
+        const wrote = since !== undefined && ghost.writes.some((write) => isIts(write) && write.issuedAt > since);
+        const known = hasFlag(metadata.superblock, SuperblockFlag.PrimaryInd);
+        if (wrote && !known) report('it was Primary and had acknowledged writes, but the superblock does not say so');
         primaryAt[host]!.delete(volume);
       }
     },

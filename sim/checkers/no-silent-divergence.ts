@@ -58,7 +58,8 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
       fresh.delete(block);
       if (reports++ >= REPORTS_MAX) return;
       const who = world.hosts.map((host, place) => `${host.name} ${sides[place]!.describe(lineage.status(place, volume).conn)}`).join(', ');
-      world.report({ property: 'no-silent-divergence', atUs: world.nowUs, detail: `block ${block} (sector ${block * BLOCK_SECTORS}) of volume ${volume} differs and is marked nowhere: ${who}` });
+      const detail = `block ${block} (sector ${block * BLOCK_SECTORS}) of volume ${volume} differs and is marked nowhere: ${who}`;
+      world.report({ property: 'no-silent-divergence', atUs: world.nowUs, detail });
     };
     for (const block of [...fresh]) visit(block);
     let again = all ? Infinity : AGAIN;
@@ -97,7 +98,8 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
 function isSettled(lineage: Lineage, volume: number): boolean {
   return [0, 1].every((host) => {
     const status = lineage.status(host, volume);
-    const unaware = status.role === Role.Primary && status.conn >= Conn.WFReportParams && lineage.status(lineage.peerOf(host), volume).conn < Conn.WFReportParams;
+    const peer = lineage.status(lineage.peerOf(host), volume);
+    const unaware = status.role === Role.Primary && status.conn >= Conn.WFReportParams && peer.conn < Conn.WFReportParams;
     return !unaware;
   });
 }

@@ -33,7 +33,8 @@ export function resyncDirection(lineage: Lineage): Checker {
     const unexcused: WriteRecord[] = [];
     const reason = chosenBy(target, volume);
     for (const write of overwritten) {
-      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && (lineage.hosts[source]!.lostCacheAsPrimary || tookOver(source, target, volume));
+      const newest = lineage.hosts[source]!.lostCacheAsPrimary || tookOver(source, target, volume);
+      const lostWithCache = (write.lostPower & (1 << source)) !== 0 && newest;
       if (reason === undefined && !lostWithCache) unexcused.push(write);
       write.discarded = reason ?? (lostWithCache ? 'lost with the cache of the source, unflushed' : 'overwritten by a resync');
     }
@@ -41,7 +42,8 @@ export function resyncDirection(lineage: Lineage): Checker {
     if (unexcused.length === 0) return;
     const [first] = unexcused;
     const names = [source, target].map((place) => world.hosts[place]!.name);
-    const detail = `the resync of volume ${volume} from ${names[0]} to ${names[1]} overwrites ${unexcused.length} acknowledged writes that ${names[0]} lacks, the first is write ${first!.stamp} at sector ${first!.sector}`;
+    const what = `${unexcused.length} acknowledged writes that ${names[0]} lacks, the first is write ${first!.stamp} at sector ${first!.sector}`;
+    const detail = `the resync of volume ${volume} from ${names[0]} to ${names[1]} overwrites ${what}`;
     world.report({ property: 'resync-direction', atUs: world.nowUs, detail });
   }
 

@@ -4,7 +4,7 @@
  */
 
 import type { Checker, WorldView } from '../types.js';
-import { type WriteRecord, recordOf } from '../ghost.js';
+import { recordOf } from '../ghost.js';
 import { type Lineage, isSplitBrainDecision } from './lineage.js';
 
 export function splitBrain(lineage: Lineage): Checker {
@@ -15,7 +15,8 @@ export function splitBrain(lineage: Lineage): Checker {
   const settle = (world: WorldView): void => {
     while (meetings.length > 0 && meetings[0]!.atUs < world.nowUs) {
       const meeting = meetings.shift()!;
-      const noticed = lineage.decisions.slice(meeting.decisionsBefore).some((decision) => decision.volume === meeting.volume && isSplitBrainDecision(decision));
+      const since = lineage.decisions.slice(meeting.decisionsBefore);
+      const noticed = since.some((decision) => decision.volume === meeting.volume && isSplitBrainDecision(decision));
       if (!noticed) world.report({ property: 'split-brain', atUs: meeting.atUs, detail: meeting.detail });
     }
     for (; judged < lineage.decisions.length; judged++) {
@@ -28,9 +29,10 @@ export function splitBrain(lineage: Lineage): Checker {
     const ghost = recordOf(world.ghost);
     const peer = lineage.peerOf(host);
     // What the other once had and lost with its cache is a loss (or none), not another history.
-    const never = (one: number, other: number): WriteRecord[] => lineage.onlyOn(one, other, volume, ghost).filter((write) => (write.lostPower & (1 << other)) === 0);
+    const never = (one: number, other: number): number =>
+      lineage.onlyOn(one, other, volume, ghost).filter((write) => (write.lostPower & (1 << other)) === 0).length;
     const [mine, theirs] = [never(host, peer), never(peer, host)];
-    if (mine.length === 0 || theirs.length === 0) return;
+    if (mine === 0 || theirs === 0) return;
     const names = [host, peer].map((one) => world.hosts[one]!.name);
     // The decision belongs to this handshake, so it was made at this moment or, by the other side, shortly before.
     const recent = lineage.decisions.findIndex((decision) => decision.atUs >= world.nowUs - HANDSHAKE_US);
@@ -38,7 +40,9 @@ export function splitBrain(lineage: Lineage): Checker {
       atUs: world.nowUs,
       volume,
       decisionsBefore: recent < 0 ? lineage.decisions.length : recent,
-      detail: `volume ${volume} connects without a word of split brain, but ${names[0]} has ${mine.length} acknowledged writes that ${names[1]} lacks and ${names[1]} has ${theirs.length} that ${names[0]} lacks`,
+      detail:
+        `volume ${volume} connects without a word of split brain, but ${names[0]} has ${mine} acknowledged writes ` +
+        `that ${names[1]} lacks and ${names[1]} has ${theirs} that ${names[0]} lacks`,
     });
   });
 
@@ -60,7 +64,9 @@ export function splitBrain(lineage: Lineage): Checker {
         return;
       }
       const innocent = world.hosts[lineage.parted[place]!.get(event.volume) === true ? peer : place]!.name;
-      const detail = `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ${innocent} was given nothing that the other could not have since they were last in sync`;
+      const detail =
+        `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ` +
+        `${innocent} was given nothing that the other could not have since they were last in sync`;
       world.report({ property: 'split-brain', atUs: world.nowUs, detail });
     },
     onCheckpoint: settle,

@@ -6,9 +6,12 @@
 
 import { Conn, Disk, Role, connName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
-import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
+import { type Decision, type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 
-/** What a fault may still cause after it ended: a link that was silent is probed after two ping-ints (20 s) at the latest, and given up soon after. */
+/**
+ * What a fault may still cause after it ended: a link that was silent is probed after two ping-ints (20 s) at the latest, and
+ * given up soon after.
+ */
 const FAULT_GRACE_US = 25_000_000;
 /** An operator's disconnect asks the peer first; a refusal by rule drops the connection at once. */
 const REASON_GRACE_US = 10_000_000;
@@ -26,7 +29,8 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
   const hasReason = (world: WorldView): boolean => {
     const since = world.nowUs - REASON_GRACE_US;
-    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && (isRefusal(decision) || isSplitBrainDecision(decision)));
+    const ends = (decision: Decision): boolean => isRefusal(decision) || isSplitBrainDecision(decision);
+    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && ends(decision));
   };
 
   return {
@@ -48,7 +52,8 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       if (event.event !== 'state' || event.to.conn !== Conn.StandAlone || event.from.conn === Conn.StandAlone) return;
       // A diskless Primary meets another data generation than its applications have seen (generation-uuids.md §1).
       const otherData = event.from.role === Role.Primary && event.from.disk < Disk.Inconsistent;
-      if (!hasReason(world) && !otherData) report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
+      if (hasReason(world) || otherData) return;
+      report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
     },
   };
 }

@@ -9,7 +9,7 @@ import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
 import type { ImageReader } from './image.js';
 import { describe, judgeSector } from './image.js';
-import type { Lineage } from './lineage.js';
+import { type Lineage, isOwed } from './lineage.js';
 
 const REPORTS_MAX = 3;
 
@@ -19,7 +19,8 @@ export function writeOrder(setup: Setup, lineage: Lineage, images: (world: World
   const check = (host: number, world: WorldView): void => {
     const ghost = recordOf(world.ghost);
     const view = world.hosts[host]!;
-    const volumes = view.spec.config.volumes.map((volume) => volume.volume).filter((volume) => lineage.status(host, volume).disk >= Disk.Outdated);
+    const consistent = (volume: number): boolean => lineage.status(host, volume).disk >= Disk.Outdated;
+    const volumes = view.spec.config.volumes.map((volume) => volume.volume).filter(consistent);
     let newest: WriteRecord | undefined;
     for (const volume of volumes) {
       images(world).forEachSector(view, volume, (sector, key) => {
@@ -32,8 +33,9 @@ export function writeOrder(setup: Setup, lineage: Lineage, images: (world: World
     const { lostCacheAsPrimary } = lineage.hosts[host]!;
     const before = new Map(volumes.map((volume) => [volume, lostCacheAsPrimary ? flushedBefore(ghost, volume, issuedAt) : issuedAt]));
     const bit = 1 << host;
-    const mustShow = (write: WriteRecord): boolean =>
-      write.endedAt <= before.get(write.volume)! && write.outcome === 'acknowledged' && write.discarded === '' && (write.mirrored || (write.must & bit) !== 0) && (write.never & bit) === 0;
+    // What it was never given does not count, nor what was given up.
+    const wasGiven = (write: WriteRecord): boolean => (write.mirrored || (write.must & bit) !== 0) && (write.never & bit) === 0;
+    const mustShow = (write: WriteRecord): boolean => write.endedAt <= before.get(write.volume)! && isOwed(write) && wasGiven(write);
     let reports = 0;
     for (const volume of volumes) {
       images(world).forEachSector(view, volume, (sector, key) => {
@@ -63,7 +65,9 @@ export function writeOrder(setup: Setup, lineage: Lineage, images: (world: World
 function oldestShown(ghost: GhostRecord, volume: number, sector: number, key: number): WriteRecord | undefined {
   let shown: WriteRecord | undefined;
   if (key === 0) return undefined;
-  for (let node = ghost.newest(volume, sector); node !== 0; node = ghost.older(node)) if (ghost.keyAt(node) === key) shown = ghost.writeAt(node);
+  for (let node = ghost.newest(volume, sector); node !== 0; node = ghost.older(node)) {
+    if (ghost.keyAt(node) === key) shown = ghost.writeAt(node);
+  }
   return shown;
 }
 

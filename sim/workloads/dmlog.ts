@@ -44,14 +44,16 @@ export function readDmLog(path: string): DmLog {
     if (cached?.key === key) return cached.log;
     packed = readFileSync(path);
   } catch (error) {
-    throw new UsageError(`the trace ${path} cannot be read (${(error as NodeJS.ErrnoException).code}); give a readable file with --set trace=FILE`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(`the trace ${path} cannot be read (${code}); give a readable file with --set trace=FILE`);
   }
   let bytes = packed;
   if (packed[0] === 0x1f && packed[1] === 0x8b) {
     try {
       bytes = gunzipSync(packed);
     } catch (error) {
-      throw new UsageError(`the trace ${path} is damaged: its gzip does not unpack (${(error as Error).message}); copy it again from where it came from`);
+      const { message } = error as Error;
+      throw new UsageError(`the trace ${path} is damaged: its gzip does not unpack (${message}); copy it again from where it came from`);
     }
   }
   const log = { path, entries: parseDmLog(bytes, path) };
@@ -81,7 +83,9 @@ export function parseDmLog(bytes: Uint8Array, name: string): LogEntry[] {
     const flags = Number(view.getBigUint64(at + 16, true));
     const inlineBytes = Number(view.getBigUint64(at + 24, true));
     at += SECTOR_BYTES;
-    if (!Number.isSafeInteger(sector + sectors)) throw bad(`makes no sense at ${where}: sector ${sector}, ${sectors} sectors`, 'it is damaged: copy it again');
+    if (!Number.isSafeInteger(sector + sectors)) {
+      throw bad(`makes no sense at ${where}: sector ${sector}, ${sectors} sectors`, 'it is damaged: copy it again');
+    }
     const discard = (flags & Flag.Discard) !== 0;
     const dataBytes = discard ? 0 : sectors * SECTOR_BYTES;
     const skipped = Math.ceil(inlineBytes / SECTOR_BYTES) * SECTOR_BYTES;

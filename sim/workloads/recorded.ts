@@ -65,7 +65,8 @@ export function recordedWorkload(spec: Spec): Workload {
       const sectors = Math.min(MAX_SECTORS, entry.sectors - issuedSectors);
       const from = issuedSectors * SECTOR_BYTES;
       const data = entry.data?.subarray(from, from + sectors * SECTOR_BYTES) ?? new Uint8Array(sectors * SECTOR_BYTES);
-      const request: WorkloadRequest = { operation: 'write', volume: 0, sector: entry.sector + issuedSectors, sectors, fua: entry.fua, data, tag: entry.index };
+      const sector = entry.sector + issuedSectors;
+      const request: WorkloadRequest = { operation: 'write', volume: 0, sector, sectors, fua: entry.fua, data, tag: entry.index };
       issuedSectors += sectors;
       inFlight++;
       if (issuedSectors === entry.sectors) advance();
