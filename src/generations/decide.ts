@@ -201,7 +201,10 @@ export const decideHandshake = (snapshot: HandshakeSnapshot): HandshakePlan => {
   const ambiguous = direction === -100;
   if (Math.abs(direction) === 100) {
     handlers.push('initial-split-brain');
-    if (direction === 100 || options.alwaysAsbp) {
+    // Of two parted histories one is in use and the other is just being attached: no policy may give up the one in use (bug B098).
+    const isLateAttach = (self.disk === Disk.Negotiating) !== (peer.disk === Disk.Negotiating);
+    if (isLateAttach) direction = -100;
+    else if (direction === 100 || options.alwaysAsbp) {
       const primaries = Number(self.role === Role.Primary) + Number(peer.role === Role.Primary);
       const { verdict, step } = policyVerdict(snapshot, primaries);
       if (verdict === 'demote-first' && snapshot.demotion === 'not-tried') return { ...plan(step), handlers: [], outcome: 'demote-first' };

@@ -70,7 +70,8 @@ const steps: readonly ((context: Context) => StepResult)[] = [
    * that it took over are on disk too: what it acknowledges may be in its cache only, and the source forgets it then.
    */
   (context) => {
-    if (isTarget(context.from.conn) && context.to.conn === Conn.Connected) return durableSuperblock(context);
+    // A source's end too: as long as it is not on disk, a crash makes a target that goes on alone look like a split brain (rule 50b).
+    if (isSyncState(context.from.conn) && context.to.conn === Conn.Connected) return durableSuperblock(context);
     if (isTarget(context.from.conn) || !isTarget(context.to.conn)) return 'done';
     queueSuperblock(context.core, context.volume);
     queueBitmapWrite(context.core, context.volume, { for: 'worker' });
