@@ -9,7 +9,8 @@ import { ALICE, BOB, SECOND_US, afterStorm, at, pairSetup, usableSectors } from 
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax, knobs.writes, knobs.durationS,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax,
+  knobs.writes, knobs.durationS,
 ];
 
 export const bothLosePower: Scenario = {
@@ -25,15 +26,18 @@ export const bothLosePower: Scenario = {
     const schedule: Fault[] = [];
     const count = outages.integer(1, 3);
     for (let number = 1; number <= count; number++) {
-      const atUs = outages.integer(Math.floor((durationUs * (number - 1)) / count) + SECOND_US, Math.floor((durationUs * number) / count) - SECOND_US);
+      const [fromUs, untilUs] = [number - 1, number].map((part) => Math.floor((durationUs * part) / count));
+      const atUs = outages.integer(fromUs! + SECOND_US, untilUs! - SECOND_US);
       const restartAfterUs = outages.integer(SECOND_US / 10, 5 * SECOND_US);
       const tear = (): number => outages.integer(0, 0x7fffffff);
       // Mains fail for both at once, or a moment apart, so that the second one still acts on the first one's silence.
-      if (outages.chance(2, 3)) schedule.push(at(`outage-${number}`, atUs, { do: 'power-loss', hosts: [ALICE, BOB], restartAfterUs, tear: tear() }));
-      else {
+      if (outages.chance(2, 3)) {
+        schedule.push(at(`outage-${number}`, atUs, { do: 'power-loss', hosts: [ALICE, BOB], restartAfterUs, tear: tear() }));
+      } else {
         const [first, second] = outages.chance(1, 2) ? [ALICE, BOB] : [BOB, ALICE];
         const apartUs = outages.pick([100, 5000, 700_000]);
-        schedule.push(at(`outage-${number}`, atUs, { do: 'power-loss', hosts: [first], restartAfterUs: restartAfterUs + apartUs, tear: tear() }));
+        const firstBackUs = restartAfterUs + apartUs;
+        schedule.push(at(`outage-${number}`, atUs, { do: 'power-loss', hosts: [first], restartAfterUs: firstBackUs, tear: tear() }));
         schedule.push(at(`outage-${number}-second`, atUs + apartUs, { do: 'power-loss', hosts: [second], restartAfterUs, tear: tear() }));
       }
     }

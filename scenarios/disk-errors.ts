@@ -5,11 +5,12 @@
 
 import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
 import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { ALICE, BOB, SECOND_US, afterStorm, commands, connectTo, disconnectFrom, pairSetup, usableSectors } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.protocolMax, knobs.writes, knobs.durationS,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError,
+  knobs.protocolMax, knobs.writes, knobs.durationS,
 ];
 
 const META_SECTORS_ALL = 2 ** 30;
@@ -44,10 +45,11 @@ export const diskErrors: Scenario = {
     const metadata = swarm.fork('metadata').chance(1, 2);
     const bad = swarm.fork('bad').pick([ALICE, BOB]);
     setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad));
-    // A disk that is kept in spite of errors is Inconsistent; what it missed is resynced when the link is made anew (sync-and-activity-log.md §7.4).
+    // A disk that is kept in spite of errors is Inconsistent; what it missed is resynced when the link is made anew
+    // (sync-and-activity-log.md §7.4).
     const renewed: Setup['afterStorm'] = [
-      { host: BOB, command: { verb: 'disconnect', resource: RESOURCE, peer: ALICE, force: true } },
-      { host: BOB, command: { verb: 'connect', resource: RESOURCE, peer: ALICE, discardMyData: false, tentative: false } },
+      { host: BOB, command: disconnectFrom(ALICE, true) },
+      { host: BOB, command: connectTo(ALICE) },
     ];
     setup.afterStorm = [...(resolved['on-io-error'] === 'pass_on' ? renewed : []), ...afterStorm(setup.schedule, Number(resolved['volumes']))];
     return setup;

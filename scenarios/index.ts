@@ -32,6 +32,6 @@ export const scenarios: readonly Scenario[] = [
 /** Throws `UsageError` for a name that no scenario has. */
 export function findScenario(name: string): Scenario {
   const found = scenarios.find((scenario) => scenario.name === name);
-  if (found === undefined) throw new UsageError(`unknown scenario '${name}'; there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
-  return found;
+  if (found !== undefined) return found;
+  throw new UsageError(`unknown scenario '${name}'; there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
 }

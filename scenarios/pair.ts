@@ -4,7 +4,9 @@
  */
 
 import { defaultDiskOptions, defaultNetOptions } from '../src/config/defaults.js';
-import type { AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, Protocol, ResourceConfig } from '../src/contract/index.js';
+import type {
+  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, Protocol, ResourceConfig,
+} from '../src/contract/index.js';
 import { layoutOf } from '../src/metadata/layout.js';
 import type { Fault, HostSpec, Parameters, RandomStream, Setup, WorkloadSpec } from '../sim/types.js';
 
@@ -34,6 +36,7 @@ export interface PairOptions {
 
 const text = (parameters: Parameters, name: string, otherwise: string): string => String(parameters[name] ?? otherwise);
 const number = (parameters: Parameters, name: string, otherwise: number): number => Number(parameters[name] ?? otherwise);
+const byMembership = (parameters: Parameters): boolean => text(parameters, 'failover', 'manager') === 'membership';
 
 /**
  * Everything but the schedule. `parameters` are resolved; what a scenario has no knob for has DRBD's default or is drawn from the
@@ -53,7 +56,7 @@ export function pairSetup(parameters: Parameters, random: RandomStream, options:
     prepare: [{ host: ALICE, command: { verb: 'primary', resource: RESOURCE, force: false } }],
     initial: 'synced',
     onBoot: 'attach-and-connect',
-    failover: text(parameters, 'failover', 'manager') === 'membership' ? { by: 'membership' } : { by: 'manager', detectUs: MANAGER_DETECT_US, force: false },
+    failover: byMembership(parameters) ? { by: 'membership' } : { by: 'manager', detectUs: MANAGER_DETECT_US, force: false },
     afterStorm: [],
     durationUs,
     settleUs: SETTLE_US,
@@ -106,14 +109,15 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     useRle: timing.chance(3, 4),
     ...options.net,
   };
-  const handlers = options.handlers ?? [{ name: 'fence-peer', exitCode: 'derive', delayUs: random.fork('handlers').pick([20_000, 500_000, 3_000_000]) }];
+  const fenceUs = random.fork('handlers').pick([20_000, 500_000, 3_000_000]);
+  const handlers = options.handlers ?? [{ name: 'fence-peer', exitCode: 'derive', delayUs: fenceUs }];
   const config = (peer: string, oldest: number): ResourceConfig => ({
     resource: RESOURCE,
     volumes: drawn.map((_, volume) => ({ volume, minor: volume, metaDisk, disk, sizeSectors: options.sizeSectors ?? 0 })),
     peers: [{ name: peer, net: peer === BOB ? net : mirrored(net) }],
     onNoDataAccessible: 'io-error',
     handlers: handlers.map(({ name }) => name),
-    ...(text(parameters, 'failover', 'manager') === 'membership' && { membership: MEMBERSHIP }),
+    ...(byMembership(parameters) && { membership: MEMBERSHIP }),
     protocolMin: 86,
     protocolMax: oldest,
   });
@@ -178,6 +182,13 @@ function syntheticLoad(
 
 export const at = (id: string, atUs: number, action: Fault['action']): Fault => ({ id, trigger: { atUs: Math.floor(atUs) }, action });
 
+/** An operator acts. */
+export const act = (id: string, atUs: number, host: string, command: Command): Fault => at(id, atUs, { do: 'command', host, command });
+
+export const connectTo = (peer: string, discardMyData = false): Command =>
+  ({ verb: 'connect', resource: RESOURCE, peer, discardMyData, tentative: false });
+export const disconnectFrom = (peer: string, force = false): Command => ({ verb: 'disconnect', resource: RESOURCE, peer, force });
+
 export const commands = (parameters: Parameters): Record<'alice' | 'bob', { host: string; command: Command }[]> => ({
   alice: commandsOf(ALICE, BOB, number(parameters, 'volumes', 1)),
   bob: commandsOf(BOB, ALICE, number(parameters, 'volumes', 1)),
@@ -186,8 +197,8 @@ export const commands = (parameters: Parameters): Record<'alice' | 'bob', { host
 /** What an operator may do on a host at any moment, without force and without taking the resource away. */
 function commandsOf(host: string, peer: string, volumes: number): { host: string; command: Command }[] {
   const list: Command[] = [
-    { verb: 'connect', resource: RESOURCE, peer, discardMyData: false, tentative: false },
-    { verb: 'disconnect', resource: RESOURCE, peer, force: false },
+    connectTo(peer),
+    disconnectFrom(peer),
     { verb: 'primary', resource: RESOURCE, force: false },
     { verb: 'secondary', resource: RESOURCE },
     { verb: 'suspend-io', resource: RESOURCE },
@@ -220,7 +231,7 @@ export function afterStorm(schedule: readonly Fault[], volumes: number): Setup['
       if (verbs.has('pause-sync')) order({ verb: 'resume-sync', resource: RESOURCE, volume });
     }
     // A diskless Primary that meets other data than its applications have seen gives the connection up.
-    if (verbs.has('disconnect') || disksFail) order({ verb: 'connect', resource: RESOURCE, peer, discardMyData: false, tentative: false });
+    if (verbs.has('disconnect') || disksFail) order(connectTo(peer));
   }
   return orders;
 }

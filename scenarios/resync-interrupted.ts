@@ -4,15 +4,20 @@
  */
 
 import type { Fault, FaultAction, RandomStream, Scenario, Trigger } from '../sim/types.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, at, pairSetup } from './pair.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, connectTo, disconnectFrom, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax, knobs.writes, knobs.durationS,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax,
+  knobs.writes, knobs.durationS,
 ];
 
-const fromSource = ['P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_SYNC_UUID', 'P_RS_DATA_REPLY', 'P_STATE', 'P_UUIDS', 'P_DATA', 'P_OUT_OF_SYNC', 'P_PING'] as const;
-const fromTarget = ['P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_RS_DATA_REQUEST', 'P_RS_WRITE_ACK', 'P_STATE', 'P_PING', 'P_PING_ACK', 'P_WRITE_ACK'] as const;
+const fromSource = [
+  'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_SYNC_UUID', 'P_RS_DATA_REPLY', 'P_STATE', 'P_UUIDS', 'P_DATA', 'P_OUT_OF_SYNC', 'P_PING',
+] as const;
+const fromTarget = [
+  'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_RS_DATA_REQUEST', 'P_RS_WRITE_ACK', 'P_STATE', 'P_PING', 'P_PING_ACK', 'P_WRITE_ACK',
+] as const;
 
 export const resyncInterrupted: Scenario = {
   name: 'resync-interrupted',
@@ -21,27 +26,32 @@ export const resyncInterrupted: Scenario = {
   sometimes: ['resync interrupted', 'crash between two metadata writes'],
   setup(given, random) {
     const resolved = resolve(parameters, given, random);
-    const setup = pairSetup(resolved, random, { net: { connectInt: 1, pingInt: 3 }, disk: { cPlanAhead: 0, resyncRate: random.fork('rate').pick([2000, 8000, 30_000]) } });
+    const resyncRate = random.fork('rate').pick([2000, 8000, 30_000]);
+    const setup = pairSetup(resolved, random, { net: { connectInt: 1, pingInt: 3 }, disk: { cPlanAhead: 0, resyncRate } });
     const rounds = random.fork('rounds');
     const { durationUs } = setup;
+    const latest = (atUs: number): number => Math.min(durationUs - 1, atUs);
     const count = rounds.integer(2, 5);
     const schedule: Fault[] = [];
     for (let number = 1; number <= count; number++) {
       const startUs = Math.floor((durationUs * (number - 1)) / count) + rounds.integer(SECOND_US / 2, 2 * SECOND_US);
       const backUs = startUs + rounds.integer(SECOND_US / 10, durationUs / count / 3);
       if (rounds.chance(1, 2)) {
-        schedule.push(at(`away-${number}`, startUs, { do: 'command', host: BOB, command: { verb: 'disconnect', resource: RESOURCE, peer: ALICE, force: false } }));
-        schedule.push(at(`back-${number}`, backUs, { do: 'command', host: BOB, command: { verb: 'connect', resource: RESOURCE, peer: ALICE, discardMyData: false, tentative: false } }));
-      } else schedule.push(at(`away-${number}`, startUs, { do: 'crash', host: BOB, restartAfterUs: backUs - startUs }));
+        schedule.push(act(`away-${number}`, startUs, BOB, disconnectFrom(ALICE)), act(`back-${number}`, backUs, BOB, connectTo(ALICE)));
+      } else {
+        schedule.push(at(`away-${number}`, startUs, { do: 'crash', host: BOB, restartAfterUs: backUs - startUs }));
+      }
       // A trigger counts from the beginning of the storm, so a later round's event may come in an earlier one.
-      schedule.push({ id: `break-${number}`, trigger: rounds.chance(1, 4) ? { atUs: Math.min(durationUs - 1, backUs + rounds.integer(0, 3 * SECOND_US)) } : event(rounds, number), action: breakOff(rounds) });
+      const trigger = rounds.chance(1, 4) ? { atUs: latest(backUs + rounds.integer(0, 3 * SECOND_US)) } : event(rounds, number);
+      schedule.push({ id: `break-${number}`, trigger, action: breakOff(rounds) });
     }
     if (rounds.chance(1, 3)) {
       const volume = rounds.integer(0, Number(resolved['volumes']) - 1);
       const pausedUs = rounds.integer(0, durationUs - 1);
       const host = rounds.pick([ALICE, BOB]);
-      schedule.push(at('pause-sync', pausedUs, { do: 'command', host, command: { verb: 'pause-sync', resource: RESOURCE, volume } }));
-      schedule.push(at('resume-sync', Math.min(durationUs - 1, pausedUs + rounds.integer(1, 5 * SECOND_US)), { do: 'command', host, command: { verb: 'resume-sync', resource: RESOURCE, volume } }));
+      const resumedUs = latest(pausedUs + rounds.integer(1, 5 * SECOND_US));
+      schedule.push(act('pause-sync', pausedUs, host, { verb: 'pause-sync', resource: RESOURCE, volume }));
+      schedule.push(act('resume-sync', resumedUs, host, { verb: 'resume-sync', resource: RESOURCE, volume }));
     }
     setup.schedule = schedule;
     setup.afterStorm = afterStorm(schedule, Number(resolved['volumes']));
@@ -52,13 +62,16 @@ export const resyncInterrupted: Scenario = {
 function event(random: RandomStream, round: number): Trigger {
   const delay = random.chance(1, 3) ? { delayUs: random.integer(1, 2000) } : {};
   if (random.chance(1, 4)) {
-    return { onDiskOperation: 'write', host: random.pick([ALICE, BOB]), area: 'meta', nth: random.integer(1, 30 * round), when: random.pick(['issued', 'done'] as const), ...delay };
+    const host = random.pick([ALICE, BOB]);
+    const nth = random.integer(1, 30 * round);
+    return { onDiskOperation: 'write', host, area: 'meta', nth, when: random.pick(['issued', 'done'] as const), ...delay };
   }
   const source = random.chance(1, 2);
   const packet = source ? random.pick(fromSource) : random.pick(fromTarget);
   const oncePerResync = ['P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_SYNC_UUID', 'P_UUIDS'].includes(packet);
   const nth = random.integer(1, (oncePerResync ? 1 : 40) * round);
-  return { onPacket: packet, from: source ? ALICE : BOB, to: source ? BOB : ALICE, nth, when: random.pick(['sent', 'delivered'] as const), ...delay };
+  const [from, to] = source ? [ALICE, BOB] : [BOB, ALICE];
+  return { onPacket: packet, from, to, nth, when: random.pick(['sent', 'delivered'] as const), ...delay };
 }
 
 function breakOff(random: RandomStream): FaultAction {
@@ -70,7 +83,14 @@ function breakOff(random: RandomStream): FaultAction {
     case 2:
       return { do: 'power-loss', hosts: random.pick([[BOB], [ALICE], [ALICE, BOB]]), restartAfterUs, tear: random.integer(0, 0x7fffffff) };
     case 3:
-      return { do: 'cut', from, to, oneWay: random.chance(1, 2), forUs: random.integer(SECOND_US, 15 * SECOND_US), ...(random.chance(1, 3) && { stream: random.pick(['data', 'meta'] as const) }) };
+      return {
+        do: 'cut',
+        from,
+        to,
+        oneWay: random.chance(1, 2),
+        forUs: random.integer(SECOND_US, 15 * SECOND_US),
+        ...(random.chance(1, 3) && { stream: random.pick(['data', 'meta'] as const) }),
+      };
     case 4:
       return { do: 'stall', from, to, forUs: random.integer(SECOND_US / 10, 8 * SECOND_US) };
     default:

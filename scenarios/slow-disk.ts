@@ -9,7 +9,8 @@ import { ALICE, BOB, SECOND_US, afterStorm, pairSetup, usableSectors } from './p
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax, knobs.writes, knobs.durationS,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax,
+  knobs.writes, knobs.durationS,
 ];
 
 export const slowDisk: Scenario = {

@@ -5,14 +5,19 @@
  */
 
 import type { Fault, Scenario } from '../sim/types.js';
-import type { Command } from '../src/contract/index.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, at, pairSetup } from './pair.js';
-import { knobs, resolve, withDefault } from './parameters.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom, pairSetup } from './pair.js';
+import { type Knob, knobs, resolve, withDefault } from './parameters.js';
+
+const solve: Knob = {
+  name: 'solve',
+  description: 'what an operator does about a split brain that no policy solved',
+  default: 'any',
+  choices: ['any', 'nothing', 'discard-alice', 'discard-bob'],
+};
 
 const parameters = [
   knobs.protocol, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax,
-  knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.afterSb2Pri, withDefault(knobs.writes, 500), withDefault(knobs.durationS, 40),
-  { name: 'solve', description: 'what an operator does about a split brain that no policy solved', default: 'any', choices: ['any', 'nothing', 'discard-alice', 'discard-bob'] },
+  knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.afterSb2Pri, withDefault(knobs.writes, 500), withDefault(knobs.durationS, 40), solve,
 ];
 
 export const splitBrain: Scenario = {
@@ -26,19 +31,17 @@ export const splitBrain: Scenario = {
     setup.failover = { by: 'nobody' };
     const story = random.fork('story');
     const schedule: Fault[] = [];
-    const command = (id: string, atUs: number, host: string, what: Command): void => void schedule.push(at(id, atUs, { do: 'command', host, command: what }));
-
     const cutUs = story.integer(SECOND_US, 5 * SECOND_US);
     const promotedUs = cutUs + story.integer(SECOND_US / 10, 8 * SECOND_US);
     const healedUs = promotedUs + story.integer(SECOND_US, 10 * SECOND_US);
     schedule.push(at('cut', cutUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: healedUs - cutUs }));
-    command('promote-bob', promotedUs, BOB, { verb: 'primary', resource: RESOURCE, force: false });
+    schedule.push(act('promote-bob', promotedUs, BOB, { verb: 'primary', resource: RESOURCE, force: false }));
     // A demoted or dead Primary still has its history; who is left decides which of the three policies applies.
     for (const [host, id] of [[ALICE, 'alice'], [BOB, 'bob']] as const) {
       const endsUs = story.integer(promotedUs + 1, healedUs - 1);
       switch (story.integer(1, 4)) {
         case 1:
-          command(`demote-${id}`, endsUs, host, { verb: 'secondary', resource: RESOURCE });
+          schedule.push(act(`demote-${id}`, endsUs, host, { verb: 'secondary', resource: RESOURCE }));
           break;
         case 2:
           schedule.push(at(`crash-${id}`, endsUs, { do: 'crash', host, restartAfterUs: story.integer(SECOND_US / 10, 5 * SECOND_US) }));
@@ -47,14 +50,16 @@ export const splitBrain: Scenario = {
           break;
       }
     }
-    const solve = resolved['solve'];
-    if (solve === 'discard-alice' || solve === 'discard-bob') {
-      const [victim, winner] = solve === 'discard-alice' ? [ALICE, BOB] : [BOB, ALICE];
+    const answer = resolved['solve'];
+    if (answer === 'discard-alice' || answer === 'discard-bob') {
+      const [victim, winner] = answer === 'discard-alice' ? [ALICE, BOB] : [BOB, ALICE];
       const solvedUs = healedUs + story.integer(5 * SECOND_US, 12 * SECOND_US);
-      command('demote-victim', solvedUs, victim, { verb: 'secondary', resource: RESOURCE });
-      command('part-victim', solvedUs + SECOND_US, victim, { verb: 'disconnect', resource: RESOURCE, peer: winner, force: false });
-      command('discard', solvedUs + 2 * SECOND_US, victim, { verb: 'connect', resource: RESOURCE, peer: winner, discardMyData: true, tentative: false });
-      command('connect-winner', solvedUs + 2 * SECOND_US, winner, { verb: 'connect', resource: RESOURCE, peer: victim, discardMyData: false, tentative: false });
+      schedule.push(
+        act('demote-victim', solvedUs, victim, { verb: 'secondary', resource: RESOURCE }),
+        act('part-victim', solvedUs + SECOND_US, victim, disconnectFrom(winner)),
+        act('discard', solvedUs + 2 * SECOND_US, victim, connectTo(winner, true)),
+        act('connect-winner', solvedUs + 2 * SECOND_US, winner, connectTo(victim)),
+      );
     }
     setup.schedule = schedule;
     return setup;
