@@ -10,7 +10,7 @@ import type { Connection, NetPart, Request, Resource, Volume } from '../model/ty
 import { deviceOf, volumeOf } from '../model/view.js';
 import type { AckPacket, BlockId, DataPacket, PacketOf } from '../wire/packets.js';
 import { markOutOfSync } from './bits.js';
-import { completeIfDone, retryElsewhere, routeAgain } from './completion.js';
+import { completeIfDone, missesDisk, retryElsewhere, routeAgain, startAgain } from './completion.js';
 import { barrierAcknowledged, isEpochAcknowledged } from './epochs.js';
 import { requestIdOf } from './submit.js';
 
@@ -128,6 +128,7 @@ export const resetSender = (connection: Connection): void => {
  * complete with their local result and are marked out of sync, reads look for another path.
  */
 export const failNetworkParts = (core: Core, resource: Resource, connection: Connection): void => {
+  const again: Request[] = [];
   for (const request of [...resource.log.requests.values()]) {
     const part = request.net.find(({ peer, done }) => peer === connection.peer && !done);
     if (!part) continue;
@@ -136,7 +137,9 @@ export const failNetworkParts = (core: Core, resource: Resource, connection: Con
     part.done = true;
     const waited = part.waitsFor;
     part.waitsFor = 'nothing';
-    if (request.kind === 'read' && waited === 'data') retryElsewhere(core, volume, request);
+    if (missesDisk(volume, request)) again.push(request);
+    else if (request.kind === 'read' && waited === 'data') retryElsewhere(core, volume, request);
     else completeIfDone(core, resource, volume, request);
   }
+  for (const volume of resource.volumes.values()) startAgain(core, volume, again.filter(({ volume: of }) => of === volume.number));
 };

@@ -13,6 +13,7 @@ import { releaseExtents } from '../volume/admission.js';
 import { releaseInterval } from '../volume/intervals.js';
 import { markOutOfSync, settleBits } from './bits.js';
 import { closeEpoch } from './epochs.js';
+import { hasDisk } from './plan.js';
 
 /** The local part of a request ended (`Then` request). */
 export const localPartDone = (core: Core, resource: Resource, volume: Volume, request: Request, operation: DiskOperation, result: OperationResult): void => {
@@ -43,6 +44,26 @@ export const routeAgain = (core: Core, volume: Volume, request: Request): void =
   request.parked = true;
   volume.waiting.unshift(request);
   signal(core, { signal: 'admission', resource: volume.resource, volume: volume.number });
+};
+
+/** Is this a write that went to the peer only, or to a disk before, while there is a disk here now that lacks it? */
+export const missesDisk = (volume: Volume, request: Request): boolean =>
+  request.kind === 'write' &&
+  request.submitted &&
+  !request.completed &&
+  hasDisk(volume) &&
+  (request.local === 'none' || (request.local === 'failed' && request.attachment !== volume.backing!.attachment));
+
+/** Such writes, oldest first, which the peer did not confirm: they go their whole way again, to the disk too. */
+export const startAgain = (core: Core, volume: Volume, requests: readonly Request[]): void => {
+  for (const request of requests.toReversed()) {
+    releaseExtents(core, volume, request, request.sectors);
+    request.net = [];
+    request.local = 'none';
+    request.submitted = false;
+    volume.writesInFlight--;
+    routeAgain(core, volume, request);
+  }
 };
 
 /** The same with every path open. */

@@ -14,7 +14,7 @@ import { maxRequestBytes } from '../wire/context.js';
 import { DataFlag, type BlockId } from '../wire/packets.js';
 import { findInterval, registerInterval } from '../volume/intervals.js';
 import { markOutOfSync } from './bits.js';
-import { completeIfDone, failRequest, retryElsewhere } from './completion.js';
+import { completeIfDone, failRequest, missesDisk, retryElsewhere, startAgain } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
 import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
 
@@ -205,7 +205,10 @@ export const resend = (core: Core, resource: Resource, connection: Connection): 
   const stale = [...resource.log.requests.values()].filter(({ net }) =>
     net.some(({ peer, done, connectCount }) => peer === connection.peer && !done && connectCount !== connection.connectCount),
   );
-  for (const request of stale) if (request.kind === 'write') resendWrite(core, resource, connection, request);
+  const isUnconfirmed = (request: Request): boolean => !partTo(request, connection).ok && missesDisk(volumeOf(resource, request.volume), request);
+  const again = stale.filter(isUnconfirmed);
+  for (const volume of resource.volumes.values()) startAgain(core, volume, again.filter(({ volume: of }) => of === volume.number));
+  for (const request of stale) if (request.kind === 'write' && !again.includes(request)) resendWrite(core, resource, connection, request);
   for (const request of stale) {
     const volume = volumeOf(resource, request.volume);
     if (request.kind === 'read') retryElsewhere(core, volume, request);
