@@ -84,22 +84,6 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     }
     return 'done';
   },
-  /** 4: data is there again. */
-  (context) => {
-    const { core, resource, connection } = context;
-    if (!resource.suspNod || allVolumes(resource).some((volume) => hasNoGoodData(stateOf(resource, volume, connection, deviceOf(volume, connection.peer))))) return 'done';
-    if (!resource.suspFen && !settleNetworkParts(core, resource, connection)) return 'done';
-    thaw(context, { suspNod: false });
-    return 'done';
-  },
-  /** 5: reconnected while frozen for fencing. */
-  (context) => {
-    const { core, resource, connection } = context;
-    if (!resource.suspFen || !isLinked(resource, connection)) return 'done';
-    settleNetworkParts(core, resource, connection);
-    thaw(context, { suspFen: false });
-    return 'done';
-  },
   /** 6: a source says which generation the target's data will be, when that is on its own disk (D7). */
   (context) => {
     const starts = !isSource(context.from.conn) && isSource(context.to.conn);
@@ -167,6 +151,22 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   /** 13 */
   (context) => {
     if (context.from.conn === Conn.WFReportParams && hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
+    return 'done';
+  },
+  /** 4: data is there again. After P_STATE, as what is sent again follows it (timers-and-order.md §2.4). */
+  (context) => {
+    const { core, resource, connection } = context;
+    if (!resource.suspNod || allVolumes(resource).some((volume) => hasNoGoodData(stateOf(resource, volume, connection, deviceOf(volume, connection.peer))))) return 'done';
+    if (!resource.suspFen && !settleNetworkParts(core, resource, connection)) return 'done';
+    thaw(context, { suspNod: false });
+    return 'done';
+  },
+  /** 5: reconnected while frozen for fencing. */
+  (context) => {
+    const { core, resource, connection } = context;
+    if (!resource.suspFen || !isLinked(resource, connection)) return 'done';
+    settleNetworkParts(core, resource, connection);
+    thaw(context, { suspFen: false });
     return 'done';
   },
   /** 14: everything is to be synced. The bits are set and on disk before the sync starts (D11). */
@@ -294,6 +294,7 @@ export const runWorker = (core: Core, resource: Resource): void => {
     const step = steps[change.step++];
     if (!step) {
       resource.worker.shift();
+      signal(core, { signal: 'admission', resource: resource.name, volume: change.volume });
       if (resource.worker.length === 0) signal(core, { signal: 'procedures', resource: resource.name });
       continue;
     }

@@ -120,6 +120,12 @@ export const diskFailed = (core: Core, resource: Resource, volume: Volume): void
     if (!backing.failed) abandonJobs(core, volume);
     return closeIfQuiet(core, resource, volume);
   }
+  // The peer's disk goes on without this one: should it come back after a crash, it must not be taken for the newest.
+  const isLeftBehind = isSomeonePrimary(resource, volume) && [...volume.peers.values()].some(({ repl, pdsk }) => repl >= Conn.Connected && pdsk === Disk.UpToDate);
+  if (isLeftBehind) {
+    backing.superblock.flags &= ~SuperblockFlag.WasUpToDate;
+    touchSuperblock(backing);
+  }
   queueSuperblock(core, volume);
   queueBitmapWrite(core, volume, { for: 'detach' });
 };

@@ -16,6 +16,8 @@ export const holdReason = (resource: Resource, volume: Volume): string | undefin
   if (resource.suspFen) return 'suspended: fencing';
   if (volume.holds.length > 0) return `held: ${volume.holds[0]}`;
   if (volume.disk === Disk.Attaching || volume.disk === Disk.Negotiating) return 'the disk is attaching';
+  // The peer must hear of a change before it gets what was planned on it: that our disk is gone and its own is the only one.
+  if (resource.worker.some((change) => change.volume === volume.number)) return 'a state change is being worked off';
   for (const device of volume.peers.values()) {
     if (device.repl === Conn.WFBitMapT || device.repl === Conn.WFSyncUUID) return 'waiting for the bitmap exchange';
     if (device.repl === Conn.WFBitMapS && resource.connections.get(device.peer)!.protocolVersion < 96) return 'waiting for the bitmap exchange';
