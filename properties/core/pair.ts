@@ -495,24 +495,36 @@ export function drive(pair: Pair): void {
   pair.pipes = pair.pipes.filter(({ ids }) => ids.alice !== undefined || ids.bob !== undefined);
 }
 
-/** Time passes; whoever set an alarm is woken, and everything that follows happens at once. */
+/** The clock goes on to the next alarm, if that is not later than `untilUs`, and whoever set it is woken. */
+function wake(pair: Pair, untilUs: number): boolean {
+  const nextUs = Math.min(...names.map((name) => pair.machines[name].node?.deadline() ?? Infinity));
+  if (nextUs > untilUs) return false;
+  pair.nowUs = Math.max(pair.nowUs, nextUs);
+  for (const name of names) {
+    const machine = pair.machines[name];
+    const deadlineUs = machine.node?.deadline();
+    if (deadlineUs !== undefined && deadlineUs <= pair.nowUs) hand(pair, machine, { type: 'woken' });
+  }
+  return true;
+}
+
+/** Time passes, and everything that follows happens at once. */
 export function advance(pair: Pair, byUs: number): void {
   const untilUs = pair.nowUs + byUs;
   drive(pair);
-  for (let wakes = 0; ; wakes++) {
+  for (let wakes = 0; wake(pair, untilUs); wakes++) {
     if (wakes > WAKES_MAX) throw new Error('the pair wakes without end');
-    const deadlines = names.map((name) => pair.machines[name].node?.deadline() ?? Infinity);
-    const nextUs = Math.min(...deadlines);
-    if (nextUs > untilUs) break;
-    pair.nowUs = Math.max(pair.nowUs, nextUs);
-    for (const name of names) {
-      const machine = pair.machines[name];
-      const deadlineUs = machine.node?.deadline();
-      if (deadlineUs !== undefined && deadlineUs <= pair.nowUs) hand(pair, machine, { type: 'woken' });
-    }
     drive(pair);
   }
   pair.nowUs = untilUs;
+}
+
+/** One thing after the other until this is so: what would follow has not happened yet. */
+export function stepUntil(pair: Pair, isSo: () => boolean): void {
+  for (let steps = 0; !isSo(); steps++) {
+    if (steps > STEPS_MAX) throw new Error('it never comes to that');
+    if (!step(pair)) wake(pair, Infinity);
+  }
 }
 
 // ---- Those who use it --------------------------------------------------------------------------------------------------------------
