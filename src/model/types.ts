@@ -402,6 +402,8 @@ export interface NetPart {
   /** What ends the wait of the application: handed to the transport (A), received (B), written (C), data (reads), nothing. */
   waitsFor: 'transport' | 'receive-ack' | 'write-ack' | 'data' | 'barrier-ack' | 'nothing';
   ok: boolean;
+  /** The peer's disk was UpToDate: what it alone has is not lost with the next resync. */
+  onGoodDisk: boolean;
   /** The peer cleared its bits (P_RS_WRITE_ACK). */
   setInSync: boolean;
   /** Nothing more is expected from the peer (barrier ack, data, loss). */

@@ -80,7 +80,8 @@ const isWaiting = (request: Request): boolean => {
 
 const succeeded = (request: Request): boolean => {
   if (request.local === 'ok') return true;
-  for (const part of request.net) if (part.ok) return true;
+  // A write that our disk refused and a target of our resync took is on no good disk.
+  for (const part of request.net) if (part.ok && part.onGoodDisk) return true;
   return false;
 };
 

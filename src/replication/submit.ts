@@ -110,6 +110,7 @@ export const sendWrite = (core: Core, connection: Connection, device: PeerDevice
     connectCount: connection.connectCount,
     waitsFor: protocol === 'A' ? 'transport' : protocol === 'B' ? 'receive-ack' : 'write-ack',
     ok: false,
+    onGoodDisk: device.pdsk === Disk.UpToDate,
     setInSync: false,
     done: false,
     sentAtUs: core.nowUs,
@@ -150,7 +151,7 @@ const readLocally = (core: Core, volume: Volume, request: Request): void => {
 /** P_DATA_REQUEST (§5.10). */
 export const readRemotely = (core: Core, resource: Resource, connection: Connection, request: Request): void => {
   request.net = [
-    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, setInSync: false, done: false, sentAtUs: core.nowUs },
+    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, onGoodDisk: true, setInSync: false, done: false, sentAtUs: core.nowUs },
   ];
   sendDueBarrier(core, connection, resource.log.epoch);
   sendPacket(core, connection, {
@@ -181,6 +182,7 @@ const submitFlush = (core: Core, resource: Resource, volume: Volume, request: Re
       connectCount: connection.connectCount,
       waitsFor: waits ? 'barrier-ack' : 'nothing',
       ok: !waits,
+      onGoodDisk: device.pdsk === Disk.UpToDate,
       setInSync: false,
       done: !waits,
       sentAtUs: core.nowUs,
