@@ -113,7 +113,7 @@ const arbitraryPackets = fc.array(
   { minLength: 1, maxLength: 5 },
 );
 
-const runs = Number(process.env['LOCKSTEP_RUNS'] ?? 60);
+const runs = Number(process.env['LOCKSTEP_RUNS'] ?? 30);
 
 for (const { conn, reach } of states) {
   test(`packets while ${connName(conn)}`, () => {

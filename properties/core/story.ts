@@ -10,15 +10,20 @@
 // files: the differences are then judged like any change of code. What the words mean is in `commands`, below.
 
 import type { Command } from '../../src/contract/command.js';
-import { Conn, connName, Disk as DiskState, diskName, roleName } from '../../src/state/states.js';
-import { crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
+import { Conn, connName, Disk as DiskState, diskName, roleName, type State } from '../../src/state/states.js';
+import { crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
 import { watchOrder, type OrderWatch } from './order.js';
 import { describe, newNarrator, uuidsOf, type Narrator } from './narrate.js';
 
 interface Teller {
   pair: Pair;
-  order: OrderWatch;
   narrator: Narrator;
+}
+
+/** The pair that the story is about now, and who watched it and those before. */
+interface Holder {
+  now: Teller | undefined;
+  watches: OrderWatch[];
 }
 
 export interface Step {
@@ -49,25 +54,25 @@ export const writeStory = (steps: readonly Step[]): string =>
   steps.map(({ comments, commands, expected }) => [...comments, ...commands, ...(commands.length > 0 ? ['----', ...expected] : [])].join('\n')).join('\n\n') + '\n';
 
 /** Tells the story; each step's lines are what happened. `restores`: every pass ends with a node made anew of its snapshot. */
-export function tellStory(steps: readonly Step[], restores = false): { steps: Step[]; pair: Pair } {
-  const teller: { now: Teller | undefined } = { now: undefined };
+export function tellStory(steps: readonly Step[], restores = false): { steps: Step[]; pair: Pair; watches: OrderWatch[] } {
+  const teller: Holder = { now: undefined, watches: [] };
   const told = steps.map((step) => {
     const expected: string[] = [];
     for (const line of step.commands) expected.push(...runLine(teller, line, restores));
     return { ...step, expected };
   });
-  return { steps: told, pair: teller.now!.pair };
+  return { steps: told, pair: teller.now!.pair, watches: teller.watches };
 }
 
-function runLine(holder: { now: Teller | undefined }, line: string, restores: boolean): string[] {
+function runLine(holder: Holder, line: string, restores: boolean): string[] {
   const words = line.split(/\s+/);
   if (words[0] === 'new') {
     const narrator = newNarrator();
     const options = { ...optionsOf(words.slice(1)), restores };
     const pair = newPair(options);
-    const order = watchOrder(pair);
+    holder.watches.push(watchOrder(pair));
     pair.watchers.push((event) => narrator.lines.push(...describe(narrator, event)));
-    holder.now = { pair, order, narrator };
+    holder.now = { pair, narrator };
     return [];
   }
   const teller = holder.now;
@@ -76,7 +81,7 @@ function runLine(holder: { now: Teller | undefined }, line: string, restores: bo
   narrator.lines = [];
   try {
     const more = runCommand(teller, words);
-    if (!words[0]!.startsWith('still')) drive(pair);
+    drive(pair);
     return [...narrator.lines, ...more];
   } catch (error) {
     throw new Error(`"${line}", after\n${narrator.lines.slice(-24).join('\n')}\n${(error as Error).stack}`, { cause: error });
@@ -163,6 +168,11 @@ function runCommand(teller: Teller, words: string[]): string[] {
     case 'meet':
       for (let seconds = 0; seconds < 120 && !isConnected(pair); seconds++) advance(pair, SECOND);
       advance(pair, 3 * SECOND);
+      return [];
+    /** until alice WFBitMapS hold bob>alice data: at the very moment of that state, this is held. */
+    case 'until':
+      stepUntil(pair, () => statesOf(pair, second as Name).some(({ conn }) => connName(conn) === words[2]));
+      pair.holds.add(words.slice(4).join(' '));
       return [];
     case 'cut':
       cut(pair);
@@ -314,8 +324,10 @@ function runOn(teller: Teller, name: Name, words: string[]): string[] {
 
 const kindText = (type: string): string => type.slice('disk-'.length);
 
-const isConnected = (pair: Pair): boolean =>
-  names.every((name) => pair.machines[name].node?.resources()[0]?.volumes.every(({ peers }) => peers.every(({ state }) => state.conn >= Conn.Connected)));
+const statesOf = (pair: Pair, name: Name): State[] =>
+  (pair.machines[name].node?.resources() ?? []).flatMap(({ volumes }) => volumes.flatMap(({ peers }) => peers.map(({ state }) => state)));
+
+const isConnected = (pair: Pair): boolean => names.every((name) => statesOf(pair, name).every(({ conn }) => conn >= Conn.Connected));
 
 // ---- Reports ----------------------------------------------------------------------------------------------------------------------
 
