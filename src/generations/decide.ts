@@ -10,7 +10,7 @@
  * corrections, run the handlers in order, write the log, then act on the outcome.
  */
 
-import type { NetOptions } from '../config/types.js';
+import type { AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, NetOptions } from '../config/types.js';
 import type { HandlerName } from '../contract/output.js';
 import { Disk, Role } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
@@ -125,6 +125,9 @@ const compare = (snapshot: HandshakeSnapshot): Comparison =>
     featureWsame: snapshot.featureWsame,
   });
 
+const policyFor = (options: HandshakeSnapshot['options'], primaries: number): AfterSb0Pri | AfterSb1Pri | AfterSb2Pri =>
+  primaries === 0 ? options.afterSb0Pri : primaries === 1 ? options.afterSb1Pri : options.afterSb2Pri;
+
 const policyVerdict = (snapshot: HandshakeSnapshot, primaries: number): { verdict: PolicyVerdict; step: DecisionStep } => {
   const { options } = snapshot;
   const facts: SplitBrainFacts = {
@@ -203,9 +206,13 @@ export const decideHandshake = (snapshot: HandshakeSnapshot): HandshakePlan => {
     handlers.push('initial-split-brain');
     // Of two parted histories one is in use and the other is just being attached: no policy may give up the one in use (bug B098).
     const isLateAttach = (self.disk === Disk.Negotiating) !== (peer.disk === Disk.Negotiating);
-    if (isLateAttach) direction = -100;
+    const primaries = Number(self.role === Role.Primary) + Number(peer.role === Role.Primary);
+    const peerDiscards = (peer.flags & UuidsFlag.DISCARD_MY_DATA) !== 0;
+    const oneDiscards = self.discardMyData !== peerDiscards;
+    // Where a policy waits for a demotion, only the node that is demoted knows how that went; the operator's word is known to both.
+    const waitsForDemotion = policyFor(options, primaries) === 'call-pri-lost-after-sb';
+    if (isLateAttach || (oneDiscards && waitsForDemotion)) direction = -100;
     else if (direction === 100 || options.alwaysAsbp) {
-      const primaries = Number(self.role === Role.Primary) + Number(peer.role === Role.Primary);
       const { verdict, step } = policyVerdict(snapshot, primaries);
       if (verdict === 'demote-first' && snapshot.demotion === 'not-tried') return { ...plan(step), handlers: [], outcome: 'demote-first' };
       if (verdict === 'demote-first' && snapshot.demotion === 'refused') handlers.push('pri-lost-after-sb');
@@ -215,8 +222,7 @@ export const decideHandshake = (snapshot: HandshakeSnapshot): HandshakePlan => {
         say('warning', `Split-Brain detected, ${primaries} primaries, automatically solved. Sync from ${direction < 0 ? 'peer' : 'this'} node`);
       }
     }
-    const peerDiscards = (peer.flags & UuidsFlag.DISCARD_MY_DATA) !== 0;
-    if (direction === -100 && self.discardMyData !== peerDiscards) {
+    if (direction === -100 && oneDiscards) {
       direction = self.discardMyData ? -1 : 1;
       decidedBy = 'discard-my-data';
       say('warning', `Split-Brain detected, manually solved. Sync from ${direction < 0 ? 'peer' : 'this'} node`);

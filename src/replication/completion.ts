@@ -9,6 +9,7 @@ import { emit, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { Request, Resource, Volume } from '../model/types.js';
 import { isFrozen } from '../model/view.js';
+import { Disk } from '../state/states.js';
 import { releaseExtents } from '../volume/admission.js';
 import { releaseInterval } from '../volume/intervals.js';
 import { markOutOfSync, settleBits } from './bits.js';
@@ -78,8 +79,9 @@ const isWaiting = (request: Request): boolean => {
   return false;
 };
 
-const succeeded = (request: Request): boolean => {
-  if (request.local === 'ok') return true;
+const succeeded = (volume: Volume, request: Request): boolean => {
+  // A write on a disk that is being synced, or given up, is on no good disk either: the next resync may take it away.
+  if (request.local === 'ok' && (request.kind === 'read' || volume.disk === Disk.UpToDate)) return true;
   // A write that our disk refused and a target of our resync took is on no good disk.
   for (const part of request.net) if (part.ok && part.onGoodDisk) return true;
   return false;
@@ -125,7 +127,7 @@ const forget = (core: Core, resource: Resource, volume: Volume, request: Request
 
 const answer = (core: Core, volume: Volume, request: Request): void => {
   const { application } = request;
-  if (!succeeded(request)) application.failed = true;
+  if (!succeeded(volume, request)) application.failed = true;
   else if (request.kind === 'read' && application.data) {
     if (request.data) application.data.set(request.data, (request.sector - application.sector) * 512);
   }
