@@ -55,7 +55,10 @@ export function splitBrain(lineage: Lineage): Checker {
       const place = lineage.hostPlace(host);
       const peer = lineage.peerOf(place);
       const decision = lineage.decisions.at(-1)!;
-      const accused = isSplitBrainDecision(decision) && [place, peer].some((one) => lineage.parted[one]!.get(event.volume) !== true);
+      const ghost = recordOf(world.ghost);
+      // Parted, or (protocol A) answered for what never reached the other before it noticed.
+      const hasItsOwn = (one: number): boolean => lineage.parted[one]!.get(event.volume) === true || lineage.onlyOn(one, lineage.peerOf(one), event.volume, ghost).length > 0;
+      const accused = isSplitBrainDecision(decision) && ![place, peer].every(hasItsOwn);
       if (!accused) return;
       // A source that lost power before it wrote down the end of a resync has marks that look like writes of its own. Rules 50b to
       // 80b then ask an operator rather than lose what it may have (ARCHITECTURE.md): safe, and counted.

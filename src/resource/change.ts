@@ -132,7 +132,7 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
     event: { event: 'state', resource: resource.name, volume: volume.number, peer: connection.peer, from: observed(from), to: observed(to), reason },
   });
   synchronousEffects(core, resource, target, to);
-  if (isGenerationDue(volume, from, to)) volume.newCurrentUuidDue = true;
+  if (isGenerationDue(volume, from, to, owesWrites(resource, volume, connection))) volume.newCurrentUuidDue = true;
   // Frozen, the outage may stay invisible to the peer's data: it is decided when I/O is thawed (generation-uuids.md §3).
   const newGeneration = volume.newCurrentUuidDue && !isUndecided(to);
   if (newGeneration) {
@@ -203,17 +203,27 @@ const isAttaching = (disk: Disk): boolean => disk === Disk.Attaching || disk ===
 const isOutOfReach = (disk: Disk): boolean => disk < Disk.Inconsistent || disk === Disk.DUnknown || disk === Disk.Outdated;
 
 /** Is a new data generation due (generation-uuids.md §3, first two lines)? */
-const isGenerationDue = (volume: Volume, from: State, to: State): boolean => {
+const isGenerationDue = (volume: Volume, from: State, to: State, owesWrites: boolean): boolean => {
   if (!volume.backing || volume.backing.failed || volume.generationPending || volume.newCurrentUuidDue) return false;
   if (to.disk !== Disk.UpToDate || volume.backing.superblock.uuids[1] !== 0n) return false;
   const hopedFor = isAttaching(from.pdsk) || from.pdsk === Disk.DUnknown;
   const lost =
     (isGoodOrPartial(from.pdsk) && isOutOfReach(to.pdsk)) || (hopedFor && (to.pdsk === Disk.Diskless || to.pdsk === Disk.Failed || to.pdsk === Disk.Outdated));
-  if (lost && (to.role === Role.Primary || to.peer === Role.Primary)) return true;
+  // A Primary of protocol A that was demoted a moment ago may have acknowledged what never left it.
+  if (lost && (to.role === Role.Primary || to.peer === Role.Primary || owesWrites)) return true;
   // A disk that comes back to a Primary while the peer's is out of reach: what is written from now on is on this one only.
   const isWritten = (from.role === Role.Primary && to.role === Role.Primary) || (from.peer === Role.Primary && to.peer === Role.Primary);
   if (from.disk < Disk.UpToDate && isOutOfReach(to.pdsk) && !isAttaching(to.pdsk) && isWritten) return true;
   return to.pdsk < Disk.Inconsistent && from.peer !== Role.Primary && to.peer === Role.Primary;
+};
+
+/** Were writes answered that this peer may not even have received (protocol A, not barrier-acked)? */
+const owesWrites = (resource: Resource, volume: Volume, connection: Connection): boolean => {
+  if (connection.config.net.protocol !== 'A') return false;
+  for (const { kind, volume: of, completed, net } of resource.log.requests.values()) {
+    if (kind === 'write' && of === volume.number && completed && net.some(({ peer, done }) => peer === connection.peer && !done)) return true;
+  }
+  return false;
 };
 
 // ---- Generation UUIDs ---------------------------------------------------------------------------------------------
