@@ -203,8 +203,11 @@ export class Lineage {
       }
     }
     const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
-    const withPrimary = to.role === Role.Primary || to.peer === Role.Primary;
-    if (loses && to.disk === Disk.UpToDate && withPrimary) this.parted[place]!.set(event.volume, true);
+    if (loses && to.disk === Disk.UpToDate) {
+      // Also a former Primary may have acknowledged what never arrived (protocol A).
+      const withPrimary = to.role === Role.Primary || to.peer === Role.Primary;
+      if (withPrimary || this.onlyOn(place, this.peerOf(place), event.volume, ghost).length > 0) this.parted[place]!.set(event.volume, true);
+    }
     if (to.disk === Disk.Inconsistent && from.disk > Disk.Inconsistent) {
       // An I/O error that is passed on, or an operator's order: what only this disk had is not to be had any more.
       const lost = isTargetState(to.conn) ? [] : this.onlyOn(place, this.peerOf(place), event.volume, ghost);
