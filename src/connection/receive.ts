@@ -15,7 +15,7 @@ import { continueHandshake } from './handshake.js';
 import { pingAcknowledged, streamOver, timeAnswer } from './keepalive.js';
 import { endByWireError, loseConnection } from './loss.js';
 import { bytesSent, sendPacket } from './send.js';
-import { connectionOf, connectionOfStream, keepUnread, readOn, signalPackets, unreadBytes } from './streams.js';
+import { closeStream, connectionOf, connectionOfStream, keepUnread, readOn, signalPackets, unreadBytes } from './streams.js';
 import type { Session, Stream } from './types.js';
 
 export type StreamInput = Extract<Input, { type: `stream-${string}` | `connect-${string}` | 'listen-failed' }>;
@@ -24,8 +24,11 @@ export type StreamInput = Extract<Input, { type: `stream-${string}` | `connect-$
 export function streamInput(core: Core, input: StreamInput): void {
   switch (input.type) {
     case 'listen-failed':
+      // Both may have been on their way when the resource was taken away.
+      if (!core.state.resources.has(input.resource)) return;
       return listenFailed(core, connectionOf(core, input.resource, input.peer), input.reason);
     case 'stream-accepted':
+      if (!core.state.resources.has(input.resource)) return closeStream(core, input.stream);
       return streamAccepted(core, connectionOf(core, input.resource, input.peer), input.stream);
     case 'stream-connected': {
       const connection = connectionOfStream(core, input.stream);
