@@ -49,6 +49,8 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
           report(`${host} lost ${event.peer} (${event.reason}: ${event.detail}), though both are healthy and nothing disturbs them`, world);
         }
       }
+      // Two Primaries that meet must not connect (node-states.md §3.2, first rule): both promoted while the link was away.
+      if (event.event === 'state' && event.to.conn === Conn.Disconnecting && event.from.conn === Conn.WFReportParams && bothPrimary(world)) partedAtUs = world.nowUs;
       if (event.event !== 'state' || event.to.conn !== Conn.StandAlone || event.from.conn === Conn.StandAlone) return;
       // A diskless Primary meets another data generation than its applications have seen (generation-uuids.md §1).
       const otherData = event.from.role === Role.Primary && event.from.disk < Disk.Inconsistent;
@@ -57,3 +59,6 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
     },
   };
 }
+
+const bothPrimary = (world: WorldView): boolean =>
+  world.hosts.every(({ node }) => node?.resources().some(({ volumes }) => volumes.some(({ peers }) => peers.some(({ state }) => state.role === Role.Primary))));
