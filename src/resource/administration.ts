@@ -10,6 +10,7 @@ import type { Core } from '../model/core.js';
 import { signal } from '../model/core.js';
 import type { Connection, Procedure, Resource, Volume } from '../model/types.js';
 import { answerHeld } from '../replication/completion.js';
+import { hasDisk } from '../replication/plan.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
@@ -193,7 +194,7 @@ export const resumeIo = (core: Core, resource: Resource, procedure: Procedure): 
       hold(volume, RESUME_HOLD);
       if (!volume.newCurrentUuidDue) continue;
       volume.newCurrentUuidDue = false;
-      if (volume.backing && !volume.backing.failed) {
+      if (hasDisk(volume)) {
         storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), 'resume-io');
       } else {
         // Whatever attaches or connects from now on is not what applications have seen.

@@ -30,8 +30,8 @@ export const touchSuperblock = (backing: Backing): void => {
 
 export const isSuperblockDirty = (backing: Backing): boolean => backing.superblockVersion !== backing.superblockWritten;
 
-/** Has the disk been given up, so that metadata cannot be written any more? */
-const isGone = (volume: Volume): boolean => volume.backing === undefined || volume.backing.failed;
+/** Nothing can be written: the disk has been given up, or what its metadata says is not known yet. */
+const isGone = (volume: Volume): boolean => volume.backing === undefined || volume.backing.failed || volume.backing.attaching !== undefined;
 
 /** Writes the superblock as it then is; `purpose` is told when that is durable. A disk that is gone answers at once. */
 export const queueSuperblock = (core: Core, volume: Volume, purpose: MetadataPurpose = { for: 'nobody' }): void => {
