@@ -5,7 +5,7 @@
 
 import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
 import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, commands, connectTo, disconnectFrom, pairSetup, usableSectors } from './pair.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
@@ -45,13 +45,13 @@ export const diskErrors: Scenario = {
     const metadata = swarm.fork('metadata').chance(1, 2);
     const bad = swarm.fork('bad').pick([ALICE, BOB]);
     setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad));
-    // A disk that is kept in spite of errors is Inconsistent; what it missed is resynced when the link is made anew
-    // (sync-and-activity-log.md §7.4).
-    const renewed: Setup['afterStorm'] = [
-      { host: BOB, command: disconnectFrom(ALICE, true) },
-      { host: BOB, command: connectTo(ALICE) },
-    ];
-    setup.afterStorm = [...(resolved['on-io-error'] === 'pass_on' ? renewed : []), ...afterStorm(setup.schedule, Number(resolved['volumes']))];
+    // A disk that is kept in spite of errors stays Inconsistent, and so does one whose source could not read: whoever is, is made again
+    // from the good one. (The good one refuses.)
+    const volumes = Array.from({ length: Number(resolved['volumes']) }, (_, volume) => volume);
+    const remade = [ALICE, BOB].flatMap((host) =>
+      volumes.map((volume): Setup['afterStorm'][number] => ({ host, command: { verb: 'invalidate', resource: RESOURCE, volume } })),
+    );
+    setup.afterStorm = [...afterStorm(setup.schedule, volumes.length), ...(resolved['on-io-error'] === 'pass_on' ? remade : [])];
     return setup;
   },
 };

@@ -7,7 +7,7 @@
 import { Conn, Disk, Role, connName, diskName } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
-import { type Decision, type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
+import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 
 /** A request may be this young when the run ends, if the application still works. */
 const REQUEST_AGE_US = 10_000_000;
@@ -18,8 +18,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'liveness',
     onEnd(world) {
-      const excuse = setup.hosts[0]!.config.volumes.map(({ volume }) => refusalExcuse(volume)).find((one) => one !== undefined);
-      if (excuse !== undefined) world.reached(`ended in ${excuse.decidedBy}`);
+      const excuse = setup.hosts[0]!.config.volumes.map(({ volume }) => excuseOf(volume)).find((one) => one !== undefined);
+      if (excuse !== undefined) world.reached(`ended in ${excuse}`);
       for (const [place, host] of world.hosts.entries()) {
         if (host.state !== 'running') report(`${host.name} is ${host.state} in the end`, world);
         for (const { volume } of setup.hosts[place]!.config.volumes) {
@@ -44,9 +44,12 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     },
   };
 
-  /** What left the nodes apart for good, when something else than the node's word proves it right. */
-  function refusalExcuse(volume: number): Decision | undefined {
+  /** What left the nodes apart, or without a good disk, when something else than the nodes' word proves it right. */
+  function excuseOf(volume: number): string | undefined {
     const statuses = [0, 1].map((host) => lineage.status(host, volume));
+    // The only good disk had errors and was kept: only an operator may say which of two bad ones to go on with.
+    const keepsBadDisks = setup.hosts.some(({ config }) => config.volumes.some(({ disk }) => disk.onIoError === 'pass_on'));
+    if (keepsBadDisks && statuses.every((status) => status.disk === Disk.Inconsistent)) return 'two bad disks';
     // Refused: the connection was given up, or the attach.
     if (!statuses.some((status) => status.conn === Conn.StandAlone || status.disk === Disk.Diskless)) return undefined;
     const parted = setup.expectations.splitBrainPossible && [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
@@ -54,13 +57,11 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     const twoPrimaries = statuses.every((status) => status.role === Role.Primary);
     return lineage.decisions.findLast((decision) => {
       if (decision.volume !== volume) return false;
-      // Rules 50b to 80b ask for an operator where marks of an unfinished resync look like another history (checkers/split-brain).
-      const apart = parted || decision.rule.endsWith('b');
-      if (apart && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
+      if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
       if (parted && twoPrimaries) return isSplitBrainDecision(decision);
       // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
       return decision.decidedBy === 'peer-too-old' && isRefusal(decision) && setup.hosts.some((host) => host.config.protocolMax < 101);
-    });
+    })?.decidedBy;
   }
 
   function why(host: string, world: WorldView): string {
