@@ -8,7 +8,7 @@ import type { Output } from '../../src/contract/output.js';
 import type { VolumeView } from '../../src/contract/node.js';
 import { countOutOfSync } from '../../src/metadata/bitmap.js';
 import { hasFlag, SuperblockFlag, type Superblock } from '../../src/metadata/superblock.js';
-import { Conn, Disk as DiskState, isSyncState, Role } from '../../src/state/states.js';
+import { Conn, Disk as DiskState, Role } from '../../src/state/states.js';
 import { decodeStateWord, mirrorRequest } from '../../src/state/state-word.js';
 import { DataFlag, ID_SYNCER, sameBlockId, type Packet } from '../../src/wire/packets.js';
 import { type Event, type Machine, type Name, type Pair } from './pair.js';
@@ -224,7 +224,8 @@ function onOutput(watch: Watch, machine: Machine, state: MachineState, output: O
       const { event } = output;
       if (event.event !== 'state') return;
       state.observed.set(event.volume, event.to);
-      const thaws = event.from.flags.includes('suspFen') && !event.to.flags.includes('suspFen');
+      // An operator's resume-io is the operator's word.
+      const thaws = event.from.flags.includes('suspFen') && !event.to.flags.includes('suspFen') && event.reason !== 'resume-io';
       if (!thaws || event.to.conn >= Conn.WFReportParams || event.to.pdsk > DiskState.Outdated || !isAttached(viewOf(machine, event.volume))) return;
       const superblock = superblockOf(watch, machine, event.volume);
       rule(watch, 'D13', hasFlag(superblock, SuperblockFlag.PeerOutDated), machine, () => 'thawed before it is on disk that the peer is outdated');
@@ -251,7 +252,8 @@ function onReply(watch: Watch, machine: Machine, state: MachineState, output: Ex
     if (what.verb === 'primary' && isFenced && peer.state.role === Role.Primary && !what.force) {
       rule(watch, 'D13', hasFlag(superblock, SuperblockFlag.PeerOutDated), machine, () => 'promoted before it is on disk that the peer is outdated');
     }
-    if (what.verb === 'secondary' && peer.bitmap && !isSyncState(peer.state.conn)) {
+    // Unless a resync runs, or is about to.
+    if (what.verb === 'secondary' && peer.bitmap && peer.state.conn <= Conn.Connected) {
       const missing = bitsOf(peer.bitmap).find((bit) => !isMarkedOnDisk(disk, bit, whichOf(watch)));
       rule(watch, 'D21', missing === undefined, machine, () => `demotion is answered while the mark of block ${missing} is not on disk`);
     }

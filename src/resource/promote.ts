@@ -4,17 +4,19 @@ import { requestPing } from '../connection/keepalive.js';
 import { newCurrent, setRoleBit } from '../generations/uuid-set.js';
 import { log, type Core } from '../model/core.js';
 import type { Connection, Procedure, Resource } from '../model/types.js';
+import { deviceOf, volumeOf } from '../model/view.js';
+import { markOutOfSync } from '../replication/bits.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role } from '../state/states.js';
-import { queueSuperblock } from '../volume/metadata-io.js';
 import { sendState, sendUuids } from './announce.js';
-import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
+import { allVolumes, changeState, judge, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
 import { startFencing } from './fencing.js';
 import { endHold, finish, hold, wait, waitForMetadata, waitForTimer, type CommandOf } from './procedures.js';
 
 const ATTEMPTS_MAX = 4;
 const PROMOTE_HOLD = 'promoting';
+const DEMOTE_HOLD = 'demoting';
 
 const firstConnection = (resource: Resource): Connection => resource.connections.values().next().value!;
 
@@ -126,8 +128,21 @@ const promoted = (core: Core, resource: Resource, procedure: Procedure): void =>
   waitForMetadata(core, procedure, allVolumes(resource), 'superblock', Step.Durable);
 };
 
-const DemoteStep = { Begin: 0, Durable: 1 } as const;
+const DemoteStep = { Begin: 0, Marked: 1, Durable: 2 } as const;
 type DemoteStep = (typeof DemoteStep)[keyof typeof DemoteStep];
+
+const refuseDemotion = (core: Core, resource: Resource, procedure: Procedure, code: number): void => {
+  for (const volume of resource.volumes.values()) endHold(core, volume, DEMOTE_HOLD);
+  const opener = allVolumes(resource).flatMap(({ openers }) => openers)[0];
+  finish(core, resource, procedure, code, code === ReturnCode.DeviceInUse ? opener : undefined);
+};
+
+/** Writes that are answered and not yet known to be stable on a peer that is away. */
+const markUnsettled = (resource: Resource): void => {
+  for (const { kind, volume, net, sector, sectors } of resource.log.requests.values()) {
+    for (const { peer, done } of net) if (kind === 'write' && !done) markOutOfSync(deviceOf(volumeOf(resource, volume), peer), sector, sectors);
+  }
+};
 
 /** Refused while somebody has the device open or a request is not answered: the rest of the node takes a Secondary to be quiet. */
 export const demote = (core: Core, resource: Resource, procedure: Procedure): void => {
@@ -136,16 +151,24 @@ export const demote = (core: Core, resource: Resource, procedure: Procedure): vo
   switch (procedure.step as DemoteStep) {
     case DemoteStep.Begin: {
       if (resource.role === Role.Secondary) return finish(core, resource, procedure, ReturnCode.NothingToDo);
+      const { code } = judge(resource, volumes, undefined, { role: Role.Secondary }, 'soft');
+      if (code === ReturnCode.InTransientState) return wait(procedure, 'state', DemoteStep.Begin);
+      if (!isSuccess(code)) return refuseDemotion(core, resource, procedure, code);
+      for (const volume of volumes) hold(volume, DEMOTE_HOLD);
+      // Without PRIMARY_IND a crash marks nothing by the activity log. So what the peer may lack is marked on disk before that goes.
+      if (connection.cstate === Conn.WFReportParams && !connection.loss && resource.log.requests.size > 0) return wait(procedure, 'state', DemoteStep.Begin);
+      markUnsettled(resource);
+      return waitForMetadata(core, procedure, volumes, 'bitmap', DemoteStep.Marked);
+    }
+    case DemoteStep.Marked: {
       const code = changeState(core, resource, volumes, undefined, { role: Role.Secondary }, 'soft', 'secondary');
       if (code === ReturnCode.InTransientState) return wait(procedure, 'state', DemoteStep.Begin);
-      const opener = volumes.flatMap(({ openers }) => openers)[0];
-      if (!isSuccess(code)) return finish(core, resource, procedure, code, code === ReturnCode.DeviceInUse ? opener : undefined);
+      if (!isSuccess(code)) return refuseDemotion(core, resource, procedure, code);
+      for (const volume of volumes) endHold(core, volume, DEMOTE_HOLD);
       for (const volume of volumes) {
         if (volume.backing && !volume.backing.failed) storeUuids(core, volume, setRoleBit(uuidsOf(volume), false), 'demotion');
       }
-      // The role bit goes, and dirty bitmap pages are on disk before it is said (D21). One queue per volume: the bitmap job ends after the superblock's.
-      for (const volume of volumes) queueSuperblock(core, volume);
-      return waitForMetadata(core, procedure, volumes, 'bitmap', DemoteStep.Durable);
+      return waitForMetadata(core, procedure, volumes, 'superblock', DemoteStep.Durable);
     }
     case DemoteStep.Durable:
       for (const volume of volumes) {
