@@ -46,9 +46,9 @@ export const diskErrors: Scenario = {
     const bad = swarm.fork('bad').pick([ALICE, BOB]);
     setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad));
     // A disk that is kept in spite of errors stays Inconsistent, and so does one whose source could not read: whoever is, is made again
-    // from the good one. (The good one refuses.)
+    // from the good one. (The good one refuses.) Twice, since requests of both sides may cross.
     const volumes = Array.from({ length: Number(resolved['volumes']) }, (_, volume) => volume);
-    const remade = [ALICE, BOB].flatMap((host) =>
+    const remade = [ALICE, BOB, ALICE, BOB].flatMap((host) =>
       volumes.map((volume): Setup['afterStorm'][number] => ({ host, command: { verb: 'invalidate', resource: RESOURCE, volume } })),
     );
     setup.afterStorm = [...afterStorm(setup.schedule, volumes.length), ...(resolved['on-io-error'] === 'pass_on' ? remade : [])];
