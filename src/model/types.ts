@@ -121,6 +121,8 @@ export interface Backing {
   /** Counts changes of `superblock`; `superblockWritten` is the version that is durable (B063: never a flag). */
   superblockVersion: number;
   superblockWritten: number;
+  /** The superblock on disk says that we are Primary: what was written since is covered by the activity log. */
+  primaryOnDisk: boolean;
   activityLog: ActivityLog;
   /** Metadata jobs, in order; the first one runs. */
   metadataJobs: MetadataJob[];

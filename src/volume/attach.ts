@@ -11,7 +11,7 @@ import { BITS_PER_AL_EXTENT, createBitmap, PAGE_BYTES, setBits, type Bitmap } fr
 import { newSuperblock } from '../metadata/create-md.js';
 import { checkDevices, checkGeometry, layoutOf, newSize, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
 import type { Refusal } from '../metadata/refusal.js';
-import { decodeSuperblock, isClean, SUPERBLOCK_BYTES } from '../metadata/superblock.js';
+import { decodeSuperblock, hasFlag, isClean, SuperblockFlag, SUPERBLOCK_BYTES } from '../metadata/superblock.js';
 import { assert, emit, flushDisk, readDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import type { Backing, Volume } from '../model/types.js';
@@ -58,6 +58,7 @@ const newBacking = (core: Core, volume: Volume, devices: Devices, layout: Layout
   activityLog: newActivityLog(0),
   superblockVersion: 0,
   superblockWritten: 0,
+  primaryOnDisk: false,
   metadataJobs: [],
   operationsInFlight: 0,
   attachedAtUs: core.nowUs,
@@ -123,6 +124,7 @@ const superblockRead = (core: Core, volume: Volume, backing: Backing, bytes: Uin
   const wrong = checkGeometry(superblock, layout.value);
   if (wrong) return refuse(core, volume, wrong);
   backing.superblock = superblock;
+  backing.primaryOnDisk = hasFlag(superblock, SuperblockFlag.PrimaryInd);
   backing.layout = layout.value;
   if (isClean(superblock)) return readBitmap(core, volume, backing);
   backing.attaching!.step = 'activity-log';

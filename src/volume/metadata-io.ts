@@ -9,7 +9,7 @@
 
 import { advance, blockIndex, encodeTransaction, AL_BLOCK_BYTES } from '../metadata/activity-log.js';
 import { beginWrite, dirtyPages, endWrite, isWriting, mustWrite, pageOfAlExtent } from '../metadata/bitmap-io.js';
-import { encodeSuperblock, Magic, SuperblockFlag } from '../metadata/superblock.js';
+import { encodeSuperblock, hasFlag, Magic, SuperblockFlag } from '../metadata/superblock.js';
 import { assert, flushDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { MetadataPurpose } from '../model/signals.js';
@@ -88,6 +88,12 @@ const runJob = (core: Core, volume: Volume, backing: Backing): void => {
 /** Issues the writes of the next step. Returns true when the job is finished (nothing was left to issue). */
 const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob): boolean => {
   for (;;) {
+    if (writesSuperblock(job) && backing.primaryOnDisk && !hasFlag(backing.superblock, SuperblockFlag.PrimaryInd)) {
+      // Without it a crash marks nothing by the activity log: the data that was written under it must not need that any more.
+      backing.primaryOnDisk = false;
+      flushData(core, volume, job);
+      if (job.pending > 0) return false;
+    }
     const step = job.step++;
     switch (job.job) {
       case 'superblock':
@@ -148,6 +154,9 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
   }
 };
 
+/** Is this the job's next step? */
+const writesSuperblock = ({ job, step }: MetadataJob): boolean => (job === 'superblock' && step === 0) || (job === 'full-sync' && (step === 0 || step === 2));
+
 const metaWrite = (core: Core, volume: Volume, job: MetadataJob, sector: number, data: Uint8Array, durable: boolean): void => {
   job.pending++;
   const flush = durable && volume.config.disk.mdFlushes;
@@ -168,6 +177,7 @@ const flushMeta = (core: Core, volume: Volume, job: MetadataJob): void => {
 };
 
 const writeSuperblock = (core: Core, volume: Volume, backing: Backing, job: MetadataJob): void => {
+  if (hasFlag(backing.superblock, SuperblockFlag.PrimaryInd)) backing.primaryOnDisk = true;
   metaWrite(core, volume, job, backing.layout.superblockSector, encodeSuperblock(backing.superblock), true);
 };
 
