@@ -248,7 +248,7 @@ function onReply(watch: Watch, machine: Machine, state: MachineState, output: Ex
     if (what.verb === 'outdate' && what.volume === view.volume && peer.state.disk <= DiskState.Outdated) {
       rule(watch, 'D12', !hasFlag(superblock, SuperblockFlag.WasUpToDate), machine, () => 'outdate is answered before it is on disk');
     }
-    const isFenced = (watch.pair.options.disk?.fencing ?? 'dont-care') !== 'dont-care' && peer.state.conn < Conn.WFReportParams;
+    const isFenced = (watch.pair.options.disk?.fencing ?? 'dont-care') !== 'dont-care' && peer.state.conn < Conn.WFReportParams && peer.state.pdsk <= DiskState.Outdated;
     if (what.verb === 'primary' && isFenced && peer.state.role === Role.Primary && !what.force) {
       rule(watch, 'D13', hasFlag(superblock, SuperblockFlag.PeerOutDated), machine, () => 'promoted before it is on disk that the peer is outdated');
     }
