@@ -23,11 +23,9 @@ export type TimerKind =
   // Resync, one set per volume and peer.
   | 'resync-tick'
   | 'serve-delay'
-  | 'start-retry'
   | 'finish-retry'
   // Administration.
   | 'promote-retry'
-  | 'superblock-backstop'
   | 'heartbeat';
 
 export interface Timer {

@@ -106,7 +106,6 @@ export interface Volume {
   writesInFlight: number;
   /** Sectors of the data area that the application and its replicated writes have read and written so far: what a resync gives way to. */
   applicationSectors: number;
-  admitting: boolean;
 }
 
 /** A backing disk while it is attached. */

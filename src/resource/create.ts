@@ -63,7 +63,6 @@ export const newResource = (core: Core, config: ResourceConfig): Resource => {
       lastInterval: 0,
       writesInFlight: 0,
       applicationSectors: 0,
-      admitting: true,
     });
   }
   const connections = new Map<string, Connection>();
