@@ -2,6 +2,7 @@
 // resource room must do with the connection room's signals. Lent bytes are overwritten after each pass, so a view that was
 // kept shows at once.
 
+import { digests } from '../../environment/digests.js';
 import { connectionTimer } from '../../src/connection/timers.js';
 import { flushSends } from '../../src/connection/send.js';
 import { nextPacket, streamInput } from '../../src/connection/receive.js';
@@ -85,7 +86,7 @@ export function newStation(options: StationOptions = {}): Station {
     timers: new Map(),
     lastStream: 0,
   } as unknown as NodeState;
-  const core: Core = { state, nowUs: 0, environment: { random64: options.random64 ?? seededRandom(1) }, outputs: [], signals: [] };
+  const core: Core = { state, nowUs: 0, environment: { ...digests, random64: options.random64 ?? seededRandom(1) }, outputs: [], signals: [] };
   return { core, connection, signals: [], packets: [], onSignal: () => undefined, onPacket: () => undefined };
 }
 

@@ -2,6 +2,7 @@
 // Everything that can happen next is an action; `drive` takes them one by one until none is left, in a fixed order or in the
 // order that a caller chooses. Streams, disks and answers can be held and cut. Whatever passes is told to those who watch.
 
+import { digests } from '../../environment/digests.js';
 import { createNode, restoreNode } from '../../src/node/index.js';
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
 import type { DiskOptions, MembershipConfig, MetaDisk, NetOptions, ResourceConfig } from '../../src/config/types.js';
@@ -134,6 +135,7 @@ const UUID_BASE: Record<Name, bigint> = { alice: 0xa11ce00000000000n, bob: 0xb0b
 
 /** Recognizable values; the low bits, which decide coin tosses, differ between the nodes from draw to draw. */
 const environmentOf = (machine: Machine) => ({
+  ...digests,
   random64: (): bigint => {
     const drawn = ++machine.randoms;
     const coins = (Math.imul(drawn + (machine.name === 'alice' ? 7 : 31), 0x9e3779b1) >>> 13) & 15;

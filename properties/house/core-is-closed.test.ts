@@ -120,7 +120,7 @@ function owes(text: string): string | undefined {
 test('no source file is longer than a person reads in one sitting, and each opens with a comment', () => {
   const found: string[] = [];
   let files = 0;
-  for (const room of ['src', 'sim', 'real', 'reports', 'scenarios']) {
+  for (const room of ['src', 'environment', 'sim', 'real', 'reports', 'scenarios']) {
     for (const name of filesIn(join(checkout, room), '.ts')) {
       if (room === 'reports' && name.startsWith(`out${sep}`)) continue;
       files++;

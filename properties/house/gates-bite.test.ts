@@ -54,7 +54,7 @@ test('lint: what a core may not know is an error in src/, and nowhere else', asy
 test('lint: clean text of the core, and the rules of the whole house', async () => {
   const clean = "import { encode } from '../wire/encode.js';\n/** No Date, no Math.random(). */\nexport const process_ = (list: number[]): number[] => list.sort((a, b) => a - b).map(encode);\n";
   assert.equal(await broken('src/node/planted.ts', clean), []);
-  for (const folder of ['src', 'sim', 'real', 'scenarios', 'reports', 'properties']) {
+  for (const folder of ['src', 'environment', 'sim', 'real', 'scenarios', 'reports', 'properties']) {
     assert.ok((await broken(`${folder}/planted.ts`, 'export const same = (a: number): boolean => a == 1;')).includes('eqeqeq'), folder);
     assert.ok((await broken(`${folder}/planted.ts`, 'const unused = 1;')).includes('@typescript-eslint/no-unused-vars'), folder);
   }
@@ -90,6 +90,7 @@ function cruise(files: Record<string, string>): string[] {
 const sound = {
   'src/model/types.ts': "import type { Wire } from '../wire/codec.js';\nexport interface State { wire: Wire }\nexport const one = 1;\n",
   'src/wire/codec.ts': "import { one, type State } from '../model/types.js';\nexport interface Wire { state: State }\nexport const two = one + 1;\n",
+  'environment/shared.ts': "import { createHash } from 'node:crypto';\nimport { two } from '../src/wire/codec.js';\nexport const shared = [createHash, two];\n",
   'sim/world.ts': "import { two } from '../src/wire/codec.js';\nimport seedrandom from 'seedrandom';\nexport const three = two + seedrandom('1')();\n",
   'real/driver.ts': "import { readFileSync } from 'node:fs';\nimport { two } from '../src/wire/codec.js';\nexport const read = (): unknown => [readFileSync, two];\n",
   'scenarios/first.ts': "import { three } from '../sim/world.js';\nexport const four = three + 1;\n",
@@ -110,6 +111,8 @@ test('import rules: one violation of each rule is found, and only these', () => 
     'src/circle/two.ts': "import { z } from './three.js';\nexport const y = (): unknown => z;\n",
     'src/circle/three.ts': "import { x } from './one.js';\nexport const z = (): unknown => x;\n",
     'src/gone.ts': "import { gone } from './missing.js';\nexport const g = gone;\n",
+    'src/shares.ts': "import { shared } from '../environment/shared.js';\nexport const s = shared;\n",
+    'environment/i.ts': "import { three } from '../sim/world.js';\nexport const i = three;\n",
     'sim/d.ts': "import { four } from '../scenarios/first.js';\nexport const d = four;\n",
     'real/e.ts': "import { three } from '../sim/world.js';\nexport const e = three;\n",
     'scenarios/f.ts': "import { report } from '../reports/main.js';\nexport const f = report;\n",
@@ -117,6 +120,7 @@ test('import rules: one violation of each rule is found, and only these', () => 
     'reports/h.ts': "import '../properties/first.test.js';\n",
   };
   assert.equal(cruise({ ...sound, ...planted }), [
+    'error environment-imports-src: environment/i.ts -> sim/world.ts',
     'error no-circular: src/circle/one.ts -> src/circle/two.ts',
     'error nobody-imports-properties: reports/h.ts -> properties/first.test.ts',
     'error real-imports-src: real/e.ts -> sim/world.ts',
@@ -129,6 +133,7 @@ test('import rules: one violation of each rule is found, and only these', () => 
     'error src-is-alone: src/b.ts -> fs',
     'error src-is-alone: src/c.ts -> node_modules/rxjs',
     'error src-is-alone: src/gone.ts -> ./missing.js',
+    'error src-is-alone: src/shares.ts -> environment/shared.ts',
   ]);
 });
 

@@ -2,6 +2,7 @@
 // core. Only the resource room and the life of application writes are small stand-ins, written here: an own write is registered, goes to
 // the disk and the peer, and clears bits when both have it; the peer's resync end is told by a P_STATE.
 
+import { digests } from '../../environment/digests.js';
 import { newSession, stopConnecting } from '../../src/connection/establish.js';
 import { streamInput, nextPacket } from '../../src/connection/receive.js';
 import { flushSends, sendPacket } from '../../src/connection/send.js';
@@ -92,7 +93,7 @@ export function newStation(name: string, role: Role, options: StationOptions = {
     lastOperation: 0,
     lastStream: 0,
   } as unknown as NodeState;
-  const core: Core = { state, nowUs: 0, environment: { random64: () => 0n }, outputs: [], signals: [] };
+  const core: Core = { state, nowUs: 0, environment: { ...digests, random64: () => 0n }, outputs: [], signals: [] };
   return { name, core, resource, connection, told: [], received: [], writes: new Map(), peerWrites: new Map(), lastId: 0, onComplete: undefined };
 }
 

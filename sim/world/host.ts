@@ -3,6 +3,7 @@
  * contract between core and driver are lived here (design: "The core").
  */
 
+import { digests } from '../../environment/digests.js';
 import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
 import { Disk as DiskState, Role } from '../../src/state/states.js';
 import type { DiskView, HostSpec, HostView, RandomStream } from '../types.js';
@@ -129,7 +130,7 @@ export class Host implements HostView {
     this.state = this.pauses > 0 ? 'paused' : 'running';
     this.role = Role.Secondary;
     const random = this.random.fork(`boot/${this.boot}`);
-    this.node = this.world.createNode(this.name, { random64: () => random.random64() });
+    this.node = this.world.createNode(this.name, { ...digests, random64: () => random.random64() });
     this.world.transport.powerReturned(this);
     // A first pass, for what a new core may want by itself.
     this.touch();
