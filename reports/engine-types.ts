@@ -6,9 +6,9 @@
 
 import type { Parameters, RunRequest, RunResult, Scenario } from '../sim/types.js';
 
-/** A comparison rule or a state, and whether two nodes can come to it. */
+/** A comparison rule, a state or a packet, and whether two nodes can come to it. */
 export interface Reachable {
-  /** As coverage counts it: `40`, `conn:WFBitMapS`. */
+  /** As coverage counts it: `40`, `conn:WFBitMapS`, `P_DATA`. */
   name: string;
   /** True, or the argument why two nodes cannot reach it. */
   reachable: true | string;
@@ -27,7 +27,7 @@ export interface Prepared {
 export interface Engine {
   readonly scenarios: readonly Scenario[];
   /** What a sweep is held against (scenarios/reachable.ts). */
-  readonly reachable: { readonly rules: readonly Reachable[]; readonly states: readonly Reachable[] };
+  readonly reachable: { readonly rules: readonly Reachable[]; readonly states: readonly Reachable[]; readonly packets: readonly Reachable[] };
   /** What the run would be, without running it. Throws `UsageError` like `run`. */
   prepare(request: RunRequest): Prepared;
   /**

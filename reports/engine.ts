@@ -8,7 +8,7 @@ import type { RunParts } from '../sim/world/run.js';
 import { runOnce, setupOf } from '../sim/world/run.js';
 import { createNode } from '../src/node/index.js';
 import { scenarios } from '../scenarios/index.js';
-import { reachableConns, reachableDisks, reachablePeerDisks, reachablePeerRoles, reachableRoles, reachableRules } from '../scenarios/reachable.js';
+import { reachableConns, reachableDisks, reachablePackets, reachablePeerDisks, reachablePeerRoles, reachableRoles, reachableRules } from '../scenarios/reachable.js';
 import type { Engine, Reachable } from './engine-types.js';
 import { scenarioNamed } from './parameters.js';
 
@@ -34,6 +34,7 @@ export const engine: Engine = {
       ...fieldStates('disk', reachableDisks),
       ...fieldStates('pdsk', reachablePeerDisks),
     ],
+    packets: reachablePackets,
   },
   prepare: (request) => {
     const setup = setupOf(scenarioOf(request), request);

@@ -1,5 +1,5 @@
 /**
- * What two nodes with the features of this release can come to: the comparison rules, and the states field by field. A sweep
+ * What two nodes with the features of this release can come to: the comparison rules, the states field by field, the packets. A sweep
  * holds what it reached against these lists; what is not reachable has its argument here, and becomes reachable when the
  * feature that it names arrives.
  *
@@ -8,6 +8,7 @@
 
 import type { ComparisonRule } from '../src/generations/compare.js';
 import { Conn, Disk, Role } from '../src/state/states.js';
+import type { PacketName } from '../src/wire/packets.js';
 
 export interface Reachable {
   /** True, or why not. */
@@ -108,6 +109,60 @@ const roleNames: Record<keyof typeof Role, Reachable> = {
 
 const peerRoleNames: Record<keyof typeof Role, Reachable> = { Unknown: yes(), Primary: yes(), Secondary: yes() };
 
+const packetNames: Record<PacketName, Reachable> = {
+  P_DATA: yes(),
+  P_DATA_REPLY: yes('a Primary reads without a good disk of its own'),
+  P_RS_DATA_REPLY: yes(),
+  P_BARRIER: yes(),
+  P_BITMAP: yes('the peer has use-rle off, or the bitmap does not compress'),
+  P_UNPLUG_REMOTE: yes(),
+  P_DATA_REQUEST: yes('a Primary reads without a good disk of its own'),
+  P_RS_DATA_REQUEST: yes(),
+  P_SYNC_PARAM: yes('the older of the two speaks at most version 88'),
+  P_PROTOCOL: yes(),
+  P_UUIDS: yes(),
+  P_SIZES: yes(),
+  P_STATE: yes(),
+  P_SYNC_UUID: yes(),
+  P_AUTH_CHALLENGE: no('authentication comes later'),
+  P_AUTH_RESPONSE: no('authentication comes later'),
+  P_STATE_CHG_REQ: yes(),
+  P_PING: yes(),
+  P_PING_ACK: yes(),
+  P_RECV_ACK: yes(),
+  P_WRITE_ACK: yes(),
+  P_RS_WRITE_ACK: yes(),
+  P_SUPERSEDED: no('two Primaries come later'),
+  P_NEG_ACK: yes("the peer's disk refuses a write"),
+  P_NEG_DREPLY: yes("a read that a Primary without a disk asked for fails on the peer's disk too"),
+  P_NEG_RS_DREPLY: yes("a resync read fails on the source's disk, with on-io-error pass_on"),
+  P_BARRIER_ACK: yes(),
+  P_STATE_CHG_REPLY: yes(),
+  P_OV_REQUEST: no('online verify comes later'),
+  P_OV_REPLY: no('online verify comes later'),
+  P_OV_RESULT: no('online verify comes later'),
+  P_CSUM_RS_REQUEST: no('checksum-based resync comes later'),
+  P_RS_IS_IN_SYNC: no('checksum-based resync comes later'),
+  P_SYNC_PARAM89: yes(),
+  P_COMPRESSED_BITMAP: yes(),
+  P_DELAY_PROBE: no('nobody sends it: the kernel knows the number and ignores it'),
+  P_OUT_OF_SYNC: yes('a write that goes to a peer in a resync that is not told to mirror it yet'),
+  P_RS_CANCEL: yes("a resync request meets a source whose disk is gone or going"),
+  P_CONN_ST_CHG_REQ: yes(),
+  P_CONN_ST_CHG_REPLY: yes(),
+  P_RETRY_WRITE: no('two Primaries come later'),
+  P_PROTOCOL_UPDATE: no('options over a live connection come later'),
+  P_TRIM: no('discards come later'),
+  P_RS_THIN_REQ: no('thin resync comes later'),
+  P_RS_DEALLOCATED: no('thin resync comes later'),
+  P_WSAME: no('nobody sends it: no workload of a block device asks for a write-same any more'),
+  P_ZEROES: no('write-zeroes come later'),
+  P_ENABLE_REPLICATION: no('only DRBD 9 sends it'),
+  P_INITIAL_META: yes(),
+  P_INITIAL_DATA: yes(),
+  P_CONNECTION_FEATURES: yes(),
+};
+
 /** Combinations that no single field excludes. */
 export const unreachableCombinations: { combination: string; why: string }[] = [
   { combination: 'role Primary, peer Primary', why: 'two Primaries come later: without allow-two-primaries validity rule 1 refuses both promotion and connection' },
@@ -120,6 +175,7 @@ const listed = <N extends string>(names: Record<N, Reachable>): ({ name: N } & R
   (Object.keys(names) as N[]).map((name) => ({ name, ...names[name] }));
 
 export const reachableRules: ({ rule: ComparisonRule } & Reachable)[] = listed(byRule).map(({ name, ...rest }) => ({ rule: name, ...rest }));
+export const reachablePackets = listed(packetNames);
 export const reachableConns = listed(connNames);
 export const reachableDisks = listed(diskNames);
 export const reachablePeerDisks = listed(peerDiskNames);

@@ -359,6 +359,7 @@ export interface RunResult {
   /** Counters that a sweep adds up: comparison rules, packets, states, fault kinds, `sometimes`. */
   coverage: {
     rules: Record<string, number>;
+    /** DRBD name → how many were sent and arrived. */
     packets: Record<string, number>;
     states: Record<string, number>;
     faults: Record<string, number>;

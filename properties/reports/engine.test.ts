@@ -40,12 +40,14 @@ for (const name of cheap) {
   });
 }
 
-test('coverage names rules and states as the list of what can be reached does', () => {
+test('coverage names rules, states and packets as the list of what can be reached does', () => {
   const request: RunRequest = { scenario: 'failover', parameters: fillParameters(engine.scenarios[0]!, []), seed: 5 };
-  const { rules, states } = engine.run(request).coverage;
+  const { rules, states, packets } = engine.run(request).coverage;
   const known = (list: readonly { name: string }[]): Set<string> => new Set(list.map(({ name }) => name));
   assert.ok(Object.keys(rules).some((rule) => known(engine.reachable.rules).has(rule)));
   for (const state of Object.keys(states)) assert.ok(known(engine.reachable.states).has(state), state);
+  for (const packet of Object.keys(packets)) assert.ok(known(engine.reachable.packets).has(packet), packet);
+  assert.ok(packets['P_DATA']! > 0);
 });
 
 test.run();

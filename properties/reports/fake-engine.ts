@@ -92,6 +92,7 @@ export const engine: Engine = {
       { name: '100', reachable: 'needs three nodes' },
     ],
     states: [{ name: 'conn:Connected', reachable: 'to try what an unexpected state looks like' }],
+    packets: [{ name: 'P_DATA', reachable: true }, { name: 'P_TRIM', reachable: true }],
   },
   prepare,
   run,

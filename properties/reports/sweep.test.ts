@@ -30,6 +30,7 @@ test('a sweep that holds: exit 0 and a complete folder', async () => {
   assert.is(summary.rules['71'], 0);
   assert.equal(summary.reach.rules, { reachable: 3, notReached: [{ name: '71', how: 'lose the last ack' }], unreachable: { 100: 'needs three nodes' }, unexpected: [] });
   assert.equal(summary.reach.states.unexpected, ['conn:Connected']);
+  assert.equal(summary.reach.packets, { reachable: 2, notReached: [{ name: 'P_TRIM' }], unreachable: {}, unexpected: [] });
   assert.is(summary.sometimes['the sky fell'], 0);
   assert.is(summary.sometimesNotReached.length, 2);
   assert.is(summary.repeated, 4);

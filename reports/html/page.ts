@@ -171,7 +171,7 @@ function coverage(summary: Summary): Html {
 <h3>Situations that should sometimes happen</h3>${table([{ title: 'scenario' }, { title: 'situation' }, { title: 'times', number: true }], sometimes)}
 <h3>Rules</h3><p class="dim">Numbers are the comparison rules of the generation UUIDs; names are other decisions.</p>${countTable('rule', summary.rules)}
 ${reachNotes(summary.reach.rules)}
-<div class="columns"><div><h3>Packets</h3>${countTable('packet', summary.packets)}</div>
+<div class="columns"><div><h3>Packets that arrived</h3>${countTable('packet', summary.packets)}${reachNotes(summary.reach.packets)}</div>
 <div><h3>Faults</h3>${countTable('fault', summary.faults)}</div></div>
 <h3>States entered</h3>${countTable('state', summary.states)}${reachNotes(summary.reach.states)}</section>`;
 }

@@ -34,11 +34,12 @@ export interface Summary {
   sometimesNotReached: { scenario: string; name: string }[];
   /** Rule that made a decision → how often; reachable comparison rules that were not reached are 0. */
   rules: Counts;
+  /** DRBD name → how many were sent and arrived; reachable ones that did not are 0. */
   packets: Counts;
   /** `field:State` → how often it was entered; reachable ones that were not are 0. */
   states: Counts;
-  /** Rules and states held against the committed list of what two nodes can reach. */
-  reach: { rules: Reach; states: Reach };
+  /** Rules, states and packets held against the committed list of what two nodes can reach. */
+  reach: { rules: Reach; states: Reach; packets: Reach };
   faults: Counts;
   /** Why runs were unchecked or excused. */
   reasons: Counts;
@@ -109,7 +110,11 @@ export function summaryOf(tally: Tally, context: SummaryContext): Summary {
     rules: sorted(tally.rules),
     packets: sorted(tally.packets),
     states: sorted(tally.states),
-    reach: { rules: reachOf(tally.rules, context.reachable.rules), states: reachOf(tally.states, context.reachable.states) },
+    reach: {
+      rules: reachOf(tally.rules, context.reachable.rules),
+      states: reachOf(tally.states, context.reachable.states),
+      packets: reachOf(tally.packets, context.reachable.packets),
+    },
     faults: sorted(tally.faults),
     reasons: sorted(tally.reasons),
     failoverMs: quantilesOf([...tally.failoverMs.values()].flat()),

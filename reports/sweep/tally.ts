@@ -114,6 +114,7 @@ export function newTally(plan: Plan, reachable: Engine['reachable']): Tally {
   };
   for (const rule of reachable.rules) if (rule.reachable === true) tally.rules[rule.name] = 0;
   for (const state of reachable.states) if (state.reachable === true) tally.states[state.name] = 0;
+  for (const packet of reachable.packets) if (packet.reachable === true) tally.packets[packet.name] = 0;
   for (const { scenario } of plan.cases) {
     if (tally.scenarios.some((known) => known.scenario === scenario.name)) continue;
     const sometimes = Object.fromEntries(scenario.sometimes.map((name) => [name, 0]));

@@ -35,6 +35,7 @@ export function summaryLines(summary: Summary): string[] {
     `sometimes   ${notReached.length === 0 ? 'all situations reached' : `not reached: ${notReached.join(', ')}`}`,
     ...reachLines('rules', 'comparison rules', summary.reach.rules),
     ...reachLines('states', 'states', summary.reach.states),
+    ...reachLines('packets', 'packet types', summary.reach.packets),
     `repeated    ${summary.repeated} runs made twice, ${summary.nondeterminism.length} with another trace hash`,
     ...Object.entries(summary.reasons).map(([reason, runs]) => `not passed  ${runs} × ${reason}`),
     `${summary.runs} runs: ${summary.passed} passed, ${summary.failed} failed, ${summary.unchecked} unchecked, ${summary.excused} excused in ${summary.wallSeconds} s (${summary.runsPerSecond} runs/s)${

@@ -25,7 +25,7 @@ export class Link {
   readonly blocks: LinkBlock[] = [];
   readonly slow: { latencyUs: number; bytesPerSecond: number }[] = [];
   readonly sentPackets = new Int32Array(PACKET_INDICES);
-  private readonly earlierPackets = new Int32Array(PACKET_INDICES);
+  private readonly earlierDelivered = new Int32Array(PACKET_INDICES);
   readonly deliveredPackets = new Int32Array(PACKET_INDICES);
   sentWatches: PacketWatch[] = [];
   deliveredWatches: PacketWatch[] = [];
@@ -39,14 +39,14 @@ export class Link {
 
   /** The storm begins: packets count from one again, for triggers. */
   restartCounts(): void {
-    for (let index = 0; index < PACKET_INDICES; index++) this.earlierPackets[index]! += this.sentPackets[index]!;
+    for (let index = 0; index < PACKET_INDICES; index++) this.earlierDelivered[index]! += this.deliveredPackets[index]!;
     this.sentPackets.fill(0);
     this.deliveredPackets.fill(0);
   }
 
-  /** Packets of this kind sent in the whole run. */
-  allSentPackets(index: number): number {
-    return this.earlierPackets[index]! + this.sentPackets[index]!;
+  /** Packets of this kind that were sent and arrived, in the whole run. */
+  allDeliveredPackets(index: number): number {
+    return this.earlierDelivered[index]! + this.deliveredPackets[index]!;
   }
 
   /** When something of this length, sent now, arrives. */

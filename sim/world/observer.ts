@@ -108,7 +108,7 @@ export class Observer {
     const packets: Record<string, number> = {};
     for (let index = 0; index < PACKET_INDICES; index++) {
       let total = 0;
-      for (const link of this.world.links()) total += link.allSentPackets(index);
+      for (const link of this.world.links()) total += link.allDeliveredPackets(index);
       if (total > 0) packets[packetNameOfIndex(index)] = total;
     }
     return { rules: this.rules, packets, states: this.states, faults: this.faults, sometimes: this.sometimes };
