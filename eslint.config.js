@@ -43,5 +43,10 @@ export default tseslint.config(
       ],
     },
   },
+  {
+    files: ['properties/**/*.ts'],
+    ignores: ['properties/fast-check.ts'],
+    rules: { 'no-restricted-imports': ['error', { paths: [{ name: 'fast-check', message: 'import it from properties/fast-check.js, which gives it the seed of the gate' }] }] },
+  },
   { files: ['*.cjs'], languageOptions: { globals: { module: 'writable' } } },
 );

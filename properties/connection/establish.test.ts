@@ -1,6 +1,6 @@
 // Two nodes find a pair of streams, whatever happens on the way: B137, B187, wire-protocol.md §1.2 and §1.3.
 
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { newNetwork } from './network.js';

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { negotiate } from '../../src/connection/handshake.js';
 import type { Agreement } from '../../src/connection/handshake.js';
 import { startConnecting, stopConnecting } from '../../src/connection/establish.js';

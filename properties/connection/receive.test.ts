@@ -1,6 +1,6 @@
 // Packets that are taken one by one: order, lent bytes, pausing, the end of a stream, arbitrary bytes.
 
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { startConnecting, stopConnecting } from '../../src/connection/establish.js';

@@ -1,7 +1,7 @@
 // A peer's bad bytes end in a dropped connection, never in a throw: packets of every type, with arbitrary fields, in every state of a
 // connection, through the real encoder; and bytes that are no packets.
 
-import fc from 'fast-check';
+import fc, { runsOr } from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Conn, connName } from '../../src/state/states.js';
@@ -113,7 +113,7 @@ const arbitraryPackets = fc.array(
   { minLength: 1, maxLength: 5 },
 );
 
-const runs = Number(process.env['LOCKSTEP_RUNS'] ?? 30);
+const runs = runsOr(30);
 
 for (const { conn, reach } of states) {
   test(`packets while ${connName(conn)}`, () => {
@@ -136,7 +136,7 @@ for (const { conn, reach } of states) {
       pair.holds.clear();
       advance(pair, 5 * SECOND);
     });
-    fc.assert(property, { numRuns: runs, includeErrorInReport: true, ...(process.env['LOCKSTEP_SEED'] ? { seed: Number(process.env['LOCKSTEP_SEED']) } : {}) });
+    fc.assert(property, { numRuns: runs });
     assert.is(reached, runs, `runs that were ${connName(conn)} when the packets came`);
   });
 }

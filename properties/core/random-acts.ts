@@ -1,7 +1,7 @@
 // What can happen to two nodes in a random run (random.test.ts): commands, requests, cuts, crashes, faults; and how everything is
 // made to work again at the end.
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import type { Command } from '../../src/contract/command.js';
 import { advance, application, command, crash, cut, drive, exitHandler, names, start, step, type Name, type Pair, type PairOptions } from './pair.js';
 

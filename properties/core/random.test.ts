@@ -1,7 +1,7 @@
 // Random commands, requests, cuts, crashes and completions in random order, on two nodes. The ordering obligations hold at every step
 // (order.ts), no node throws; at the end, when everything works again, what was asked is answered and nodes that say so are equal.
 
-import fc from 'fast-check';
+import fc, { runsOr } from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { rulesOf, watchOrder, type OrderWatch } from './order.js';
@@ -9,7 +9,7 @@ import { command, drive, names, newPair } from './pair.js';
 import { arbitraryAct, arbitraryOptions, carryOut, choices, repair, resource } from './random-acts.js';
 import { claimEqual, differingBlocks, up } from './story.js';
 
-const runs = Number(process.env['LOCKSTEP_RUNS'] ?? 100);
+const runs = runsOr(100);
 
 const watches: OrderWatch[] = [];
 let equal = 0;
@@ -38,7 +38,7 @@ test('random runs', () => {
       assert.equal(differingBlocks(pair), [], 'both say UpToDate and the disks are equal');
     }
   });
-  fc.assert(property, { numRuns: runs, includeErrorInReport: true, ...(process.env['LOCKSTEP_SEED'] ? { seed: Number(process.env['LOCKSTEP_SEED']) } : {}) });
+  fc.assert(property, { numRuns: runs });
 });
 
 test('the runs come to something', () => {

@@ -3,7 +3,7 @@
  * again with these operations.
  */
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import * as assert from 'uvu/assert';
 import { test } from 'uvu';
 import {

@@ -9,6 +9,7 @@ import { ESLint } from 'eslint';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkout } from './checkout.js';
+import fc, { seedOf } from '../fast-check.js';
 
 // ---- Lint ----------------------------------------------------------------------------------------------------------------
 
@@ -58,6 +59,22 @@ test('lint: clean text of the core, and the rules of the whole house', async () 
     assert.ok((await broken(`${folder}/planted.ts`, 'export const same = (a: number): boolean => a == 1;')).includes('eqeqeq'), folder);
     assert.ok((await broken(`${folder}/planted.ts`, 'const unused = 1;')).includes('@typescript-eslint/no-unused-vars'), folder);
   }
+});
+
+test('lint: a test takes fast-check with the seed of the gate', async () => {
+  const planted = (from: string): string => `import fc from '${from}';\nexport const drawn = fc.nat();\n`;
+  assert.equal(await broken('properties/wire/planted.test.ts', planted('fast-check')), ['no-restricted-imports']);
+  assert.equal(await broken('properties/wire/planted.test.ts', planted('../fast-check.js')), []);
+});
+
+test('the seed of the gate is always the same; another one, or a fresh one, is asked for', () => {
+  assert.type(seedOf(undefined), 'number');
+  assert.is(seedOf(''), seedOf(undefined));
+  assert.is(seedOf('-53521528'), -53521528);
+  assert.is(seedOf('random'), undefined);
+  assert.throws(() => seedOf('soon'), /LOCKSTEP_SEED is a whole number or the word random, not "soon"/);
+  const drawn = (): unknown => fc.check(fc.property(fc.nat(), () => true), { numRuns: 1, verbose: 2 }).executionSummary;
+  if (process.env['LOCKSTEP_SEED'] !== 'random') assert.equal(drawn(), drawn(), 'two draws of one seed');
 });
 
 // ---- Import rules ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** The heartbeat: who is asked to take over, when, and above all when not. */
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import * as assert from 'uvu/assert';
 import { test } from 'uvu';
 import { decodeHeartbeat, encodeHeartbeat } from '../../src/membership/heartbeat.js';

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import {
   AL_BLOCK_BYTES,
   AL_CONTEXT_SLOTS,

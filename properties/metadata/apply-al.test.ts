@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { AL_FREE, advance, blockIndex, clampAlExtents, emptyBlock, encodeTransaction, newCursor, replayLog } from '../../src/metadata/activity-log.js';
 import { type ApplyAlPlan, type MetadataStep, extentsToMark, pagesToRead, planApplyAl } from '../../src/metadata/apply-al.js';
 import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { beginWrite, bytesOf, dirtyPages, endWrite, isWriting, loadPages, mustWrite, orBytes, pageOfAlExtent } from '../../src/metadata/bitmap-io.js';
 import {
   type Bitmap,

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { crc32c } from '../../src/metadata/crc32c.js';
 
 /** Bit by bit, from the definition. */

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import type { MetaDisk } from '../../src/config/types.js';
 import { newSuperblock } from '../../src/metadata/create-md.js';
 import {

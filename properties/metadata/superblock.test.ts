@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { layoutOf, checkGeometry, superblockSector } from '../../src/metadata/layout.js';
 import { Magic, type Superblock, decodeSuperblock, encodeSuperblock, formatOf, isClean, SuperblockFlag } from '../../src/metadata/superblock.js';
 import { metadataRecordings } from './recordings.js';

@@ -2,7 +2,7 @@
 // (judged by `isomorphic` below, which knows nothing of the format), equal bytes mean equal states, and what is no plain data
 // is refused by name.
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { InvariantError } from '../../src/model/core.js';

@@ -1,6 +1,6 @@
 /** Words of the command line: what is understood, and that each mistake is one line that names the problem and the mend. */
 
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fillParameters, parseAssignment, parseDuration, parseSeed, parseSeeds, quoteWord, repeatCommand, scenarioNamed } from '../../reports/parameters.js';

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { dirtyPages } from '../../src/metadata/bitmap-io.js';
 import { countBits, createBitmap, nextRun, setBits, type Bitmap } from '../../src/metadata/bitmap.js';
 import { sendPacket } from '../../src/connection/send.js';

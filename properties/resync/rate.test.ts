@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { defaultDiskOptions } from '../../src/config/defaults.js';
 import type { DiskOptions } from '../../src/config/types.js';
 import { advanceMarks, measuredRate, newController, newMarks, ratePlan, throttle } from '../../src/resync/rate.js';

@@ -3,7 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import * as fc from 'fast-check';
+import fc from '../fast-check.js';
 import { orBytes } from '../../src/metadata/bitmap-io.js';
 import { clearBits, countBits, createBitmap, setBits } from '../../src/metadata/bitmap.js';
 import type { Bitmap } from '../../src/metadata/bitmap.js';

@@ -3,7 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import * as fc from 'fast-check';
+import fc, { runsOr } from '../fast-check.js';
 import { findInterval } from '../../src/volume/intervals.js';
 import { countBits } from '../../src/metadata/bitmap.js';
 import { nextSequence } from '../../src/replication/submit.js';
@@ -568,7 +568,7 @@ test('any load, pauses, cuts and read errors: the disks end equal wherever no bi
       assertEqualDisks(pair, marked);
       assertNothingLeft(pair);
     }),
-    { numRuns: Number(process.env['RESYNC_RUNS'] ?? 150) },
+    { numRuns: runsOr(150) },
   );
   console.log(`${completed} runs ended without a bit left, ${cuts} cuts`);
 });

@@ -1,6 +1,6 @@
 /** The simulator's parts, each against a naive model: clock, random streams, disk contents, packet scanner, lent buffers. */
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { commandCode } from '../../src/wire/commands.js';

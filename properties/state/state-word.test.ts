@@ -1,6 +1,6 @@
 /** The 32-bit word, (mask, val) pairs, what a peer's request means on this node, and the flags that a state leaves on disk. */
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import * as assert from 'uvu/assert';
 import { test } from 'uvu';
 import type { StateChange } from '../../src/state/evaluate.js';

@@ -1,6 +1,6 @@
 // Arbitrary packets of every type, as a connection of any version could carry them: for the codec's properties.
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { hasQueueLimits, maxRequestBytes } from '../../src/wire/context.js';
 import type { WireContext } from '../../src/wire/context.js';
 import type { BlockId, Packet, PacketName } from '../../src/wire/packets.js';

@@ -1,7 +1,7 @@
 // Bitmaps on the wire: the worked examples of the specification, the code at its boundaries and far beyond 2^32, and
 // arbitrary bitmaps through both kinds of chunks and both header sizes.
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { nextBitmapChunk, receiveBitmapChunk, runsOf } from '../../src/wire/bitmap-chunks.js';

@@ -1,7 +1,7 @@
 // The codec against itself: what is encoded decodes to the same packet, in every version and in any chunks; what the limits
 // forbid is refused before it is buffered; the worked bytes of wire-protocol.md come out as printed there.
 
-import fc from 'fast-check';
+import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { belongsOn, commandCode, isMetaPacket, lengthFits, PACKET_NAMES } from '../../src/wire/commands.js';

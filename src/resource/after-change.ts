@@ -200,6 +200,8 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   (context) => {
     const failedSoftly = context.from.disk === Disk.UpToDate && context.to.disk === Disk.Inconsistent && context.from.conn >= Conn.Connected;
     const targetEnded = context.from.disk < Disk.UpToDate && context.from.conn >= Conn.SyncSource && context.to.conn === Conn.Connected;
+    // A disk that did not take the end of the resync does not tell it (D8): what comes next is that it failed.
+    if (targetEnded && context.volume.backing?.failed) return 'done';
     if (hasLink(context) && (failedSoftly || targetEnded)) sendStateOf(context.core, context.connection, context.volume, context.to);
     return 'done';
   },
