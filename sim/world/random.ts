@@ -2,7 +2,8 @@
  * Random streams with names. A stream's values depend on its name alone, never on what another stream has drawn, so that
  * leaving out one fault or one message does not reshuffle everything else (design: "The simulator").
  *
- * Behind each is seedrandom's xor128: 32-bit integer operations only, equal on every machine.
+ * Behind each is seedrandom's alea: exact floating-point operations only, equal on every machine. (Its xor128 was quicker, but
+ * names that differ in little, as those of neighbouring seeds do, gave values that were correlated.)
  */
 
 import seedrandom from 'seedrandom';
@@ -15,10 +16,10 @@ export const randomRoot = (seed: number): RandomStream => makeStream(String(seed
 
 /** A stream of this name; equal names give equal values. */
 function makeStream(name: string): RandomStream {
-  // Seeding costs a microsecond, and many streams are only forked.
+  // Seeding costs two microseconds, and many streams are only forked.
   let next: (() => number) | undefined;
   const draw32 = (): number => {
-    next ??= seedrandom.xor128(name).int32;
+    next ??= seedrandom.alea(name).int32;
     return next() >>> 0;
   };
   const below = (count: number): number => {
