@@ -8,6 +8,7 @@ import { diskErrors } from './disk-errors.js';
 import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
+import { generations } from './generations.js';
 import { partition } from './partition.js';
 import { recorded } from './recorded.js';
 import { resyncInterrupted } from './resync-interrupted.js';
@@ -21,6 +22,7 @@ export const scenarios: readonly Scenario[] = [
   resyncInterrupted,
   flappingLink,
   splitBrain,
+  generations,
   degradedThenFailover,
   slowDisk,
   diskErrors,

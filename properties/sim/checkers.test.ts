@@ -430,6 +430,26 @@ test('liveness: a split brain excuses standing alone only where the two really p
   assert.equal(ends(innocent), ['split-brain', 'liveness']);
 });
 
+test('liveness: unrelated data is an excuse only after as many generations as a set forgets, and an operator who gave some', () => {
+  const ends = (begun: number, given: number): string[] => {
+    const world = pair();
+    world.part();
+    world.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
+    world.state(BOB, { conn: Conn.StandAlone });
+    for (let number = 0; number <= begun; number++) {
+      if (number > begun - given) world.command(BOB, { verb: 'new-current-uuid', resource: 'r0', volume: 0, clearBitmap: false });
+      const current = (2 * number).toString(16).padStart(16, '0').toUpperCase();
+      world.observe(BOB, { event: 'generation', resource: 'r0', volume: 0, uuids: [current, '0', '0', '0'], why: 'x' });
+    }
+    world.decide(BOB, 'handshake: refuse', '110', 'unrelated-data; x');
+    world.end();
+    return world.reported;
+  };
+  assert.equal(ends(4, 3), []);
+  assert.equal(ends(3, 3), ['liveness']);
+  assert.equal(ends(4, 0), ['liveness']);
+});
+
 test('complementary states: the two disagree', () => {
   for (const change of [{ conn: Conn.SyncTarget }, { peer: Role.Secondary }, { pdsk: Disk.Outdated }]) {
     const world = pair();

@@ -91,6 +91,8 @@ export class Lineage {
   private readonly forced: Set<number>[];
   /** Since both were last in sync, this side was given writes, or could be, that the other could not get: it may have parted. */
   readonly parted: Map<number, boolean>[];
+  /** By host and volume, since both were last in sync: its current generation, how often that changed, how often by an operator's order. */
+  private readonly generations: Map<number, { current: string; begun: number; given: number }>[];
   /** Operators' orders that throw data away, by host and volume: the next resync may. */
   private readonly orders: Map<number, string>[];
   /** By host and volume: changes each time when the content may have been replaced (crash, resync). */
@@ -111,6 +113,7 @@ export class Lineage {
     }));
     this.forced = setup.hosts.map(() => new Set<number>());
     this.parted = setup.hosts.map(() => new Map<number, boolean>());
+    this.generations = setup.hosts.map(() => new Map<number, { current: string; begun: number; given: number }>());
     this.orders = setup.hosts.map(() => new Map<number, string>());
     this.contents = setup.hosts.map(() => new Map<number, number>());
   }
@@ -169,6 +172,12 @@ export class Lineage {
       case 'invalidate-remote':
         this.orders[this.peerOf(place)]!.set(command.volume, 'invalidate-remote');
         return;
+      case 'new-current-uuid':
+        // Its data is another's from now on because an operator says so.
+        if (this.status(place, command.volume).conn !== Conn.StandAlone) return;
+        this.parted[place]!.set(command.volume, true);
+        this.generationsOf(place, command.volume).given++;
+        return;
       case 'connect':
         if (!command.discardMyData) return;
         for (const { volume } of this.setup.hosts[place]!.config.volumes) this.orders[place]!.set(volume, 'discard-my-data');
@@ -185,6 +194,13 @@ export class Lineage {
     if (event.event === 'decision') {
       const { volume, decision, rule, detail } = event;
       this.decisions.push({ atUs: world.nowUs, host: place, volume, decision, rule, decidedBy: detail.split(';')[0]! });
+    }
+    if (event.event === 'generation') {
+      const generations = this.generationsOf(place, event.volume);
+      // Bit 0 only says whether it was Primary.
+      const current = (BigInt(`0x${event.uuids[0]}`) >> 1n).toString(16);
+      if (generations.current !== '' && generations.current !== current) generations.begun++;
+      generations.current = current;
     }
     if (event.event !== 'state') return;
     const ghost = recordOf(world.ghost);
@@ -223,7 +239,9 @@ export class Lineage {
     if (to.role === Role.Primary && from.role !== Role.Primary) this.promoted(place, event.volume, status, world);
     if (to.conn >= Conn.Connected) this.madeEqual(place, event.volume, from, status, world);
     const inSync = this.hosts.every((_, host) => saysInSync(this.status(host, event.volume)));
-    if (inSync) for (const parted of this.parted) parted.set(event.volume, false);
+    if (!inSync) return;
+    for (const parted of this.parted) parted.set(event.volume, false);
+    for (const host of this.hosts.keys()) Object.assign(this.generationsOf(host, event.volume), { begun: 0, given: 0 });
   }
 
   private connected(host: number, volume: number, status: VolumeStatus, ghost: GhostRecord): void {
@@ -387,12 +405,26 @@ export class Lineage {
     }
   }
 
+  private generationsOf(host: number, volume: number): { current: string; begun: number; given: number } {
+    const known = this.generations[host]!.get(volume);
+    if (known !== undefined) return known;
+    const fresh = { current: '', begun: 0, given: 0 };
+    this.generations[host]!.set(volume, fresh);
+    return fresh;
+  }
+
   // ---- What checkers ask ------------------------------------------------------------------------------------------
 
   /** Acknowledged writes that `host` must hold and `other` need not, without those that were given up. */
   onlyOn(host: number, other: number, volume: number, ghost: GhostRecord): WriteRecord[] {
     const [mine, theirs] = [1 << host, 1 << other];
     return ghost.writes.filter((write) => write?.volume === volume && isOwed(write) && (write.must & mine) !== 0 && (write.must & theirs) === 0);
+  }
+
+  /** On both hosts together, since they were last in sync: generations that began, and how many of them an operator gave. */
+  generationsSinceSync(volume: number): { begun: number; given: number } {
+    const both = this.hosts.map((_, host) => this.generationsOf(host, volume));
+    return { begun: both.reduce((sum, { begun }) => sum + begun, 0), given: both.reduce((sum, { given }) => sum + given, 0) };
   }
 
   /** Place in the order of events when the content of a disk was last replaced wholesale: by a crash, by a resync. */

@@ -55,8 +55,11 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     const parted = setup.expectations.splitBrainPossible && [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
     // A policy may solve it, and still two Primaries must not connect (node-states.md §3.2, first rule).
     const twoPrimaries = statuses.every((status) => status.role === Role.Primary);
+    const generations = lineage.generationsSinceSync(volume);
     return lineage.decisions.findLast((decision) => {
       if (decision.volume !== volume) return false;
+      // A set remembers three generations before its own. Nodes do not come to a fourth by themselves, only when an operator gives them some.
+      if (decision.decidedBy === 'unrelated-data') return isRefusal(decision) && generations.begun >= 4 && generations.given > 0;
       if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
       if (parted && twoPrimaries) return isSplitBrainDecision(decision);
       // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
