@@ -2,7 +2,8 @@
 
 import * as assert from 'uvu/assert';
 import { test } from 'uvu';
-import { checkConfig, checkConnect, checkOnlineChange } from '../../src/config/check.js';
+import { digests } from '../../environment/digests.js';
+import { checkAlgorithms, checkConfig, checkConnect, checkOnlineChange } from '../../src/config/check.js';
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
 import type { ResourceConfig } from '../../src/config/types.js';
 import { ConfigCode } from '../../src/state/refusals.js';
@@ -52,6 +53,10 @@ const refused: [edit: Edit, code: ConfigCode, named: string][] = [
   [net((options) => (options.koCount = 201)), InvalidAttribute, 'ko-count'],
   [net((options) => (options.socketCheckTimeout = 301)), InvalidAttribute, 'socket-check-timeout'],
   [net((options) => (options.sndbufSize = 10485761)), InvalidAttribute, 'sndbuf-size'],
+  [net((options) => (options.dataIntegrityAlg = 'x'.repeat(64))), InvalidAttribute, 'data-integrity-alg'],
+  [net((options) => (options.cramHmacAlg = 'sha1\0')), InvalidAttribute, 'cram-hmac-alg'],
+  [net((options) => ([options.cramHmacAlg, options.sharedSecret] = ['sha1', 'schlüssel'])), InvalidAttribute, 'shared-secret'],
+  [net((options) => (options.cramHmacAlg = 'sha1')), InvalidAttribute, 'needs a shared-secret'],
   [(resource) => (resource.resource = ''), InvalidAttribute, 'name'],
   [(resource) => (resource.resource = 'a b'), InvalidAttribute, 'name'],
   [(resource) => (resource.peers[0]!.name = 'ü'), InvalidAttribute, 'peer'],
@@ -79,6 +84,16 @@ test('ranges and rules: each refusal has its code and names its option', () => {
     assert.is(answer?.code, code, named);
     assert.ok(answer?.text.includes(named), `${answer?.text} should name ${named}`);
   }
+});
+
+test('a digest that this node cannot compute is refused, where it is configured', () => {
+  const secret = net((options) => (options.sharedSecret = 'swordfish'));
+  const cram = (name: string): Edit => net((options) => (options.cramHmacAlg = name));
+  const integrity = (name: string): Edit => net((options) => (options.dataIntegrityAlg = name));
+  const codeOf = (...edits: Edit[]): number | undefined => checkAlgorithms(edited(...edits), digests)?.code;
+  for (const edits of [[], [secret], [secret, cram('sha1')], [secret, cram('md5')], [integrity('crc32c')], [integrity('sha256')]]) assert.is(codeOf(...edits), undefined);
+  for (const name of ['SHA1', 'hmac(sha1)', 'crc32c', 'toString']) assert.is(codeOf(secret, cram(name)), ConfigCode.UnknownAuthAlg, name);
+  for (const name of ['crc-32c', 'sha1 ', 'toString']) assert.is(codeOf(integrity(name)), ConfigCode.UnknownIntegrityAlg, name);
 });
 
 test('freezing until the peer is fenced needs to know what the peer has', () => {

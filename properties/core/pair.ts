@@ -355,6 +355,8 @@ const agreed = (pair: Pair): WireContext => {
   return { apv: Math.min(alice, bob), features: FeatureFlag.FF_WSAME, digestBytes: 0 };
 };
 
+const digestBytesOf = (algorithm: string): number => (algorithm === '' ? 0 : digests.digest(algorithm, [])!.length);
+
 function decode(pair: Pair, machine: Machine, pipe: Pipe, way: Way, bytes: Uint8Array): void {
   if (pipe.kind !== undefined && way.decoder.stream === 'first') way.decoder = newStreamDecoder(pipe.kind);
   if (pipe.kind === 'meta') way.context = agreed(pair);
@@ -364,6 +366,7 @@ function decode(pair: Pair, machine: Machine, pipe: Pipe, way: Way, bytes: Uint8
     if (packet.packet === 'P_INITIAL_DATA') pipe.kind = 'data';
     if (packet.packet === 'P_INITIAL_META') pipe.kind = 'meta';
     if (packet.packet === 'P_CONNECTION_FEATURES' || pipe.kind === 'meta') way.context = agreed(pair);
+    if (packet.packet === 'P_PROTOCOL' || packet.packet === 'P_PROTOCOL_UPDATE') way.context = { ...way.context, digestBytes: digestBytesOf(packet.integrityAlg ?? '') };
     way.packets.push({ packet, endBytes: way.queuedBytes - (chunk.bytes.length - chunk.at) });
     tell(pair, { event: 'sent', machine, kind: pipe.kind ?? 'data', packet });
   }
@@ -395,6 +398,20 @@ export function cut(pair: Pair): void {
       way.closed = 'reset';
     }
   }
+}
+
+/** A bit of the last byte of the first such packet on its way from this machine is turned over. */
+export function corrupt(pair: Pair, from: Name, name: string): void {
+  for (const { ways } of pair.pipes) {
+    const way = ways[from];
+    const found = way.packets.find(({ packet }) => packet.packet === name);
+    if (found === undefined) continue;
+    let at = way.deliveredBytes;
+    const chunk = way.chunks.find((one) => (at += one.length) >= found.endBytes)!;
+    chunk[chunk.length - 1 - (at - found.endBytes)]! ^= 1;
+    return;
+  }
+  throw new Error(`no ${name} of ${from} is on its way`);
 }
 
 /** Hands bytes to a machine as if the peer had sent them. */

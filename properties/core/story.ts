@@ -11,7 +11,7 @@
 
 import type { Command } from '../../src/contract/command.js';
 import { Conn, connName, Disk as DiskState, diskName, roleName, type State } from '../../src/state/states.js';
-import { crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
+import { corrupt, crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
 import { watchOrder, type OrderWatch } from './order.js';
 import { describe, newNarrator, uuidsOf, type Narrator } from './narrate.js';
 
@@ -93,6 +93,7 @@ function optionsOf(words: readonly string[]): PairOptions {
   const options: PairOptions = {};
   const disk: Record<string, unknown> = {};
   const net: Record<string, unknown> = {};
+  const bobNet: Record<string, unknown> = {};
   const number = (text: string): number | string => (/^\d+$/.test(text) ? Number(text) : text);
   for (const word of words) {
     const [key, value] = word.split('=') as [string, string];
@@ -129,15 +130,13 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'md-flushes':
         disk[camel] = value === 'yes';
         break;
-      case 'bob-protocol':
-        options.bobNet = { protocol: value as 'A' };
-        break;
       default:
-        net[camel] = number(value);
+        if (key.startsWith('bob-')) bobNet[camel.charAt(3).toLowerCase() + camel.slice(4)] = number(value);
+        else net[camel] = number(value);
     }
   }
   if (disk['cPlanAhead'] === undefined) disk['cPlanAhead'] = 0;
-  return { ...options, disk, net };
+  return { ...options, disk, net, bobNet };
 }
 
 const SECOND = 1_000_000;
@@ -189,6 +188,10 @@ function runCommand(teller: Teller, words: string[]): string[] {
     /** hold alice>bob data, hold bob meta disk, hold alice sent */
     case 'hold':
       pair.holds.add(words.slice(1).join(' '));
+      return [];
+    /** corrupt alice P_DATA: of the first such packet that is on its way from alice, the last byte. */
+    case 'corrupt':
+      corrupt(pair, second as Name, words[2]!);
       return [];
     case 'release':
       pair.holds.delete(words.slice(1).join(' '));

@@ -3,6 +3,7 @@
  * §8.1, §8.3), checked once at the door, so that no room behind it has to. An answer names the option and what is allowed.
  */
 
+import type { Environment } from '../contract/environment.js';
 import type { HandlerName } from '../contract/output.js';
 import { ConfigCode, configText } from '../state/refusals.js';
 import { Conn, Role } from '../state/states.js';
@@ -124,10 +125,32 @@ export const checkConfig = (config: ResourceConfig): ConfigRefusal | undefined =
     (config.protocolMin > config.protocolMax ? wrong(`protocol versions ${config.protocolMin}..${config.protocolMax} are none`) : undefined) ??
     firstRefusal(config.volumes.map((volume) => checkVolume(config, volume))) ??
     firstRefusal(config.peers.map((peer) => checkRanges(`${where} to ${peer.name}`, netRanges, peer.net))) ??
+    firstRefusal(config.peers.map((peer) => checkStrings(`${where} to ${peer.name}`, peer.net))) ??
     checkStonith(config) ??
     checkMembership(config)
   );
 };
+
+const stringOptions = { cramHmacAlg: 'cram-hmac-alg', sharedSecret: 'shared-secret', dataIntegrityAlg: 'data-integrity-alg' } as const;
+
+/** Strings of the wire and of DRBD's configuration hold up to 63 bytes; a secret with a letter that two nodes encode differently would be two. */
+const checkStrings = (where: string, net: NetOptions): ConfigRefusal | undefined => {
+  const wrong = (Object.keys(stringOptions) as (keyof typeof stringOptions)[]).find((option) => !/^[\x20-\x7e]{0,63}$/.test(net[option]));
+  if (wrong !== undefined) return refusal(ConfigCode.InvalidAttribute, `${where}: ${stringOptions[wrong]} is not a text of up to 63 ASCII characters`);
+  const isSecretMissing = net.cramHmacAlg !== '' && net.sharedSecret === '';
+  return isSecretMissing ? refusal(ConfigCode.InvalidAttribute, `${where}: cram-hmac-alg needs a shared-secret`) : undefined;
+};
+
+/** Can this node compute the digests that a configuration names? What it does not know it cannot promise (141, 120). */
+export const checkAlgorithms = (config: ResourceConfig, environment: Pick<Environment, 'digest' | 'hmac'>): ConfigRefusal | undefined =>
+  firstRefusal(
+    config.peers.map(({ name, net }) => {
+      const where = `${config.resource} to ${name}`;
+      if (net.cramHmacAlg !== '' && environment.hmac(net.cramHmacAlg, new Uint8Array(1), []) === undefined) return refusal(ConfigCode.UnknownAuthAlg, `${where}: ${net.cramHmacAlg}`);
+      if (net.dataIntegrityAlg !== '' && environment.digest(net.dataIntegrityAlg, []) === undefined) return refusal(ConfigCode.UnknownIntegrityAlg, `${where}: ${net.dataIntegrityAlg}`);
+      return undefined;
+    }),
+  );
 
 /** 154: with protocol A a write is confirmed before the peer has it; freezing and fencing cannot keep what nobody else has. */
 const checkStonith = (config: ResourceConfig): ConfigRefusal | undefined => {

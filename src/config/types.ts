@@ -63,6 +63,11 @@ export interface NetOptions {
   afterSb2Pri: AfterSb2Pri;
   alwaysAsbp: boolean;
   rrConflict: RrConflict;
+  /** Digest of the HMAC by which the peer shows that it knows the secret; '' = no authentication. */
+  cramHmacAlg: string;
+  sharedSecret: string;
+  /** Digest in front of replicated data; '' = none. */
+  dataIntegrityAlg: string;
   useRle: boolean;
   /** 0.1 s; 0 = ping-timeout. */
   socketCheckTimeout: number;

@@ -1,6 +1,6 @@
 /**
  * The features exchange on a new pair of streams (wire-protocol.md §3.2): which protocol version and which features both
- * sides have. Nothing else is accepted before it (B181).
+ * sides have. Nothing else is accepted before it (B181). Then, if it is configured, authentication; then the session is up.
  */
 
 import type { ResourceConfig } from '../config/types.js';
@@ -12,6 +12,7 @@ import { isWireError } from '../wire/errors.js';
 import { FeatureFlag } from '../wire/packets.js';
 import type { FeaturesPacket, PacketOf } from '../wire/packets.js';
 import { pullPacket } from '../wire/reassembly.js';
+import { continueAuthentication, startAuthentication } from './authenticate.js';
 import { loseConnection, refuseConnection } from './loss.js';
 import { handshakeUs } from './periods.js';
 import { queuePacket } from './send.js';
@@ -37,11 +38,18 @@ export function startHandshake(core: Core, connection: Connection): void {
   continueHandshake(core, connection);
 }
 
-/** Reads the peer's features, if they are there. Then both streams change to the agreed header form: `streams-ready`. */
+/** Reads what is there of the peer's part; the end of it is `streams-ready`. */
 export function continueHandshake(core: Core, connection: Connection): void {
   const { session } = connection;
-  const { data, meta } = session;
-  assert(data !== undefined && meta !== undefined, 'a handshake has both streams');
+  if (session.phase === 'handshake') readFeatures(core, connection);
+  if (session.phase === 'authentication' && continueAuthentication(core, connection)) becomeUp(core, connection);
+}
+
+/** Both streams change to the agreed header form. */
+function readFeatures(core: Core, connection: Connection): void {
+  const { session } = connection;
+  const { data } = session;
+  assert(data !== undefined && session.meta !== undefined, 'a handshake has both streams');
   if (session.isOver) return;
   const packet = pullPacket(data.decoder, session.receiving, data.chunk);
   if (packet === undefined) return;
@@ -66,12 +74,20 @@ export function continueHandshake(core: Core, connection: Connection): void {
     refuseConnection(core, connection, obstacle);
     return;
   }
-  clearTimer(core, 'handshake', connection.resource, connection.peer, -1);
   connection.protocolVersion = agreed.version;
   connection.features = agreed.features;
   session.peerProtocolMax = packet.protocolMax;
   session.sending = { apv: agreed.version, features: agreed.features, digestBytes: 0 };
   session.receiving = { apv: agreed.version, features: agreed.features, digestBytes: 0 };
+  if (connection.config.net.cramHmacAlg === '') becomeUp(core, connection);
+  else startAuthentication(core, connection);
+}
+
+function becomeUp(core: Core, connection: Connection): void {
+  const { session } = connection;
+  const { data, meta } = session;
+  assert(data !== undefined && meta !== undefined, 'a handshake has both streams');
+  clearTimer(core, 'handshake', connection.resource, connection.peer, -1);
   session.phase = 'up';
   signal(core, { signal: 'streams-ready', resource: connection.resource, peer: connection.peer });
   if (unreadBytes(data) + unreadBytes(meta) > 0) signalPackets(core, connection);

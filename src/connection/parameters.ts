@@ -26,9 +26,8 @@ const AFTER_SB_CODE: Record<AfterSb0Pri | AfterSb1Pri | AfterSb2Pri, number> = {
   'violently-as0p': 10,
 };
 
-/** Two primaries and an integrity algorithm are not to be had yet: we say so, and refuse a peer that wants them. */
+/** Two primaries are not to be had yet: we say so, and refuse a peer that wants them. */
 const OWN_TWO_PRIMARIES = 0;
-const OWN_INTEGRITY_ALG = '';
 
 export function protocolPacket(connection: Connection): ProtocolPacket {
   const { net } = connection.config;
@@ -41,7 +40,7 @@ export function protocolPacket(connection: Connection): ProtocolPacket {
     afterSb2Pri: AFTER_SB_CODE[net.afterSb2Pri],
     connFlags: (connection.discardMyData ? ProtocolFlag.DISCARD_MY_DATA : 0) | (connection.tentative ? ProtocolFlag.DRY_RUN : 0),
     twoPrimaries: OWN_TWO_PRIMARIES,
-    ...(connection.protocolVersion >= 87 ? { integrityAlg: OWN_INTEGRITY_ALG } : {}),
+    ...(connection.protocolVersion >= 87 ? { integrityAlg: net.dataIntegrityAlg } : {}),
   };
 }
 
@@ -57,7 +56,7 @@ export function checkProtocol(connection: Connection, packet: ProtocolPacket): s
   if (mirrored(packet.afterSb2Pri) !== own.afterSb2Pri) return 'after-sb-2pri differs';
   if ((packet.connFlags & own.connFlags & ProtocolFlag.DISCARD_MY_DATA) !== 0) return 'both nodes want to discard their data';
   if (packet.twoPrimaries !== own.twoPrimaries) return 'allow-two-primaries differs';
-  if ((packet.integrityAlg ?? '') !== OWN_INTEGRITY_ALG) return `data-integrity-alg differs: the peer's is ${packet.integrityAlg}`;
+  if (packet.integrityAlg !== own.integrityAlg) return `data-integrity-alg differs: ours '${own.integrityAlg}', the peer's '${packet.integrityAlg}'`;
   return undefined;
 }
 

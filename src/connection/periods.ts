@@ -12,7 +12,7 @@ export const connectUs = (connection: Connection): number => connection.config.n
 export const socketCheckUs = (connection: Connection): number =>
   (connection.config.net.socketCheckTimeout || connection.config.net.pingTimeout) * TENTH_US;
 
-/** The first packet on an accepted stream, and the features exchange. */
+/** The first packet on an accepted stream, the features exchange, and each step of the authentication. */
 export const handshakeUs = (connection: Connection): number => 4 * pingAnswerUs(connection);
 
 /** After a handshake that failed before WFReportParams. */

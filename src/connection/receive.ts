@@ -12,6 +12,7 @@ import type { Packet } from '../wire/packets.js';
 import { pullPacket } from '../wire/reassembly.js';
 import { attemptFailed, candidateEnded, listenFailed, nameStream, streamAccepted, streamConnected } from './establish.js';
 import { continueHandshake } from './handshake.js';
+import { isDamaged } from './integrity.js';
 import { pingAcknowledged, streamOver, timeAnswer } from './keepalive.js';
 import { endByWireError, loseConnection } from './loss.js';
 import { bytesSent, sendPacket } from './send.js';
@@ -86,6 +87,7 @@ function received(core: Core, connection: Connection, stream: Stream, bytes: Uin
       if (session.unnamed.includes(stream)) nameStream(core, connection, stream);
       break;
     case 'handshake':
+    case 'authentication':
       if (stream === session.data) continueHandshake(core, connection);
       break;
     case 'up':
@@ -126,6 +128,10 @@ export function nextPacket(core: Core, connection: Connection, kind: 'data' | 'm
     }
     if (isWireError(packet)) {
       endByWireError(core, connection, packet);
+      return undefined;
+    }
+    if (isDamaged(core, connection, packet)) {
+      loseConnection(core, connection, 'ProtocolError', `Digest integrity check FAILED: ${packet.packet}`);
       return undefined;
     }
     if (!isForThisRoom(core, connection, packet)) return packet;

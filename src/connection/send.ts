@@ -11,6 +11,7 @@ import { isMetaPacket } from '../wire/commands.js';
 import { encodePacket } from '../wire/encode.js';
 import type { Packet } from '../wire/packets.js';
 import { keepRest } from '../wire/reassembly.js';
+import { withDigest } from './integrity.js';
 import { sendUs } from './periods.js';
 import type { Stream } from './types.js';
 
@@ -24,7 +25,7 @@ export function sendPacket(core: Core, connection: Connection, packet: Packet): 
   const isMeta = isMetaPacket(packet.packet);
   const stream = isMeta ? session.meta : session.data;
   assert(stream !== undefined, 'a session that is up has both streams');
-  queuePacket(core, connection, stream, packet);
+  queuePacket(core, connection, stream, withDigest(core, connection, packet));
   if (!stream.isStallTimed) {
     stream.isStallTimed = true;
     setTimer(core, isMeta ? 'meta-send' : 'data-send', connection.resource, connection.peer, -1, sendUs(connection));

@@ -31,7 +31,7 @@ export function connectionTimer(core: Core, timer: Timer): void {
     case 'socket-check':
       return pairStayed(core, connection);
     case 'handshake':
-      return loseConnection(core, connection, 'Timeout', 'the peer sent no features in time');
+      return loseConnection(core, connection, 'Timeout', 'the peer did not go on with the handshake in time');
     case 'meta-idle':
       return idleTooLong(core, connection);
     case 'ping-answer':

@@ -32,9 +32,9 @@ export type ConnectionTimerKind = (typeof CONNECTION_TIMERS)[number];
 /**
  * `closed`: no streams, nothing under way. `pausing`: waits before it tries again. `connecting`: looks for a pair of streams.
  * `checking`: has a pair and waits whether it stays (wire-protocol.md §1.2, step 2). `handshake`: exchanges features.
- * `up`: packets go both ways.
+ * `authentication`: does the peer know the shared secret? `up`: packets go both ways.
  */
-export type SessionPhase = 'closed' | 'pausing' | 'connecting' | 'checking' | 'handshake' | 'up';
+export type SessionPhase = 'closed' | 'pausing' | 'connecting' | 'checking' | 'handshake' | 'authentication' | 'up';
 
 export interface Session {
   phase: SessionPhase;
@@ -49,6 +49,11 @@ export interface Session {
   receiving: WireContext;
   /** protocol_max as the peer announced it: 110 and more is DRBD 9 (wire-protocol.md §13.7). 0 before the features exchange. */
   peerProtocolMax: number;
+  /** While authenticating: what we sent, and whether the peer's challenge has come and been answered. */
+  authentication: { challenge: Uint8Array; isAnswered: boolean } | undefined;
+  /** data-integrity-alg of each direction from this point of the data stream on; '': none. */
+  sentIntegrityAlg: string;
+  receivedIntegrityAlg: string;
   /** A loss or refusal was signalled; nothing is read or sent any more. */
   isOver: boolean;
   /** Our disconnect request is out: the end of a stream is no failure for a while. */
@@ -99,6 +104,9 @@ export const newSession = (): Session => ({
   sending: freshContext(),
   receiving: freshContext(),
   peerProtocolMax: 0,
+  authentication: undefined,
+  sentIntegrityAlg: '',
+  receivedIntegrityAlg: '',
   isOver: false,
   isCloseExpected: false,
   isIgnoring: false,

@@ -4,7 +4,7 @@
  * off in order until nothing is left.
  */
 
-import { checkConfig } from '../config/check.js';
+import { checkAlgorithms, checkConfig } from '../config/check.js';
 import type { Command } from '../contract/command.js';
 import type { Environment } from '../contract/environment.js';
 import type { Input } from '../contract/input.js';
@@ -201,7 +201,7 @@ const timersDue = (core: Core): void => {
 const handleCommand = (core: Core, id: number, command: Command): void => {
   const reply = (code: number): void => emit(core, { type: 'reply', command: id, reply: replyOf(code) });
   if (command.verb === 'new-resource') {
-    const refusal = checkConfig(command.config);
+    const refusal = checkConfig(command.config) ?? checkAlgorithms(command.config, core.environment);
     if (refusal) return reply(refusal.code);
     if (command.config.peers.length === 0 || core.state.resources.has(command.config.resource)) return reply(INVALID_REQUEST);
     const resource = newResource(core, copyConfig(command.config));

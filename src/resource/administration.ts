@@ -3,7 +3,7 @@
  * DRBD's code, and what it promises is on disk before it is answered.
  */
 
-import { checkConfig, checkOnlineChange } from '../config/check.js';
+import { checkAlgorithms, checkConfig, checkOnlineChange } from '../config/check.js';
 import { JUST_CREATED, afterSkipAnnounced, newCurrent, newCurrentByOperator } from '../generations/uuid-set.js';
 import { clearAll, setAll } from '../metadata/bitmap.js';
 import type { Core } from '../model/core.js';
@@ -245,7 +245,7 @@ export const changeOptions = (core: Core, resource: Resource, procedure: Procedu
   const connection = firstConnection(resource);
   const connected = connection.cstate >= Conn.WFReportParams;
   const wanted = what.config;
-  const refusal = checkConfig(wanted) ?? checkOnlineChange(resource.config, wanted, connected ? connection.protocolVersion : undefined);
+  const refusal = checkConfig(wanted) ?? checkAlgorithms(wanted, core.environment) ?? checkOnlineChange(resource.config, wanted, connected ? connection.protocolVersion : undefined);
   if (refusal) return finish(core, resource, procedure, refusal.code);
   const protocolChanges = wanted.peers.some((peer) => resource.connections.get(peer.name)!.config.net.protocol !== peer.net.protocol);
   // A live change of the protocol takes P_PROTOCOL_UPDATE, which is not here yet.

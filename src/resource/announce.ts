@@ -1,5 +1,6 @@
 /** What we tell the peer about a volume: sizes, UUIDs, state (wire-protocol.md §3.6-§3.9). The order is the caller's (M1, M2). */
 
+import { protectSent } from '../connection/integrity.js';
 import { sendPacket } from '../connection/send.js';
 import { protocolPacket, syncParamPacket } from '../connection/parameters.js';
 import type { Core } from '../model/core.js';
@@ -69,7 +70,9 @@ export const sendSizes = (core: Core, connection: Connection, volume: Volume, as
 
 /** Our half of the handshake after the features, without waiting for the peer's (wire-protocol.md §3.1 steps 3 and 4). */
 export const sendParameters = (core: Core, resource: Resource, connection: Connection): void => {
-  sendPacket(core, connection, protocolPacket(connection));
+  const protocol = protocolPacket(connection);
+  sendPacket(core, connection, protocol);
+  protectSent(core, connection, protocol.integrityAlg ?? '');
   for (const volume of resource.volumes.values()) {
     const device = volume.peers.get(connection.peer)!;
     sendPacket(core, connection, syncParamPacket(connection, volume));

@@ -1,11 +1,12 @@
 /** What the peer says of itself in the handshake and when it changes: protocol, resync numbers, sizes, UUIDs (wire-protocol.md §3.4-§3.9, §7.2). */
 
+import { expectReceived } from '../connection/integrity.js';
 import { refuseConnection } from '../connection/loss.js';
 import { checkProtocol } from '../connection/parameters.js';
 import { JUST_CREATED, acceptSkippedSync, sameGeneration, startAsTarget } from '../generations/uuid-set.js';
 import { clearAll } from '../metadata/bitmap.js';
 import { newSize } from '../metadata/layout.js';
-import { log, type Core } from '../model/core.js';
+import { assert, log, type Core } from '../model/core.js';
 import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { connOf } from '../model/view.js';
 import { Conn, Disk, Role } from '../state/states.js';
@@ -18,6 +19,8 @@ import { changeState, storeUuids, uuidsOf } from './change.js';
 export const receiveProtocol = (core: Core, connection: Connection, packet: ProtocolPacket): void => {
   const wrong = checkProtocol(connection, packet);
   if (wrong) return refuseConnection(core, connection, wrong);
+  const isKnown = expectReceived(core, connection, packet.integrityAlg ?? '');
+  assert(isKnown, 'an algorithm of our own configuration');
   connection.peerDiscardsData = (packet.connFlags & ProtocolFlag.DISCARD_MY_DATA) !== 0;
   connection.peerDryRun = (packet.connFlags & ProtocolFlag.DRY_RUN) !== 0;
 };
