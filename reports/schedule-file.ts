@@ -4,7 +4,7 @@
  */
 
 import type { Fault, FaultKind } from '../sim/types.js';
-import { UsageError } from '../sim/types.js';
+import { UsageError, diskVerbs } from '../sim/types.js';
 import { isRecord, readJson } from './files.js';
 
 type FieldType = 'text' | 'texts' | 'number' | 'flag' | 'area' | 'operation' | 'command' | 'number?' | 'stream?';
@@ -102,7 +102,7 @@ function fieldProblem(value: unknown, type: FieldType): string | undefined {
     case 'area':
       return value === 'data' || value === 'meta' ? undefined : 'must be "data" or "meta"';
     case 'operation':
-      return value === 'read' || value === 'write' || value === 'flush' ? undefined : 'must be "read", "write" or "flush"';
+      return diskVerbs.some((verb) => verb === value) ? undefined : `must be one of ${diskVerbs.map((verb) => `"${verb}"`).join(', ')}`;
     case 'stream?':
       return value === undefined || value === 'data' || value === 'meta' ? undefined : 'must be "data" or "meta"';
     case 'command':

@@ -9,7 +9,7 @@ import { ALICE, BOB, SECOND_US, afterStorm, at, pairSetup, usableSectors } from 
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.protocolMax,
   knobs.writes, knobs.durationS,
 ];
 

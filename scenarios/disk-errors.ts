@@ -9,7 +9,7 @@ import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usabl
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.onIoError,
   knobs.protocolMax, knobs.writes, knobs.durationS,
 ];
 

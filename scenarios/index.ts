@@ -4,6 +4,7 @@ import { type Scenario, UsageError } from '../sim/types.js';
 import { activeSetBound } from './active-set-bound.js';
 import { bothLosePower } from './both-lose-power.js';
 import { degradedThenFailover } from './degraded-then-failover.js';
+import { discard } from './discard.js';
 import { diskErrors } from './disk-errors.js';
 import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
@@ -26,6 +27,7 @@ export const scenarios: readonly Scenario[] = [
   degradedThenFailover,
   slowDisk,
   diskErrors,
+  discard,
   evictionError,
   activeSetBound,
   recorded,

@@ -8,6 +8,7 @@ import type {
   AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, Protocol, ResourceConfig,
 } from '../src/contract/index.js';
 import { layoutOf } from '../src/metadata/layout.js';
+import { FeatureFlag } from '../src/wire/packets.js';
 import type { Fault, HostSpec, Parameters, RandomStream, Setup, WorkloadSpec } from '../sim/types.js';
 
 export const RESOURCE = 'r0';
@@ -22,6 +23,14 @@ const MANAGER_DETECT_US = 3 * SECOND_US;
 const SETTLE_US = 300 * SECOND_US;
 /** A device of its own for metadata: the least that DRBD takes, and some odd sectors. */
 const META_SECTORS = 2048 + 3;
+
+/** What a peer may lack; undefined: nothing. */
+const FEATURES: Record<string, number | undefined> = {
+  all: undefined,
+  trim: FeatureFlag.FF_TRIM | FeatureFlag.FF_WSAME,
+  small: FeatureFlag.FF_TRIM | FeatureFlag.FF_WZEROES,
+  none: 0,
+};
 
 export interface PairOptions {
   /** Sectors of alice's data devices; drawn by the parameter `size` when absent. bob's are some sectors larger. */
@@ -80,12 +89,18 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
   const large = text(parameters, 'size', 'small') === 'large';
   const drawn = Array.from({ length: count }, () => sizes.integer(large ? 300 : 4, large ? 600 : 12) * MIB_SECTORS + sizes.integer(1, 15));
   const larger = sizes.integer(0, 9);
-  const disks = (more: number): HostSpec['disks'] =>
-    drawn.map((sectors, volume) => ({
+  const discards = number(parameters, 'discards', 0) > 0 ? random.fork('discards') : undefined;
+  const discard = { zeroes: discards === undefined || discards.chance(3, 4) };
+  const disks = (more: number): HostSpec['disks'] => {
+    // What one disk gives up the other may have to zero.
+    const granularitySectors = discards?.pick([0, 1, 8, 64, 128, 2048]) ?? 0;
+    return drawn.map((sectors, volume) => ({
       volume,
       dataSectors: (options.dataSectors ?? sectors) + more,
       ...(flexible && { metaSectors: META_SECTORS }),
+      ...(granularitySectors > 0 && { discard: { ...discard, granularitySectors } }),
     }));
+  };
 
   const fixedRate = timing.chance(1, 2);
   const disk = {
@@ -95,6 +110,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     alExtents: number(parameters, 'al-extents', defaultDiskOptions.alExtents),
     ...(fixedRate ? { cPlanAhead: 0, resyncRate: timing.pick([10_000, 40_000, 200_000]) } : {}),
     cMinRate: timing.pick([0, 250, 4000]),
+    discardZeroesIfAligned: discard.zeroes,
     ...options.disk,
   };
   const net: NetOptions = {
@@ -111,7 +127,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
   };
   const fenceUs = random.fork('handlers').pick([20_000, 500_000, 3_000_000]);
   const handlers = options.handlers ?? [{ name: 'fence-peer', exitCode: 'derive', delayUs: fenceUs }];
-  const config = (peer: string, oldest: number): ResourceConfig => ({
+  const config = (peer: string, oldest: number, features: number | undefined): ResourceConfig => ({
     resource: RESOURCE,
     volumes: drawn.map((_, volume) => ({ volume, minor: volume, metaDisk, disk, sizeSectors: options.sizeSectors ?? 0 })),
     peers: [{ name: peer, net: peer === BOB ? net : mirrored(net) }],
@@ -120,10 +136,11 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     ...(byMembership(parameters) && { membership: MEMBERSHIP }),
     protocolMin: 86,
     protocolMax: oldest,
+    ...(features !== undefined && { features }),
   });
   return [
-    { name: ALICE, disks: disks(0), config: config(BOB, 101), handlers },
-    { name: BOB, disks: disks(larger), config: config(ALICE, number(parameters, 'protocol-max', 101)), handlers },
+    { name: ALICE, disks: disks(0), config: config(BOB, 101, undefined), handlers },
+    { name: BOB, disks: disks(larger), config: config(ALICE, number(parameters, 'protocol-max', 101), FEATURES[text(parameters, 'features', 'all')]), handlers },
   ];
 }
 
@@ -169,6 +186,7 @@ function syntheticLoad(
     readShare,
     flushEvery,
     fuaEvery: random.pick([0, 20]),
+    zerosOneIn: number(parameters, 'discards', 0),
     pattern: random.pick(['random', 'random', 'hot-spot', 'sequential']),
     firstSector: 0,
     sectors,

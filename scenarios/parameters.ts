@@ -26,6 +26,10 @@ export const knobs = {
     'small', 'small', 'small', 'small', 'small', 'small', 'small', 'large',
   ]),
   queueDepth: anyOf('queue-depth', 'requests that each of the four clients has in flight', [1, 2, 4, 8, 16], [1, 2, 2, 4, 8]),
+  discards: anyOf('discards', 'one write in so many discards or zeroes its range; 0: none', [0, 3, 20], [0, 0, 0, 0, 0, 0, 3, 20]),
+  features: anyOf('features', 'features that bob offers: all, no P_ZEROES, no discards above 4 MiB, or none', ['all', 'trim', 'small', 'none'], [
+    'all', 'all', 'trim', 'small', 'none',
+  ]),
   onIoError: anyOf('on-io-error', 'what an I/O error does to the disk', ['detach', 'pass_on', 'call-local-io-error']),
   protocolMax: anyOf(
     'protocol-max',

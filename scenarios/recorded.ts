@@ -64,7 +64,7 @@ const roomForMetadata = (sectors: number): number => 256 + Math.ceil(sectors / 1
 /** Around the moment when the first `entry` entries are written: at a write on disk, or at a packet that carries one. */
 function triggerAt(log: DmLog, entry: number, random: RandomStream): Trigger {
   let writes = 0;
-  for (const one of log.entries.slice(0, entry)) writes += Math.ceil(one.sectors / SPLIT_SECTORS);
+  for (const one of log.entries.slice(0, entry)) if (one.data) writes += Math.ceil(one.sectors / SPLIT_SECTORS);
   const nth = Math.max(1, writes);
   const delay = random.chance(1, 2) ? {} : { delayUs: random.integer(1, 3000) };
   switch (random.integer(1, 4)) {

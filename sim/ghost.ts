@@ -4,7 +4,8 @@
  * with it; nothing in the core can see it.
  *
  * Synthetic writes carry a stamp in every sector, so a sector tells which write it came from. Recorded writes carry the
- * application's own bytes; there a hash of the sector's content stands for the stamp. Both are called the sector's *key*.
+ * application's own bytes; there a hash of the sector's content stands for the stamp. Both are called the sector's *key*. Zeros,
+ * whoever wrote them, have the key 0.
  *
  * It runs once for each request and sector, so it is flat arrays: a chain is a list of node numbers, the newest first.
  */
@@ -24,6 +25,8 @@ export interface WriteRecord {
   readonly sector: number;
   readonly sectors: number;
   readonly fua: boolean;
+  /** A discard, or zeros. */
+  readonly zeros: boolean;
   /** Places in the order of events. `endedAt` is Infinity while nobody knows what became of it. */
   readonly issuedAt: number;
   endedAt: number;
@@ -143,6 +146,7 @@ export class GhostRecord implements Ghost {
         sector: request.sector,
         sectors: request.sectors,
         fua: request.fua,
+        zeros: request.zeros !== undefined,
         issuedAt,
         endedAt: Infinity,
         outcome: 'pending',
@@ -157,8 +161,8 @@ export class GhostRecord implements Ghost {
         discarded: '',
       };
       this.writes.push(write);
-      bytes = request.data ?? stampedSectors(write);
-      if (bytes.length !== request.sectors * SECTOR_BYTES) {
+      if (!write.zeros) bytes = request.data ?? stampedSectors(write);
+      if (bytes !== undefined && bytes.length !== request.sectors * SECTOR_BYTES) {
         throw new RangeError(`a write of ${request.sectors} sectors with ${bytes.length} bytes`);
       }
       this.remember(write, bytes);
@@ -201,7 +205,7 @@ export class GhostRecord implements Ghost {
     if (outcome === 'acknowledged') this.acknowledgedWrites++;
   }
 
-  private remember(write: WriteRecord, bytes: Uint8Array): void {
+  private remember(write: WriteRecord, bytes: Uint8Array | undefined): void {
     const history = this.history(write.volume);
     for (let index = 0; index < write.sectors; index++) {
       const sector = write.sector + index;
@@ -216,7 +220,7 @@ export class GhostRecord implements Ghost {
       if (node === this.olderNodes.length) this.grow();
       this.olderNodes[node] = page.heads[place]!;
       this.nodeStamps[node] = write.stamp;
-      if (this.recorded) this.nodeKeys[node] = contentKey(bytes, index * SECTOR_BYTES);
+      if (this.recorded) this.nodeKeys[node] = bytes === undefined ? 0 : contentKey(bytes, index * SECTOR_BYTES);
       page.heads[place] = node;
     }
   }
@@ -259,7 +263,8 @@ export class GhostRecord implements Ghost {
   }
 
   keyAt(node: number): number {
-    return this.recorded ? this.nodeKeys[node]! : this.nodeStamps[node]!;
+    if (this.recorded) return this.nodeKeys[node]!;
+    return this.writeAt(node).zeros ? 0 : this.nodeStamps[node]!;
   }
 
   /** What was found in this sector: the key of a write, 0 for zeros (as never written), `GARBAGE` for what nobody wrote here. */

@@ -29,13 +29,17 @@ export interface ParameterSpec {
 
 export type StreamKind = 'data' | 'meta';
 
+/** What a disk is asked to do. */
+export const diskVerbs = ['read', 'write', 'flush', 'zeroes', 'discard'] as const;
+export type DiskVerb = (typeof diskVerbs)[number];
+
 /**
  * When a fault fires: at a time, or at the nth (from 1) occurrence of an event, plus an optional delay. Times and occurrences
  * are counted from the beginning of the storm: the pair is up and the commands of `Setup.prepare` have been answered.
  */
 export type Trigger =
   | { atUs: number }
-  | { onDiskOperation: 'read' | 'write' | 'flush'; host: string; area: 'data' | 'meta'; nth: number; when: 'issued' | 'done'; delayUs?: number }
+  | { onDiskOperation: DiskVerb; host: string; area: 'data' | 'meta'; nth: number; when: 'issued' | 'done'; delayUs?: number }
   | { onPacket: string; from: string; to: string; nth: number; when: 'sent' | 'delivered'; delayUs?: number };
 
 export type FaultAction =
@@ -55,7 +59,7 @@ export type FaultAction =
   | { do: 'stall'; from: string; to: string; stream?: StreamKind; forUs: number }
   | { do: 'slow-link'; from: string; to: string; forUs: number; latencyUs: number; bytesPerSecond: number }
   /** I/O errors of a disk (of the first volume, where none is named): of one operation (`times` 1) or more, in a sector range. */
-  | { do: 'disk-error'; host: string; volume?: number; area: 'data' | 'meta'; operation: 'read' | 'write' | 'flush'; firstSector: number; sectors: number; times: number }
+  | { do: 'disk-error'; host: string; volume?: number; area: 'data' | 'meta'; operation: DiskVerb; firstSector: number; sectors: number; times: number }
   /** These sectors cannot be read until they are written again. */
   | { do: 'latent-error'; host: string; volume?: number; firstSector: number; sectors: number }
   | { do: 'slow-disk'; host: string; forUs: number; factor: number }
@@ -89,10 +93,16 @@ export interface RandomStream {
 export interface HostSpec {
   name: string;
   /** Devices of each volume, by volume number. Without `metaSectors` metadata is internal, on the data device. */
-  disks: { volume: number; dataSectors: number; metaSectors?: number }[];
+  disks: { volume: number; dataSectors: number; metaSectors?: number; discard?: DiscardSpec }[];
   config: ResourceConfig;
   /** Handlers: exit code and how long they take. `fence-peer` may really cut the peer off (`shoots`). */
   handlers: { name: string; exitCode: number | 'derive'; delayUs: number; shoots?: boolean; fails?: boolean }[];
+}
+
+/** A data device that can discard: whole granules of what it is asked; they read as zeros afterwards, or as anything. */
+export interface DiscardSpec {
+  granularitySectors: number;
+  zeroes: boolean;
 }
 
 export interface NetworkSpec {
@@ -121,6 +131,8 @@ export type WorkloadSpec =
       readShare: { numerator: number; denominator: number };
       flushEvery: number;
       fuaEvery: number;
+      /** One write in so many discards or zeroes its range; 0: none. */
+      zerosOneIn: number;
       pattern: 'random' | 'sequential' | 'hot-spot';
       /** The part of the device that is written. */
       firstSector: number;
@@ -396,6 +408,8 @@ export interface WorkloadRequest {
   sector: number;
   sectors: number;
   fua: boolean;
+  /** A write that leaves zeros, in this way, and brings no data. */
+  zeros?: 'discard' | 'zeroes' | 'zeroes-unmap';
   /** Recorded workloads bring their bytes; synthetic ones leave them to the ghost, which stamps each sector. */
   data?: Uint8Array;
   /** Which client issues it (synthetic), or the log entry (recorded). */

@@ -3,6 +3,7 @@
 import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { OWN_FEATURES } from '../../src/connection/handshake.js';
 import { newNetwork } from './network.js';
 import type { Network } from './network.js';
 
@@ -30,7 +31,7 @@ function checkStays(network: Network): void {
   for (const { connection } of network.stations) assert.is(connection.resolveConflicts, connection.session.meta!.id < 0);
   for (const { connection, core } of network.stations) {
     assert.is(connection.protocolVersion, 101);
-    assert.is(connection.features, 4);
+    assert.is(connection.features, OWN_FEATURES);
     assert.is(core.state.streams.size, 2, 'no stream is forgotten');
   }
   assert.equal(a.packets.at(-1), { packet: 'P_STATE', volume: 0, state: 0x8001 });

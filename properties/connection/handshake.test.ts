@@ -3,11 +3,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import fc from '../fast-check.js';
-import { negotiate } from '../../src/connection/handshake.js';
+import { negotiate, OWN_FEATURES } from '../../src/connection/handshake.js';
 import type { Agreement } from '../../src/connection/handshake.js';
 import { startConnecting, stopConnecting } from '../../src/connection/establish.js';
 import { freshContext } from '../../src/wire/context.js';
-import type { FeaturesPacket, Packet } from '../../src/wire/packets.js';
+import { FeatureFlag, type FeaturesPacket, type Packet } from '../../src/wire/packets.js';
 import { CONTEXT_101, DATA, encoded, featuresOf, holdPair, input, META, newStation, ofType } from './station.js';
 import { pairStation, pass, receive, runTimers, sentOn, takeSignals } from './station.js';
 import type { Station, StationOptions } from './station.js';
@@ -56,10 +56,12 @@ test('both sides come to the same version, or both refuse, when both are 8.4', (
   );
 });
 
-test('features are those of both: FF_WSAME alone is ours, unknown bits are not agreed', () => {
-  for (const [flags, features] of [[0, 0], [0xf, 4], [0x3ff, 4], [0xfffffffb, 0], [4, 4]] as const) {
+test('features are those of both, unknown bits are not agreed, and what a node is told not to offer is not there', () => {
+  for (const [flags, features] of [[0, 0], [0xf, OWN_FEATURES], [0x3ff, OWN_FEATURES], [0xfffffff0, 0], [4, 4]] as const) {
     assert.equal(agree([86, 101], [86, 101], flags), { version: 101, features });
   }
+  const own = { protocolMin: 86, protocolMax: 101, features: FeatureFlag.FF_TRIM };
+  assert.equal(negotiate(own, featuresOf(86, 101) as FeaturesPacket), { version: 101, features: FeatureFlag.FF_TRIM });
 });
 
 /** What comes of it when the peer begins data with these bytes. */
@@ -81,7 +83,7 @@ test('our features go out first, as one packet of 80 bytes like the kernel\'s, a
   const outputs = pairStation(station);
   assert.is(
     Buffer.from(sentOn(outputs, DATA)).toString('hex'),
-    '83740267fff20000' + '83740267fffe0048' + '000000560000000400000065' + '00'.repeat(60),
+    '83740267fff20000' + '83740267fffe0048' + `00000056${OWN_FEATURES.toString(16).padStart(8, '0')}00000065` + '00'.repeat(60),
   );
   assert.is(sentOn(outputs, META).length, 0);
   const order = outputs.filter((output) => output.type === 'listen' || output.type === 'stop-listening' || output.type === 'connect');
@@ -93,7 +95,7 @@ test('after the features both streams use the new header, and what came with the
   const { signals, station } = begin(new Uint8Array(bytes));
   assert.equal(signals, ['streams-ready', 'packets-waiting']);
   assert.equal(station.packets, [state]);
-  assert.equal([station.connection.protocolVersion, station.connection.features], [101, 4]);
+  assert.equal([station.connection.protocolVersion, station.connection.features], [101, OWN_FEATURES]);
   const barrierAck: Packet = { packet: 'P_BARRIER_ACK', volume: 0, barrier: 7, setSize: 1 };
   receive(station, 700_000, META, encoded([barrierAck], CONTEXT_101));
   assert.equal(station.packets, [state, barrierAck]);

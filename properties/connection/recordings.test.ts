@@ -7,6 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { expectReceived } from '../../src/connection/integrity.js';
 import { startConnecting } from '../../src/connection/establish.js';
+import { OWN_FEATURES } from '../../src/connection/handshake.js';
 import { agreedBy, capturedStreams, listedPackets } from '../wire/captured-streams.js';
 import type { CapturedStream } from '../wire/captured-streams.js';
 import { input, newStation, pass, receive, runTimers, takeSignals } from './station.js';
@@ -108,7 +109,7 @@ function play(heard: Heard, cut: number, limitBytes: number): number {
     return 0;
   }
   assert.is(signals[0]?.signal, 'streams-ready', where);
-  assert.equal([station.connection.protocolVersion, station.connection.features], [101, 4], where);
+  assert.equal([station.connection.protocolVersion, station.connection.features], [101, OWN_FEATURES], where);
   const names = station.packets.map((packet) => packet.packet as string);
   if (heard.data.folder.includes('auth-')) {
     assert.equal(ends, ['ProtocolError: unexpected P_AUTH_CHALLENGE'], where);

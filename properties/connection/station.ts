@@ -8,6 +8,7 @@ import { flushSends } from '../../src/connection/send.js';
 import { nextPacket, streamInput } from '../../src/connection/receive.js';
 import type { StreamInput } from '../../src/connection/receive.js';
 import { newSession, startConnecting } from '../../src/connection/establish.js';
+import { OWN_FEATURES } from '../../src/connection/handshake.js';
 import { startKeepalive } from '../../src/connection/keepalive.js';
 import { defaultNetOptions } from '../../src/config/defaults.js';
 import type { NetOptions } from '../../src/config/types.js';
@@ -163,7 +164,7 @@ export const featuresOf = (protocolMin: number, protocolMax: number, flags = 0xf
 });
 
 /** What the peer uses after agreeing on protocol 101 with us. */
-export const CONTEXT_101: WireContext = { apv: 101, features: 4, digestBytes: 0 };
+export const CONTEXT_101: WireContext = { apv: 101, features: OWN_FEATURES, digestBytes: 0 };
 
 /** Stream ids of `connectStation`: we connect data, the peer connects meta. */
 export const DATA = 1;

@@ -20,6 +20,8 @@ export interface Disk {
   dataSectors: number;
   metaSectors: number;
   shared: boolean;
+  /** 0: it cannot discard. */
+  discardGranularitySectors: number;
   layout: Layout;
   devices: Record<DiskArea, Device>;
   /** Counts changes of the metadata area: for caches of what it says. */
@@ -27,14 +29,14 @@ export interface Disk {
 }
 
 /** A disk with fresh metadata (`create-md`). */
-export function newDisk(metaDisk: MetaDisk, dataSectors: number): Disk {
+export function newDisk(metaDisk: MetaDisk, dataSectors: number, discardGranularitySectors = 0): Disk {
   const shared = metaDisk.kind === 'internal';
   const metaSectors = shared ? dataSectors : 4096;
   const layout = layoutOf(metaDisk, { dataSectors, metaSectors, shared });
   if (!layout.ok) throw new Error(layout.refusal.detail);
   const data: Device = { durable: new Map(), cache: new Map() };
   const devices = { data, meta: shared ? data : { durable: new Map(), cache: new Map() } };
-  const disk: Disk = { dataSectors, metaSectors, shared, layout: layout.value, devices, metaVersion: 0 };
+  const disk: Disk = { dataSectors, metaSectors, shared, discardGranularitySectors, layout: layout.value, devices, metaVersion: 0 };
   for (const step of createMdSteps(layout.value, newSuperblock(layout.value), layout.value.bitmapSectors)) {
     if (step.step === 'write') write(disk, 'meta', step.sector, step.data);
     else flush(disk, 'meta');

@@ -47,6 +47,8 @@ export function describe(narrator: Narrator, event: Event): string[] {
       const { input, machine } = event;
       if (input.type === 'app-read') narrator.asked.set(`${machine.name} ${input.id}`, `read of ${input.sector}+${input.sectors}`);
       if (input.type === 'app-write') narrator.asked.set(`${machine.name} ${input.id}`, `write of ${input.sector}+${input.data.length / 512}`);
+      if (input.type === 'app-discard') narrator.asked.set(`${machine.name} ${input.id}`, `discard of ${input.sector}+${input.sectors}`);
+      if (input.type === 'app-write-zeroes') narrator.asked.set(`${machine.name} ${input.id}`, `zeroing of ${input.sector}+${input.sectors}`);
       if (input.type === 'app-flush') narrator.asked.set(`${machine.name} ${input.id}`, 'flush');
       return [];
     }
@@ -55,7 +57,7 @@ export function describe(narrator: Narrator, event: Event): string[] {
     case 'operation-ended': {
       const { output } = event.operation;
       if (event.ok && !narrator.shown.has('disk')) return [];
-      const range = output.type === 'disk-flush' ? '' : ` ${output.sector}+${output.type === 'disk-read' ? output.sectors : output.data.length / 512}`;
+      const range = output.type === 'disk-flush' ? '' : ` ${output.sector}+${output.type === 'disk-write' ? output.data.length / 512 : output.sectors}`;
       return [`${event.machine.name}: ${output.type.slice(5)} of ${output.area}${range} ${event.ok ? 'is done' : 'fails'}`];
     }
     case 'received':
@@ -80,10 +82,12 @@ function ofOutput(narrator: Narrator, machine: Machine, output: Output): string[
     case 'run-handler':
       return [`${name}: runs ${output.name}${output.minor === undefined ? '' : ` for minor ${output.minor}`}`];
     case 'disk-write':
+    case 'disk-write-zeroes':
+    case 'disk-discard':
     case 'disk-flush':
     case 'disk-read': {
       if (!narrator.shown.has('disk')) return [];
-      const range = output.type === 'disk-flush' ? '' : ` ${output.sector}+${output.type === 'disk-read' ? output.sectors : output.data.length / 512}`;
+      const range = output.type === 'disk-flush' ? '' : ` ${output.sector}+${output.type === 'disk-write' ? output.data.length / 512 : output.sectors}`;
       const how = output.type === 'disk-write' ? `${output.preflush ? ', preflush' : ''}${output.fua ? ', fua' : ''}` : '';
       return [`${name}: ${output.type.slice(5)} of ${output.area}${range} begins${how}`];
     }
@@ -154,6 +158,8 @@ function detailsOf(narrator: Narrator, packet: Packet): string {
     case 'P_DATA_REPLY':
     case 'P_RS_DATA_REPLY':
       return `${packet.sector}+${packet.data.length / 512} ${lettersOf(packet.data)}`;
+    case 'P_TRIM':
+    case 'P_ZEROES':
     case 'P_DATA_REQUEST':
     case 'P_RS_DATA_REQUEST':
     case 'P_OUT_OF_SYNC':

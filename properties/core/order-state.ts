@@ -20,6 +20,9 @@ export interface PeerWrite extends Range {
   blockId: BlockId;
   flags: number;
   submitted: boolean;
+  /** A discard, or zeros: `pieces` operations of it are with the disk. */
+  isZeros: boolean;
+  pieces: number;
   ended: 'ok' | 'failed' | undefined;
   acked: boolean;
 }

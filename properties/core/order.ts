@@ -68,6 +68,8 @@ function onEvent(watch: Watch, event: Event): void {
       }
       if (input.type === 'app-write') {
         state.ownWrites.push({ id: input.id, volume: input.volume, sector: input.sector, sectors: input.data.length / 512, data: input.data.slice(), inEpoch: false });
+      } else if (input.type === 'app-discard' || input.type === 'app-write-zeroes') {
+        state.ownWrites.push({ id: input.id, volume: input.volume, sector: input.sector, sectors: input.sectors, data: new Uint8Array(input.sectors * 512), inEpoch: false });
       }
       return;
     }
@@ -86,21 +88,26 @@ function onEvent(watch: Watch, event: Event): void {
 
 // ---- Disks ------------------------------------------------------------------------------------------------------------------------
 
-type DiskWrite = Extract<Output, { type: 'disk-write' }>;
+type DiskWrite = Extract<Output, { type: 'disk-write' | 'disk-write-zeroes' | 'disk-discard' }>;
+
+const changesDisk = (output: Output): output is DiskWrite => output.type === 'disk-write' || output.type === 'disk-write-zeroes' || output.type === 'disk-discard';
+const dataOf = (output: DiskWrite): Uint8Array => (output.type === 'disk-write' ? output.data : new Uint8Array(output.sectors * 512));
+const sectorsOf = (output: DiskWrite): number => (output.type === 'disk-write' ? output.data.length / 512 : output.sectors);
 
 function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output: DiskWrite): void {
-  const sectors = output.data.length / 512;
+  const sectors = sectorsOf(output);
   const disk = diskOf(machine, output.volume);
   for (const { output: other } of machine.operations) {
-    if (other.type !== 'disk-write' || other.volume !== output.volume || (other.area !== output.area && !disk.shared)) continue;
-    const overlaps = rangesOverlap(other.sector, other.data.length / 512, output.sector, sectors);
-    rule(watch, 'no two overlapping writes', !overlaps, machine, () => `${output.area} ${output.sector}+${sectors} and ${other.sector}+${other.data.length / 512}`);
+    if (!changesDisk(other) || other.volume !== output.volume || (other.area !== output.area && !disk.shared)) continue;
+    const overlaps = rangesOverlap(other.sector, sectorsOf(other), output.sector, sectors);
+    rule(watch, 'no two overlapping writes', !overlaps, machine, () => `${output.area} ${output.sector}+${sectors} and ${other.sector}+${sectorsOf(other)}`);
   }
-  if (output.area === 'meta') return onMetaWrite(watch, machine, state, output, disk);
+  if (output.area === 'meta' && output.type === 'disk-write') return onMetaWrite(watch, machine, state, output, disk);
   const where = `${output.sector}+${sectors}`;
-  const peerWrite = state.epochs.flat().find((write) => !write.submitted && write.volume === output.volume && write.sector === output.sector && sameBytes(write.data, output.data));
+  const peerWrite = peerWriteOf(state, output.volume, output.sector, dataOf(output));
   if (peerWrite) {
     peerWrite.submitted = true;
+    peerWrite.pieces++;
     state.submitted.set(output.op, peerWrite);
     const before = state.epochs.slice(0, state.epochs.findIndex((epoch) => epoch.includes(peerWrite))).flat();
     const late = before.find((write) => !write.ended || (flushes(watch) && state.isVolatile(write)));
@@ -117,7 +124,7 @@ function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output
     rule(watch, 'D9', !hasFlag(superblock, SuperblockFlag.Consistent) && superblock.uuids[1] === 0n, machine, () => `resync write ${where} with a superblock that is still consistent`);
     return;
   }
-  const own = ownWriteOf(state, output.volume, output.sector, output.data);
+  const own = ownWriteOf(state, output.volume, output.sector, dataOf(output));
   rule(watch, 'every write has an author', own !== undefined, machine, () => `nobody asked for the write of ${where}`);
   state.submitted.set(output.op, 'own');
   checkActive(watch, machine, output.volume, output.sector, sectors, 'own write');
@@ -125,6 +132,14 @@ function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output
 }
 
 const sameBytes = (one: Uint8Array, other: Uint8Array): boolean => one.length === other.length && one.every((byte, at) => byte === other[at]);
+
+/** The peer's write that this is, or of zeros a part. */
+const peerWriteOf = (state: MachineState, volume: number, sector: number, data: Uint8Array): PeerWrite | undefined =>
+  state.epochs.flat().find((write) => {
+    if (write.volume !== volume || write.ended !== undefined) return false;
+    if (!write.isZeros) return !write.submitted && write.sector === sector && sameBytes(write.data, data);
+    return sector >= write.sector && sector + data.length / 512 <= write.sector + write.sectors && data.every((byte) => byte === 0);
+  });
 
 /** The application's write that this is, or a part of. */
 const ownWriteOf = (state: MachineState, volume: number, sector: number, data: Uint8Array) =>
@@ -151,7 +166,7 @@ function cachedExtents(watch: Watch, state: MachineState, disk: Disk, volume: nu
   return extents;
 }
 
-function onMetaWrite(watch: Watch, machine: Machine, state: MachineState, output: DiskWrite, disk: Disk): void {
+function onMetaWrite(watch: Watch, machine: Machine, state: MachineState, output: Extract<Output, { type: 'disk-write' }>, disk: Disk): void {
   const { layout } = disk;
   const sectors = output.data.length / 512;
   const bitmap = viewOf(machine, output.volume)?.peers[0]?.bitmap;
@@ -176,13 +191,18 @@ function onOperationEnded(watch: Watch, machine: Machine, state: MachineState, e
   if (area === 'data' || diskOf(machine, output.volume).shared) {
     if (event.ok && (output.type === 'disk-flush' || (output.type === 'disk-write' && output.preflush))) state.clearTags(output.volume);
   }
-  if (output.type !== 'disk-write') return;
+  if (!changesDisk(output)) return;
   const author = state.submitted.get(output.op);
   state.submitted.delete(output.op);
   if (area === 'data') {
-    if (typeof author === 'object') author.ended = event.ok ? 'ok' : 'failed';
-    if (author === 'resync' && event.ok) state.resyncWritten.push({ volume: output.volume, sector: output.sector, sectors: output.data.length / 512 });
-    if (event.ok && author) state.tag(output.volume, output.sector, output.data.length / 512, output.fua ? undefined : author);
+    const sectors = sectorsOf(output);
+    if (typeof author === 'object' && --author.pieces === 0) {
+      if (event.ok) author.ended = 'ok';
+      // What a disk refused to zero is zeroed in another way.
+      else if (output.type === 'disk-write') author.ended = 'failed';
+    }
+    if (author === 'resync' && event.ok) state.resyncWritten.push({ volume: output.volume, sector: output.sector, sectors });
+    if (event.ok && author) state.tag(output.volume, output.sector, sectors, output.type === 'disk-write' && output.fua ? undefined : author);
     return;
   }
   const before = state.transactions.get(output.op);
@@ -203,6 +223,8 @@ function onOperationEnded(watch: Watch, machine: Machine, state: MachineState, e
 function onOutput(watch: Watch, machine: Machine, state: MachineState, output: Output): void {
   switch (output.type) {
     case 'disk-write':
+    case 'disk-write-zeroes':
+    case 'disk-discard':
       return onDiskWrite(watch, machine, state, output);
     case 'app-done':
     case 'app-failed': {
@@ -270,12 +292,17 @@ const bitsOf = (bitmap: NonNullable<VolumeView['peers'][number]['bitmap']>): num
 
 function onReceived(_watch: Watch, _machine: Machine, state: MachineState, packet: Packet): void {
   switch (packet.packet) {
-    case 'P_DATA': {
+    case 'P_DATA':
+    case 'P_TRIM':
+    case 'P_ZEROES': {
+      const data = 'data' in packet ? packet.data.slice() : new Uint8Array(packet.sizeBytes);
       const write: PeerWrite = {
         volume: packet.volume,
         sector: packet.sector,
-        sectors: packet.data.length / 512,
-        data: packet.data.slice(),
+        sectors: data.length / 512,
+        data,
+        isZeros: !('data' in packet),
+        pieces: 0,
         blockId: packet.blockId,
         flags: packet.flags,
         submitted: false,
@@ -305,12 +332,15 @@ function onSent(watch: Watch, machine: Machine, state: MachineState, packet: Pac
   switch (packet.packet) {
     case 'P_CONNECTION_FEATURES':
       return state.newConnection();
-    case 'P_DATA': {
-      rule(watch, 'M7', !state.owesBarrier, machine, () => `P_DATA ${packet.sector} in the epoch of a write that is answered`);
+    case 'P_DATA':
+    case 'P_TRIM':
+    case 'P_ZEROES': {
+      rule(watch, 'M7', !state.owesBarrier, machine, () => `${packet.packet} ${packet.sector} in the epoch of a write that is answered`);
       state.epochSize++;
-      const own = ownWriteOf(state, packet.volume, packet.sector, packet.data);
+      const data = 'data' in packet ? packet.data : new Uint8Array(packet.sizeBytes);
+      const own = ownWriteOf(state, packet.volume, packet.sector, data);
       if (own) own.inEpoch = true;
-      checkActive(watch, machine, packet.volume, packet.sector, packet.data.length / 512, 'P_DATA');
+      checkActive(watch, machine, packet.volume, packet.sector, data.length / 512, packet.packet);
       if (isAttached(view)) rule(watch, 'D4', hasFlag(superblockOf(watch, machine, packet.volume), SuperblockFlag.PrimaryInd), machine, () => 'P_DATA while the disk does not know that we are Primary');
       return;
     }

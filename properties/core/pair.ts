@@ -39,7 +39,8 @@ export interface PairOptions {
   restores?: boolean;
 }
 
-type DiskOutput = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-flush' }>;
+export type DiskOutput = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
+export type DiskVerb = 'read' | 'write' | 'zeroes' | 'discard' | 'flush';
 
 export interface PendingOperation {
   output: DiskOutput;
@@ -54,7 +55,7 @@ export interface Machine {
   disks: Map<number, Disk>;
   operations: PendingOperation[];
   /** Operations fail while this is set: kind, area; `once` takes it away with the first. */
-  faults: { kind: 'read' | 'write' | 'flush' | 'any'; area: DiskArea; once: boolean }[];
+  faults: { kind: DiskVerb | 'any'; area: DiskArea; once: boolean }[];
   /** Answers of the world that wait to be handed over. */
   inbox: Input[];
   listening: boolean;
@@ -232,15 +233,17 @@ function carryOut(pair: Pair, machine: Machine, output: Output): void {
   machine.outputsHash = fingerprintOf(bytesOfOutput(machine.outputsHash, output));
   switch (output.type) {
     case 'disk-open': {
-      const { dataSectors, metaSectors, shared } = machine.disks.get(output.volume)!;
+      const { dataSectors, metaSectors, shared, discardGranularitySectors } = machine.disks.get(output.volume)!;
       const { resource, volume } = output;
       const fails = takeFault(machine, 'any', 'data');
       if (fails) machine.inbox.push({ type: 'disk-open-failed', resource, volume, reason: 'no such device' });
-      else machine.inbox.push({ type: 'disk-opened', resource, volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512 });
+      else machine.inbox.push({ type: 'disk-opened', resource, volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: discardGranularitySectors * 512 });
       return;
     }
     case 'disk-read':
     case 'disk-write':
+    case 'disk-write-zeroes':
+    case 'disk-discard':
     case 'disk-flush':
       machine.operations.push({ output, area: output.area, copy: output.type === 'disk-write' ? output.data.slice() : undefined });
       return;
@@ -424,14 +427,14 @@ export function inject(pair: Pair, to: Name, kind: 'data' | 'meta', bytes: Uint8
 
 // ---- Disks --------------------------------------------------------------------------------------------------------------------
 
-const takeFault = (machine: Machine, kind: 'read' | 'write' | 'flush' | 'any', area: DiskArea): boolean => {
+const takeFault = (machine: Machine, kind: DiskVerb | 'any', area: DiskArea): boolean => {
   const at = machine.faults.findIndex((fault) => fault.area === area && (fault.kind === 'any' || fault.kind === kind));
   if (at < 0) return false;
   if (machine.faults[at]!.once) machine.faults.splice(at, 1);
   return true;
 };
 
-const kindOf = { 'disk-read': 'read', 'disk-write': 'write', 'disk-flush': 'flush' } as const;
+const kindOf = { 'disk-read': 'read', 'disk-write': 'write', 'disk-write-zeroes': 'zeroes', 'disk-discard': 'discard', 'disk-flush': 'flush' } as const;
 
 /** The operation ends, well or (by a scripted fault) not. */
 export function complete(pair: Pair, machine: Machine, operation: PendingOperation): void {
@@ -451,6 +454,15 @@ export function complete(pair: Pair, machine: Machine, operation: PendingOperati
         write(disk, area, output.sector, copy!);
         if (output.fua) persist(disk, area, output.sector, copy!.length / 512);
         break;
+      case 'disk-write-zeroes':
+        write(disk, area, output.sector, new Uint8Array(output.sectors * 512));
+        break;
+      case 'disk-discard': {
+        const granularity = disk.discardGranularitySectors;
+        if (granularity === 0 || output.sector % granularity > 0 || output.sectors % granularity > 0) throw new Error(`${machine.name} discards ${output.sector}+${output.sectors}, which are no granules`);
+        write(disk, area, output.sector, new Uint8Array(output.sectors * 512));
+        break;
+      }
       case 'disk-flush':
         flush(disk, area);
         break;
@@ -558,7 +570,7 @@ export function command(pair: Pair, name: Name, what: Command): number {
 /** Application requests of one pass; each gets an id. */
 export type Asked =
   | { ask: 'write'; volume: number; sector: number; data: Uint8Array; fua: boolean }
-  | { ask: 'read'; volume: number; sector: number; sectors: number }
+  | { ask: 'read' | 'discard' | 'zeroes' | 'zeroes-unmap'; volume: number; sector: number; sectors: number }
   | { ask: 'flush'; volume: number };
 
 export function application(pair: Pair, name: Name, asked: readonly Asked[]): number[] {
@@ -570,6 +582,11 @@ export function application(pair: Pair, name: Name, asked: readonly Asked[]): nu
         return { type: 'app-write', ...common, sector: what.sector, data: what.data.slice(), fua: what.fua };
       case 'read':
         return { type: 'app-read', ...common, sector: what.sector, sectors: what.sectors };
+      case 'discard':
+        return { type: 'app-discard', ...common, sector: what.sector, sectors: what.sectors };
+      case 'zeroes':
+      case 'zeroes-unmap':
+        return { type: 'app-write-zeroes', ...common, sector: what.sector, sectors: what.sectors, mayUnmap: what.ask === 'zeroes-unmap' };
       case 'flush':
         return { type: 'app-flush', ...common };
     }

@@ -281,7 +281,10 @@ function runOn(teller: Teller, name: Name, words: string[]): string[] {
       return [];
     }
     case 'read':
-      application(pair, name, [{ ask: 'read', ...rangeOf(argument) }]);
+    case 'discard':
+    case 'zeroes':
+    case 'zeroes-unmap':
+      application(pair, name, [{ ask: verb, ...rangeOf(argument) }]);
       return [];
     case 'flush':
       application(pair, name, [{ ask: 'flush', volume }]);

@@ -112,7 +112,7 @@ export class FakeWorld implements WorldView {
       hosts: [spec(ALICE), spec(BOB)],
       network: { latencyUs: 0, jitterUs: 0, bytesPerSecond: 1 },
       disk: { readUs: 0, writeUs: 0, flushUs: 0, jitterUs: 0, bytesPerSecond: 1 },
-      workload: { kind: 'synthetic', clients: 1, queueDepth: 1, writes: 1, readShare: { numerator: 0, denominator: 1 }, flushEvery: 0, fuaEvery: 0, pattern: 'random', firstSector: 0, sectors: 1, maxRequestSectors: 8, thinkUs: 0 },
+      workload: { kind: 'synthetic', clients: 1, queueDepth: 1, writes: 1, readShare: { numerator: 0, denominator: 1 }, flushEvery: 0, fuaEvery: 0, zerosOneIn: 0, pattern: 'random', firstSector: 0, sectors: 1, maxRequestSectors: 8, thinkUs: 0 },
       schedule: [],
       prepare: [],
       initial: 'synced',

@@ -111,7 +111,7 @@ const overlap = (a: WorkloadRequest, b: WorkloadRequest): boolean => a.sector < 
 // ---- Synthetic ------------------------------------------------------------------------------------------------------
 
 const synthetic = (change: Partial<Extract<WorkloadSpec, { kind: 'synthetic' }>> = {}): Extract<WorkloadSpec, { kind: 'synthetic' }> => ({
-  kind: 'synthetic', clients: 3, queueDepth: 2, writes: 200, readShare: { numerator: 1, denominator: 4 }, flushEvery: 5, fuaEvery: 7,
+  kind: 'synthetic', clients: 3, queueDepth: 2, writes: 200, readShare: { numerator: 1, denominator: 4 }, flushEvery: 5, fuaEvery: 7, zerosOneIn: 0,
   pattern: 'random', firstSector: 100, sectors: 5000, maxRequestSectors: 64, thinkUs: 500, ...change,
 });
 
@@ -238,11 +238,12 @@ test('recorded: whatever the order in which requests end, flushes order them and
         const wanted = new Uint8Array(128 * 512);
         applyEntries(readDmLog(file), entries.length, (sector, bytes) => wanted.set(bytes, sector * 512));
         const disk = new Uint8Array(128 * 512);
-        for (const { operation, sector, data, sectors, tag, fua } of order) {
+        for (const { operation, sector, data, sectors, tag, fua, zeros } of order) {
           if (operation !== 'write') continue;
-          assert.is(data?.length, sectors * 512);
+          assert.is(zeros, (entries[tag]!.flags & 4) !== 0 ? 'discard' : undefined);
+          assert.is(data?.length, zeros === undefined ? sectors * 512 : undefined);
           assert.is(fua, (entries[tag]!.flags & 2) !== 0);
-          disk.set(data!, sector * 512);
+          disk.set(data ?? new Uint8Array(sectors * 512), sector * 512);
         }
         assert.ok(Buffer.compare(wanted, disk) === 0);
         assert.is(workload.completedEntries!(), entries.length);

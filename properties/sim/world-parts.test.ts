@@ -175,7 +175,7 @@ test('a device keeps what was flushed and any version of the rest, sector by sec
             break;
           case 'lose-power': {
             const allowed = model.map((sector) => [sector.durable, ...sector.cached]);
-            const inFlight = one.inFlight ? [{ sector: 3, data: stamped(++version, 20) }] : [];
+            const inFlight = one.inFlight ? [{ sector: 3, sectors: 20, data: stamped(++version, 20) }] : [];
             if (one.inFlight) for (let n = 3; n < 23; n++) allowed[n]!.push(version);
             if (device.losePower(inFlight, random)) torn++;
             const now = current();

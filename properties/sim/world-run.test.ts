@@ -110,7 +110,7 @@ test('a core that keeps lent bytes writes rubbish', () => {
   run({}, 3, 'none', [looker]);
   assert.is(bad.length, 0);
   // Slow disks, so that lent bytes are long gone when they are written.
-  run({ workload: { kind: 'synthetic', clients: 2, queueDepth: 1, writes: 300, readShare: { numerator: 1, denominator: 2 }, flushEvery: 0, fuaEvery: 0, pattern: 'hot-spot', firstSector: 0, sectors: 64, maxRequestSectors: 8, thinkUs: 5000 } }, 3, 'keeps-lent', [looker]);
+  run({ workload: { kind: 'synthetic', clients: 2, queueDepth: 1, writes: 300, readShare: { numerator: 1, denominator: 2 }, flushEvery: 0, fuaEvery: 0, zerosOneIn: 0, pattern: 'hot-spot', firstSector: 0, sectors: 64, maxRequestSectors: 8, thinkUs: 5000 } }, 3, 'keeps-lent', [looker]);
   assert.ok(bad.length > 0);
 });
 

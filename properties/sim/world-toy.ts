@@ -310,7 +310,7 @@ export function toySetup(changes: Partial<Setup> = {}): Setup {
     network: { latencyUs: 100, jitterUs: 50, bytesPerSecond: 125_000_000 },
     disk: { readUs: 100, writeUs: 200, flushUs: 1000, jitterUs: 300, bytesPerSecond: 500_000_000 },
     workload: {
-      kind: 'synthetic', clients: 2, queueDepth: 2, writes: 300, readShare: { numerator: 1, denominator: 4 }, flushEvery: 20, fuaEvery: 0,
+      kind: 'synthetic', clients: 2, queueDepth: 2, writes: 300, readShare: { numerator: 1, denominator: 4 }, flushEvery: 20, fuaEvery: 0, zerosOneIn: 0,
       pattern: 'random', firstSector: 0, sectors: 100000, maxRequestSectors: 64, thinkUs: 5000,
     },
     schedule: [],

@@ -7,6 +7,7 @@ import type { VolumeView } from '../../src/contract/index.js';
 import { Conn, Disk } from '../../src/state/states.js';
 import { BITS_PER_AL_EXTENT } from '../../src/metadata/bitmap.js';
 import type { Checker, Setup, WorldView } from '../types.js';
+import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
 import { readStoredMetadata, volumeView } from './marks.js';
 
@@ -37,9 +38,10 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
       }
     },
     onInput(name, input) {
-      if (input.type !== 'app-write') return;
+      const range = writtenRange(input);
+      if (!range) return;
       const counts = writtenSince[lineage.hostPlace(name)]!;
-      counts.set(input.volume, (counts.get(input.volume) ?? 0) + blocksTouched(input.sector, input.data.length / 512));
+      counts.set(range.volume, (counts.get(range.volume) ?? 0) + blocksTouched(range.sector, range.sectors));
     },
     onOutput(name, output, world) {
       if (output.type !== 'observe') return;

@@ -5,6 +5,7 @@
 
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
+import { writtenRange } from './image.js';
 import { type Lineage, saysInSync } from './lineage.js';
 import { isInFlight, volumeView } from './marks.js';
 
@@ -34,9 +35,10 @@ export function convergence(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'convergence',
     onInput(_host, input) {
-      if (input.type !== 'app-write') return;
-      const last = Math.floor((input.sector + input.data.length / 512 - 1) / BLOCK_SECTORS);
-      for (let block = Math.floor(input.sector / BLOCK_SECTORS); block <= last; block++) due.get(input.volume)!.add(block);
+      const range = writtenRange(input);
+      if (!range) return;
+      const last = Math.floor((range.sector + range.sectors - 1) / BLOCK_SECTORS);
+      for (let block = Math.floor(range.sector / BLOCK_SECTORS); block <= last; block++) due.get(range.volume)!.add(block);
     },
     onHost(_host, _what, world) {
       for (const volume of volumes) for (const block of recordOf(world.ghost).blocks(volume)) due.get(volume)!.add(block);

@@ -3,11 +3,18 @@
  * each content id, so looking at a whole disk again costs a lookup for each block.
  */
 
+import type { Input } from '../../src/contract/index.js';
 import type { HostView, WorldView } from '../types.js';
 import type { GhostRecord, WriteRecord } from '../ghost.js';
 import { GARBAGE } from '../ghost.js';
 
 export const BLOCK_SECTORS = 8;
+
+/** The range that an application's request changes, or undefined. */
+export const writtenRange = (input: Input): { id: number; volume: number; sector: number; sectors: number } | undefined => {
+  if (input.type === 'app-write') return { id: input.id, volume: input.volume, sector: input.sector, sectors: input.data.length / 512 };
+  return input.type === 'app-write-zeroes' || input.type === 'app-discard' ? input : undefined;
+};
 
 export class ImageReader {
   /** By content id: the keys of the block's eight sectors, and the block that it was decoded for. */

@@ -14,6 +14,7 @@ import type { Input, Output } from '../../src/contract/index.js';
 import { Conn, Disk, Role } from '../../src/state/states.js';
 import type { Completion, Setup, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
+import { writtenRange } from './image.js';
 
 /** One volume as its host last said it is (state observations); how it starts after each boot is `asBooted`. */
 export interface VolumeStatus {
@@ -150,9 +151,10 @@ export class Lineage {
 
   onInput(host: string, input: Input, world: WorldView): void {
     const place = this.hostPlace(host);
-    if (input.type === 'app-write') {
-      const write = recordOf(world.ghost).requests.get(input.id)?.write;
-      if (write !== undefined && this.status(place, input.volume).conn < Conn.WFReportParams) write.never |= 1 << this.peerOf(place);
+    const written = writtenRange(input);
+    if (written) {
+      const write = recordOf(world.ghost).requests.get(written.id)?.write;
+      if (write !== undefined && this.status(place, written.volume).conn < Conn.WFReportParams) write.never |= 1 << this.peerOf(place);
       return;
     }
     // A fence-peer handler that says 4 has outdated the peer (node-states.md §8.9); the only handler with such a code.

@@ -10,6 +10,7 @@ import { Conn, Role } from '../../src/state/states.js';
 import type { VolumeView } from '../../src/contract/index.js';
 import type { Checker, HostView, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
+import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
 import { type StoredMetadata, isInFlight, isMarkedIn, isMarkedInMemory, readStoredMetadata, volumeView } from './marks.js';
 
@@ -75,10 +76,11 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'no-silent-divergence',
     onInput(_host, input) {
-      if (input.type !== 'app-write') return;
-      const { fresh } = suspects.get(input.volume)!;
-      const last = Math.floor((input.sector + input.data.length / 512 - 1) / BLOCK_SECTORS);
-      for (let block = Math.floor(input.sector / BLOCK_SECTORS); block <= last; block++) fresh.add(block);
+      const range = writtenRange(input);
+      if (!range) return;
+      const { fresh } = suspects.get(range.volume)!;
+      const last = Math.floor((range.sector + range.sectors - 1) / BLOCK_SECTORS);
+      for (let block = Math.floor(range.sector / BLOCK_SECTORS); block <= last; block++) fresh.add(block);
     },
     onHost(_host, what, world) {
       if (what === 'boot') return;

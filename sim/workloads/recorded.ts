@@ -1,7 +1,7 @@
 /**
  * Replays what a real application wrote (dmlog.ts). The order that the application relied on is kept and nothing more: a flush
  * is issued when every entry before it is complete, and entries after it when it is complete; between two flushes entries may be
- * in flight together, up to the queue depth, but never two that overlap. Requests above 1 MiB are split.
+ * in flight together, up to the queue depth, but never two that overlap. Requests above 1 MiB (discards: 128 MiB) are split.
  *
  * The application dies with its primary: after an interruption there is nothing more to do. A failed request is the end as
  * well: a filesystem would go read-only.
@@ -11,6 +11,8 @@ import type { Workload, WorkloadRequest, WorkloadSpec } from '../types.js';
 import { readDmLog, type LogEntry } from './dmlog.js';
 
 const MAX_SECTORS = 2048;
+/** Discards may be larger. */
+const MAX_DISCARD_SECTORS = 262_144;
 const SECTOR_BYTES = 512;
 
 type Spec = Extract<WorkloadSpec, { kind: 'recorded' }>;
@@ -60,13 +62,13 @@ export function recordedWorkload(spec: Spec): Workload {
       }
       if (issuedSectors === 0) {
         if (overlaps(entry)) return { do: 'blocked' };
-        outstanding.set(entry.index, { entry, parts: Math.ceil(entry.sectors / MAX_SECTORS) });
+        outstanding.set(entry.index, { entry, parts: Math.ceil(entry.sectors / largest(entry)) });
       }
-      const sectors = Math.min(MAX_SECTORS, entry.sectors - issuedSectors);
+      const sectors = Math.min(largest(entry), entry.sectors - issuedSectors);
       const from = issuedSectors * SECTOR_BYTES;
-      const data = entry.data?.subarray(from, from + sectors * SECTOR_BYTES) ?? new Uint8Array(sectors * SECTOR_BYTES);
       const sector = entry.sector + issuedSectors;
-      const request: WorkloadRequest = { operation: 'write', volume: 0, sector, sectors, fua: entry.fua, data, tag: entry.index };
+      const common = { operation: 'write', volume: 0, sector, sectors, fua: entry.fua, tag: entry.index } as const;
+      const request: WorkloadRequest = entry.data ? { ...common, data: entry.data.subarray(from, from + sectors * SECTOR_BYTES) } : { ...common, zeros: 'discard' };
       issuedSectors += sectors;
       inFlight++;
       if (issuedSectors === entry.sectors) advance();
@@ -94,6 +96,10 @@ export function recordedWorkload(spec: Spec): Workload {
       return first;
     },
   };
+
+  function largest(entry: LogEntry): number {
+    return entry.data ? MAX_SECTORS : MAX_DISCARD_SECTORS;
+  }
 
   function advance(): void {
     next++;

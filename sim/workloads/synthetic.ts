@@ -9,6 +9,8 @@
 import type { RandomStream, Workload, WorkloadRequest, WorkloadSpec } from '../types.js';
 
 const BLOCK_SECTORS = 8;
+/** The most that a discard adds to a range: it crosses extents of the activity log. */
+const ZEROED_SECTORS = 12_000;
 /** After an error or an interruption a client pauses at least this long. */
 const BACK_OFF_US = 100_000;
 /** A hot spot: this share of the writes goes to this part of the range. */
@@ -87,6 +89,8 @@ function draw(spec: Spec, volumes: readonly number[], client: Client, tag: numbe
   }
   const read = random.chance(spec.readShare.numerator, spec.readShare.denominator);
   const { sector, sectors } = range(spec, client);
+  const zeros = !read && spec.zerosOneIn > 0 && random.chance(1, spec.zerosOneIn);
+  if (zeros) return { operation: 'write', volume, ...zeroedRange(spec, client, sector, sectors), fua: false, zeros: random.pick(['discard', 'discard', 'zeroes', 'zeroes-unmap'] as const), tag };
   if (read) return { operation: 'read', volume, sector, sectors, fua: false, tag };
   client.sinceFlush++;
   client.sinceFua++;
@@ -106,6 +110,13 @@ function range(spec: Spec, client: Client): { sector: number; sectors: number } 
   sectors = Math.min(sectors, end - sector);
   client.position = sector + sectors - spec.firstSector;
   return { sector, sectors };
+}
+
+/** What is given up is often more than what is written, and often in large pieces. */
+function zeroedRange(spec: Spec, client: Client, sector: number, sectors: number): { sector: number; sectors: number } {
+  const { random } = client;
+  const more = random.pick([0, 0, 64, 1024, ZEROED_SECTORS] as const);
+  return { sector, sectors: Math.min(sectors + random.integer(0, more), spec.firstSector + spec.sectors - sector) };
 }
 
 /** Where in the range the next request starts. */

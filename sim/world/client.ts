@@ -207,6 +207,12 @@ export class Client {
         host.give({ type: 'app-read', resource, volume, id, sector, sectors });
         return;
       case 'write': {
+        if (request.zeros !== undefined) {
+          world.observer.metrics.issuedWrites++;
+          if (request.zeros === 'discard') host.give({ type: 'app-discard', resource, volume, id, sector, sectors });
+          else host.give({ type: 'app-write-zeroes', resource, volume, id, sector, sectors, mayUnmap: request.zeros === 'zeroes-unmap' });
+          return;
+        }
         if (bytes?.length !== sectors * 512) throw new Error(`a write of ${sectors} sectors has ${bytes?.length} bytes`);
         const data = world.buffers.lend(bytes.length);
         data.set(bytes);

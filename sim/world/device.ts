@@ -20,8 +20,12 @@ const DURABLE = 0x100;
 /** A write that was on its way when the process or the power went. */
 export interface WriteInFlight {
   sector: number;
-  data: Uint8Array;
+  sectors: number;
+  /** Absent: zeros. */
+  data: Uint8Array | undefined;
 }
+
+const ZERO_BLOCK = new Uint8Array(4096);
 
 export class Device {
   /** Content ids of 1 MiB each; a block that is not there is zero. */
@@ -97,16 +101,31 @@ export class Device {
     }
   }
 
+  /** Zeros, or a discard, that ended: in the cache as a write is. What is zero already costs nothing. */
+  zero(sector: number, sectors: number): void {
+    const end = sector + sectors;
+    for (let at = sector; at < end; ) {
+      const block = Math.floor(at / 8);
+      const first = at - block * 8;
+      const count = Math.min(8 - first, end - at);
+      if (this.contentOf(block) !== 0 || this.before.has(block)) {
+        if (count === 8) this.put(block, 0, ALL_SECTORS);
+        else this.putSectors(block, ((1 << count) - 1) << first, ZERO_BLOCK, 0, 0);
+      }
+      at += count;
+    }
+  }
+
   /** Some sectors of a write that was interrupted: those for which `keeps` draws true. */
   writeSome(write: WriteInFlight, keeps: () => boolean): void {
-    const end = write.sector + write.data.length / 512;
+    const end = write.sector + write.sectors;
     for (let at = write.sector; at < end; ) {
       const block = Math.floor(at / 8);
       const first = at - block * 8;
       const count = Math.min(8 - first, end - at);
       let mask = 0;
       for (let n = first; n < first + count; n++) if (keeps()) mask |= 1 << n;
-      if (mask !== 0) this.putSectors(block, mask, write.data, (at - write.sector - first) * 512, 0);
+      if (mask !== 0) this.putSectors(block, mask, write.data ?? ZERO_BLOCK, write.data ? (at - write.sector - first) * 512 : 0, 0);
       at += count;
     }
   }

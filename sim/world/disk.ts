@@ -4,11 +4,9 @@
  */
 
 import type { DiskArea, Input } from '../../src/contract/index.js';
-import type { DiskSpec, RandomStream } from '../types.js';
+import type { DiscardSpec, DiskSpec, DiskVerb, RandomStream } from '../types.js';
 import type { Device, WriteInFlight } from './device.js';
 import type { Host } from './host.js';
-
-export type DiskVerb = 'read' | 'write' | 'flush';
 
 export interface DiskOperation {
   kind: 'disk-operation';
@@ -55,13 +53,15 @@ export class Disk {
     readonly device: Device,
     private readonly spec: DiskSpec,
     private readonly random: RandomStream,
+    readonly discards?: DiscardSpec,
   ) {}
 
   submit(op: number, verb: DiskVerb, area: DiskArea, sector: number, sectors: number, data: Uint8Array | undefined, preflush: boolean, fua: boolean): void {
     if (verb !== 'flush' && !(sector >= 0 && sectors > 0 && sector + sectors <= this.device.sectors)) {
       throw new Error(`${verb} of ${sectors} sectors at ${sector}, the device has ${this.device.sectors}`);
     }
-    if (verb === 'write') this.assertNoOverlap(sector, sectors, area);
+    if (changes(verb)) this.assertNoOverlap(sector, sectors, area);
+    if (verb === 'discard') this.assertDiscards(sector, sectors);
     const operation: DiskOperation = {
       kind: 'disk-operation', disk: this, op, verb, area, sector, sectors, data, preflush, fua,
       flushMark: verb === 'flush' || preflush ? this.device.flushMark : 0,
@@ -120,7 +120,7 @@ export class Disk {
     const writes: WriteInFlight[] = [];
     for (const operation of this.outstanding) {
       operation.orphaned = true;
-      if (operation.verb === 'write' && operation.outcome !== 'failed') writes.push({ sector: operation.sector, data: operation.data! });
+      if (changes(operation.verb) && operation.outcome !== 'failed') writes.push(operation);
     }
     this.outstanding.length = 0;
     this.hung.length = 0;
@@ -131,7 +131,7 @@ export class Disk {
     const { verb, op, sector, outcome, data } = operation;
     const { device } = this;
     if (outcome !== 'done') {
-      if (outcome === 'unknown') device.writeSome({ sector, data: data! }, () => this.random.chance(1, 2));
+      if (outcome === 'unknown') device.writeSome(operation, () => this.random.chance(1, 2));
       return { type: 'disk-failed', op, failure: outcome };
     }
     switch (verb) {
@@ -143,8 +143,17 @@ export class Disk {
       case 'write':
         if (operation.preflush) device.flush(operation.flushMark);
         device.write(sector, data!, operation.fua);
-        if (this.badSectors.size > 0) for (let n = 0; n < operation.sectors; n++) this.badSectors.delete(sector + n);
+        this.mend(sector, operation.sectors);
         if (operation.area === 'meta') this.metaWriteEndedUs = this.host.world.nowUs;
+        return { type: 'disk-done', op };
+      case 'zeroes':
+        device.zero(sector, operation.sectors);
+        this.mend(sector, operation.sectors);
+        return { type: 'disk-done', op };
+      case 'discard':
+        // Nobody may rely on what is there now: some of it may be left.
+        if (this.discards!.zeroes) device.zero(sector, operation.sectors);
+        else device.writeSome(operation, () => this.random.chance(1, 2));
         return { type: 'disk-done', op };
       case 'flush':
         device.flush(operation.flushMark);
@@ -168,11 +177,16 @@ export class Disk {
       case 'flush':
         takesUs = spec.flushUs;
         break;
+      case 'zeroes':
+      case 'discard':
+        takesUs = spec.writeUs;
+        break;
       default:
         operation.verb satisfies never;
     }
     takesUs += this.random.integer(0, spec.jitterUs);
-    let transferUs = Math.ceil((operation.sectors * 512 * 1000000) / spec.bytesPerSecond);
+    const bytes = operation.verb === 'zeroes' || operation.verb === 'discard' ? 0 : operation.sectors * 512;
+    let transferUs = Math.ceil((bytes * 1000000) / spec.bytesPerSecond);
     for (const factor of this.slowFactors) {
       takesUs = Math.ceil(takesUs * factor);
       transferUs = Math.ceil(transferUs * factor);
@@ -186,9 +200,21 @@ export class Disk {
       if (error.verb !== verb || error.area !== area || error.times === 0) continue;
       if (verb !== 'flush' && (sector >= error.firstSector + error.sectors || sector + sectors <= error.firstSector)) continue;
       error.times--;
-      return verb === 'write' && this.random.chance(1, 2) ? 'unknown' : 'failed';
+      return changes(verb) && this.random.chance(1, 2) ? 'unknown' : 'failed';
     }
     return 'done';
+  }
+
+  /** A device may ignore what is not a whole granule, so nobody may ask for it. */
+  private assertDiscards(sector: number, sectors: number): void {
+    const granularity = this.discards?.granularitySectors ?? 0;
+    if (granularity > 0 && sector % granularity === 0 && sectors % granularity === 0) return;
+    throw new Error(`a discard of ${sectors} sectors at ${sector} on a device with granules of ${granularity}`);
+  }
+
+  /** Bad sectors are good again when something was written there. */
+  private mend(sector: number, sectors: number): void {
+    if (this.badSectors.size > 0) for (let n = 0; n < sectors; n++) this.badSectors.delete(sector + n);
   }
 
   private isBad(sector: number, sectors: number): boolean {
@@ -199,7 +225,7 @@ export class Disk {
   /** design, "Order": what must not overlap, the core keeps apart. */
   private assertNoOverlap(sector: number, sectors: number, area: DiskArea): void {
     for (const other of this.outstanding) {
-      if (other.verb === 'write' && other.sector < sector + sectors && sector < other.sector + other.sectors) {
+      if (changes(other.verb) && other.sector < sector + sectors && sector < other.sector + other.sectors) {
         throw new Error(
           `two overlapping writes outstanding on one disk of ${this.host.name}: ${other.area} ${other.sector}+${other.sectors} and ${area} ${sector}+${sectors}`,
         );
@@ -207,3 +233,5 @@ export class Disk {
     }
   }
 }
+
+const changes = (verb: DiskVerb): boolean => verb !== 'read' && verb !== 'flush';

@@ -6,10 +6,10 @@
 import { digests } from '../../environment/digests.js';
 import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
 import { Disk as DiskState, Role } from '../../src/state/states.js';
-import type { DiskView, HostSpec, HostView, RandomStream } from '../types.js';
+import { type DiskVerb, type DiskView, type HostSpec, type HostView, type RandomStream, diskVerbs } from '../types.js';
 import { type ConnectAttempt, abandonConnect, beginConnect } from './connect.js';
 import { Device } from './device.js';
-import { Disk, type DiskVerb } from './disk.js';
+import { Disk } from './disk.js';
 import { startHandler } from './handlers.js';
 import type { Purpose } from './operators.js';
 import type { End } from './transport.js';
@@ -38,10 +38,8 @@ export interface DiskWatch {
   fire(): void;
 }
 
-const verbs: readonly DiskVerb[] = ['read', 'write', 'flush'];
-
 export const diskOperationKind = (area: DiskArea, verb: DiskVerb, when: 'issued' | 'done'): number =>
-  (verbs.indexOf(verb) << 2) | (area === 'meta' ? 2 : 0) | (when === 'done' ? 1 : 0);
+  (diskVerbs.indexOf(verb) << 2) | (area === 'meta' ? 2 : 0) | (when === 'done' ? 1 : 0);
 
 /** The state of the worst disk of a running host, as an operator sees it; Diskless while it is coming up. */
 export function worstDisk(host: Host): DiskState {
@@ -80,7 +78,7 @@ export class Host implements HostView {
   readonly lateUs: number[] = [];
   pauses = 0;
   diskWatches: DiskWatch[] = [];
-  readonly diskCounts = new Int32Array(12);
+  readonly diskCounts = new Int32Array(4 * diskVerbs.length);
   private readonly listening = new Set<string>();
   private lastAccepted = 0;
   private backlog: Waiting[] = [];
@@ -98,9 +96,9 @@ export class Host implements HostView {
     readonly spec: HostSpec,
     private readonly random: RandomStream,
   ) {
-    for (const { volume, dataSectors, metaSectors } of spec.disks) {
+    for (const { volume, dataSectors, metaSectors, discard } of spec.disks) {
       const make = (sectors: number, area: string): Disk =>
-        new Disk(this, new Device(sectors, world.content), world.setup.disk, random.fork(`disk/${volume}/${area}`));
+        new Disk(this, new Device(sectors, world.content), world.setup.disk, random.fork(`disk/${volume}/${area}`), area === 'data' ? discard : undefined);
       const data = make(dataSectors, 'data');
       const meta = metaSectors === undefined ? data : make(metaSectors, 'meta');
       const disks = { data, meta, shared: meta === data, open: false, usableSectors: dataSectors };
@@ -346,6 +344,12 @@ export class Host implements HostView {
       case 'disk-flush':
         this.openDisk(output.volume, output.area).submit(output.op, 'flush', output.area, 0, 0, undefined, false, false);
         return;
+      case 'disk-write-zeroes':
+        this.openDisk(output.volume, output.area).submit(output.op, 'zeroes', output.area, output.sector, output.sectors, undefined, false, false);
+        return;
+      case 'disk-discard':
+        this.openDisk(output.volume, output.area).submit(output.op, 'discard', output.area, output.sector, output.sectors, undefined, false, false);
+        return;
       case 'app-done':
         world.client.answered(this, output.id, true, output.data);
         return;
@@ -429,6 +433,7 @@ export class Host implements HostView {
       metaSectors: disks.meta.device.sectors,
       shared: disks.shared,
       logicalBlockBytes: 512,
+      discardGranularityBytes: (disks.data.discards?.granularitySectors ?? 0) * 512,
     });
   }
 

@@ -50,6 +50,7 @@ const netRanges: Record<NumericOf<NetOptions>, Range> = {
 /** Wire protocol versions of this core (wire-protocol.md §3.2). */
 const protocolVersions: Range = { option: 'protocol version', min: 86, max: 101 };
 /** 0xffff is "no volume" on the wire (wire-protocol.md §13). */
+const features: Range = { option: 'features', min: 0, max: 0xffffffff };
 const volumeNumbers: Range = { option: 'volume', min: 0, max: 0xfffe };
 const minors: Range = { option: 'minor', min: 0, max: 1048575 };
 const sizes: Range = { option: 'size', min: 0, max: 2199023255552 };
@@ -123,6 +124,7 @@ export const checkConfig = (config: ResourceConfig): ConfigRefusal | undefined =
     outOfRange(where, protocolVersions, config.protocolMin) ??
     outOfRange(where, protocolVersions, config.protocolMax) ??
     (config.protocolMin > config.protocolMax ? wrong(`protocol versions ${config.protocolMin}..${config.protocolMax} are none`) : undefined) ??
+    (config.features === undefined ? undefined : outOfRange(where, features, config.features)) ??
     firstRefusal(config.volumes.map((volume) => checkVolume(config, volume))) ??
     firstRefusal(config.peers.map((peer) => checkRanges(`${where} to ${peer.name}`, netRanges, peer.net))) ??
     firstRefusal(config.peers.map((peer) => checkStrings(`${where} to ${peer.name}`, peer.net))) ??
@@ -193,11 +195,12 @@ export const checkOnlineChange = (
       config.resource,
       config.protocolMin,
       config.protocolMax,
+      config.features,
       config.volumes.map(({ volume, minor, metaDisk, sizeSectors }) => [volume, minor, metaDisk.kind, metaDisk.kind === 'indexed' && metaDisk.index, sizeSectors]),
       config.peers.map(({ name }) => name),
     ]);
   if (made(from) !== made(to)) {
-    return refusal(ConfigCode.InvalidRequest, `${from.resource}: name, volumes, peers, sizes and protocol versions cannot change while it runs`);
+    return refusal(ConfigCode.InvalidRequest, `${from.resource}: name, volumes, peers, sizes, protocol versions and features cannot change while it runs`);
   }
   const protocolChanges = from.peers.some((peer, index) => peer.net.protocol !== to.peers[index]?.net.protocol);
   if (protocolChanges && agreedProtocol !== undefined && agreedProtocol < 100) {

@@ -31,6 +31,8 @@ export interface DiskOptions {
   /** Slots of the active set. */
   alExtents: number;
   alUpdates: boolean;
+  /** The disk is known to read as zeros where an aligned discard was; otherwise zeros are written instead. */
+  discardZeroesIfAligned: boolean;
   /** 0.1 s; 0 = fixed rate. */
   cPlanAhead: number;
   /** 0.1 s */
@@ -110,4 +112,6 @@ export interface ResourceConfig {
   /** Wire protocol versions that this node offers, and the largest it will talk. */
   protocolMin: number;
   protocolMax: number;
+  /** Feature flags that this node offers (wire-protocol.md §3.2); absent: all that it has. */
+  features?: number;
 }

@@ -18,8 +18,10 @@ import { handshakeUs } from './periods.js';
 import { queuePacket } from './send.js';
 import { closeStream, signalPackets, unreadBytes } from './streams.js';
 
-/** What we announce: only what is there. FF_WSAME stands for the limits in P_SIZES and for comparison rule 41. */
-export const OWN_FEATURES: number = FeatureFlag.FF_WSAME;
+/** What we announce: only what is there. FF_WSAME stands for the limits in P_SIZES, for large discards and for comparison rule 41. */
+export const OWN_FEATURES: number = FeatureFlag.FF_TRIM | FeatureFlag.FF_WSAME | FeatureFlag.FF_WZEROES;
+
+const featuresOf = ({ features }: Pick<ResourceConfig, 'features'>): number => OWN_FEATURES & (features ?? OWN_FEATURES);
 
 /** From this protocol_max on the peer is DRBD 9 (wire-protocol.md §13.7). */
 const DRBD_9_PROTOCOL_MAX = 110;
@@ -99,7 +101,7 @@ export type Agreement = { version: number; features: number } | { refusal: strin
  * What two nodes agree on. Only the maxima are compared, and each side computes the same; a result outside of a range means that
  * one of them is no range. No overlap ends StandAlone.
  */
-export function negotiate(own: Pick<ResourceConfig, 'protocolMin' | 'protocolMax'>, peer: FeaturesPacket): Agreement {
+export function negotiate(own: Pick<ResourceConfig, 'protocolMin' | 'protocolMax' | 'features'>, peer: FeaturesPacket): Agreement {
   const peerMax = peer.protocolMax === 0 ? peer.protocolMin : peer.protocolMax;
   const version = Math.min(own.protocolMax, peerMax);
   if (version < own.protocolMin || version < peer.protocolMin) {
@@ -108,7 +110,7 @@ export function negotiate(own: Pick<ResourceConfig, 'protocolMin' | 'protocolMax
   if (version >= 95 && version <= 99 && peerMax >= DRBD_9_PROTOCOL_MAX) {
     return { refusal: `protocol ${version} does not work with DRBD 9 (it refuses the small header of 95-99)` };
   }
-  return { version, features: OWN_FEATURES & peer.flags };
+  return { version, features: featuresOf(own) & peer.flags };
 }
 
 /** Why this resource cannot be served at an agreed version, or undefined. */
@@ -124,7 +126,7 @@ const featuresPacket = (config: ResourceConfig): PacketOf<'P_CONNECTION_FEATURES
   volume: 0,
   protocolMin: config.protocolMin,
   protocolMax: config.protocolMax,
-  flags: OWN_FEATURES,
+  flags: featuresOf(config),
   senderNodeId: 0,
   receiverNodeId: 0,
 });

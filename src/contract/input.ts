@@ -21,10 +21,14 @@ export type Input =
   // The application above.
   | { type: 'app-read'; resource: string; volume: number; id: number; sector: number; sectors: number }
   | { type: 'app-write'; resource: string; volume: number; id: number; sector: number; data: Uint8Array; fua: boolean }
+  /** Afterwards the range reads as zeros on every replica; with `mayUnmap`, and after a discard, the disks may have given its space up. */
+  | { type: 'app-write-zeroes'; resource: string; volume: number; id: number; sector: number; sectors: number; mayUnmap: boolean }
+  | { type: 'app-discard'; resource: string; volume: number; id: number; sector: number; sectors: number }
   | { type: 'app-flush'; resource: string; volume: number; id: number }
   | { type: 'app-opened'; resource: string; volume: number; who: string }
   | { type: 'app-closed'; resource: string; volume: number; who: string }
   // The disk below. `dataSectors`/`metaSectors` are capacities of the devices; with `shared` they are one device.
+  // `discardGranularityBytes` is of the data device: what a discard may skip at its unaligned ends; 0 where it cannot discard.
   | {
       type: 'disk-opened';
       resource: string;
@@ -33,6 +37,7 @@ export type Input =
       metaSectors: number;
       shared: boolean;
       logicalBlockBytes: number;
+      discardGranularityBytes: number;
     }
   | { type: 'disk-open-failed'; resource: string; volume: number; reason: string }
   | { type: 'disk-done'; op: number; data?: Uint8Array }

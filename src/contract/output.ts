@@ -27,6 +27,10 @@ export type Output =
       /** Durable when done. */
       fua: boolean;
     }
+  /** The range reads as zeros afterwards; with `mayUnmap` the device may give its space up. */
+  | { type: 'disk-write-zeroes'; op: number; resource: string; volume: number; area: DiskArea; sector: number; sectors: number; mayUnmap: boolean }
+  /** Aligned to the device's discard granularity. What is read there afterwards is the device's affair (disk option discard-zeroes-if-aligned). */
+  | { type: 'disk-discard'; op: number; resource: string; volume: number; area: DiskArea; sector: number; sectors: number }
   | { type: 'disk-flush'; op: number; resource: string; volume: number; area: DiskArea }
   // Streams. `connect` and `listen` use the addresses of the configuration; `close` needs no answer.
   | { type: 'listen'; resource: string; peer: string }

@@ -12,7 +12,7 @@ import type { DiskArea, StreamId } from '../contract/input.js';
 import type { HandlerName, Output } from '../contract/output.js';
 import type { NodeState, Resource, Volume } from './types.js';
 import type { Signal } from './signals.js';
-import type { Then } from './operations.js';
+import type { DiskOperation, Then } from './operations.js';
 
 export interface Core {
   readonly state: NodeState;
@@ -63,7 +63,7 @@ export const runHandler = (
 
 // ---- Disk operations: each is remembered under its id with what is to happen when it ends ---------------------------
 
-const newOperation = (core: Core, volume: Volume, area: DiskArea, kind: 'read' | 'write' | 'flush', sector: number, sectors: number, then: Then): number => {
+const newOperation = (core: Core, volume: Volume, area: DiskArea, kind: DiskOperation['kind'], sector: number, sectors: number, then: Then): number => {
   const op = ++core.state.lastOperation;
   const backing = volume.backing;
   assert(backing !== undefined, 'a disk operation needs an attached disk');
@@ -88,6 +88,16 @@ export const writeDisk = (
 ): void => {
   const op = newOperation(core, volume, area, 'write', sector, data.length / 512, then);
   emit(core, { type: 'disk-write', op, resource: volume.resource, volume: volume.number, area, sector, data, preflush: how.preflush, fua: how.fua });
+};
+
+export const zeroDisk = (core: Core, volume: Volume, area: DiskArea, sector: number, sectors: number, mayUnmap: boolean, then: Then): void => {
+  const op = newOperation(core, volume, area, 'zeroes', sector, sectors, then);
+  emit(core, { type: 'disk-write-zeroes', op, resource: volume.resource, volume: volume.number, area, sector, sectors, mayUnmap });
+};
+
+export const discardDisk = (core: Core, volume: Volume, area: DiskArea, sector: number, sectors: number, then: Then): void => {
+  const op = newOperation(core, volume, area, 'discard', sector, sectors, then);
+  emit(core, { type: 'disk-discard', op, resource: volume.resource, volume: volume.number, area, sector, sectors });
 };
 
 export const flushDisk = (core: Core, volume: Volume, area: DiskArea, then: Then): void => {

@@ -37,7 +37,7 @@ export interface DiskOperation {
   /** Which attachment of the disk it belongs to: what ends after a detach is stale and only counted. */
   attachment: number;
   area: DiskArea;
-  kind: 'read' | 'write' | 'flush';
+  kind: 'read' | 'write' | 'zeroes' | 'discard' | 'flush';
   sector: number;
   sectors: number;
   then: Then;

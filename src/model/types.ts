@@ -115,6 +115,8 @@ export interface Backing {
   metaSectors: number;
   /** Data and metadata share one device. */
   shared: boolean;
+  /** Of the data device; 0 where it cannot discard. */
+  discardGranularitySectors: number;
   layout: Layout;
   superblock: Superblock;
   /** Counts changes of `superblock`; `superblockWritten` is the version that is durable (B063: never a flag). */
@@ -330,8 +332,11 @@ export interface ReceivedEpoch {
 export interface PeerWrite {
   id: number;
   volume: number;
+  content: WriteContent;
   sector: number;
-  data: Uint8Array;
+  sectors: number;
+  /** Of content `data` only. */
+  data: Uint8Array | undefined;
   blockId: BlockId;
   epoch: number;
   interval: number;
@@ -344,6 +349,9 @@ export interface PeerWrite {
   /** Extents of our activity log that it holds (only when the writer has no disk). */
   inActivityLog: boolean;
   connectCount: number;
+  /** Its disk operations that have not ended, and whether one of them failed for good. */
+  operations: number;
+  failed: boolean;
 }
 
 // ---- Requests of the application --------------------------------------------------------------------------------------
@@ -355,6 +363,9 @@ export interface TransferLog {
   epochWrites: number;
 }
 
+/** What a write leaves in its range: its data, or zeros: that may be unmapped or not, or by way of a discard (volume/zeroing). */
+export type WriteContent = 'data' | 'zeroes' | 'zeroes-unmap' | 'discard';
+
 export interface Request {
   /** Our block id. */
   id: number;
@@ -364,13 +375,18 @@ export interface Request {
   volume: number;
   sector: number;
   sectors: number;
-  /** The only copy of a write's payload, shared by disk and streams; the result of a read. */
+  /** Of a write; `data` for the others. */
+  content: WriteContent;
+  /** The only copy of a write's payload, shared by disk and streams; the result of a read. None of a write of zeros. */
   data: Uint8Array | undefined;
   fua: boolean;
   startedAtUs: number;
   /** Epoch it belongs to once submitted (a flush: the last one that it covers), else -1. */
   epoch: number;
   local: 'none' | 'pending' | 'ok' | 'failed';
+  /** Disk operations of the local part that have not ended, and whether one of them failed for good. */
+  localOperations: number;
+  localFailed: boolean;
   /** One for each peer that takes part. */
   net: NetPart[];
   /** Answered to the application. */

@@ -112,6 +112,8 @@ const handleInput = (core: Core, input: Input): void => {
   switch (input.type) {
     case 'app-read':
     case 'app-write':
+    case 'app-write-zeroes':
+    case 'app-discard':
     case 'app-flush': {
       const found = find(core, input);
       if (found) return applicationRequest(core, found.resource, found.volume, input);
@@ -268,7 +270,7 @@ const volumeView = (resource: Resource, volume: Volume): VolumeView => ({
   inFlight: [
     ...[...resource.log.requests.values()].filter(({ kind, submitted, volume: of }) => kind === 'write' && submitted && of === volume.number),
     ...[...resource.connections.values()].flatMap(({ receiver }) =>
-      [...receiver.writes.values()].filter(({ volume: of }) => of === volume.number).map(({ sector, data }) => ({ sector, sectors: data.length / 512 })),
+      [...receiver.writes.values()].filter(({ volume: of }) => of === volume.number).map(({ sector, sectors }) => ({ sector, sectors })),
     ),
   ].map(({ sector, sectors }) => ({ sector, sectors })),
   waiting: volume.waiting.length,

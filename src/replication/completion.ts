@@ -12,14 +12,17 @@ import { isFrozen } from '../model/view.js';
 import { Disk } from '../state/states.js';
 import { releaseExtents } from '../volume/admission.js';
 import { releaseInterval } from '../volume/intervals.js';
+import { tryOtherwise } from '../volume/zeroing.js';
 import { markOutOfSync, settleBits } from './bits.js';
 import { closeEpoch } from './epochs.js';
 import { hasDisk } from './plan.js';
 
-/** The local part of a request ended (`Then` request). */
+/** An operation of a request's local part ended (`Then` request). */
 export const localPartDone = (core: Core, resource: Resource, volume: Volume, request: Request, operation: DiskOperation, result: OperationResult): void => {
-  request.local = result.ok ? 'ok' : 'failed';
-  if (!result.ok && !volume.backing?.failed) {
+  const more = request.kind === 'write' ? tryOtherwise(core, volume, operation, result) : 0;
+  if (request.kind === 'write') request.localOperations += more - 1;
+  if (more === 0) request.localFailed ||= !result.ok;
+  if (!result.ok && more === 0 && !volume.backing?.failed) {
     signal(core, {
       signal: 'disk-error',
       resource: resource.name,
@@ -30,6 +33,8 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
       detail: `application ${operation.kind} ${result.failure}`,
     });
   }
+  if (request.localOperations > 0) return;
+  request.local = request.localFailed ? 'failed' : 'ok';
   if (request.kind !== 'read') return completeIfDone(core, resource, volume, request);
   if (result.ok) {
     request.data = result.data;

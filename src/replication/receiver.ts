@@ -7,16 +7,18 @@
 import { pauseData, resumeData } from '../connection/receive.js';
 import { loseConnection } from '../connection/loss.js';
 import { sendPacket } from '../connection/send.js';
-import { assert, flushDisk, mustGet, readDisk, signal, writeDisk, type Core } from '../model/core.js';
+import { assert, flushDisk, mustGet, readDisk, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import type { Connection, PeerDevice, PeerWrite, ReceiverState, ReceivedEpoch, Resource, Volume } from '../model/types.js';
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { isSyncState, Disk, Role } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
-import { DataFlag, type AckPacket, type BlockId, type BlockRequestPacket, type DataPacket, type PacketOf } from '../wire/packets.js';
+import { DataFlag, type AckPacket, type BlockId, type BlockRequestPacket, type DataPacket, type PacketOf, type TrimPacket } from '../wire/packets.js';
 import { releaseExtents } from '../volume/admission.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
+import { tryOtherwise, writeRange } from '../volume/zeroing.js';
 import { markOutOfSync, markWrittenOnBoth } from './bits.js';
+import { contentOf, maxReceivedBytes, sizeBytesOf } from './on-wire.js';
 import { hasDisk, isOnlyDisk } from './plan.js';
 import { nextSequence } from './submit.js';
 
@@ -46,26 +48,31 @@ export const rangeError = (volume: Volume, sector: number, sizeBytes: number, ma
 export const sendAck = (core: Core, connection: Connection, device: PeerDevice, volume: Volume, packet: AckPacket['packet'], sector: number, sizeBytes: number, blockId: BlockId): void =>
   sendPacket(core, connection, { packet, volume: volume.number, sector, blockId, sizeBytes, sequence: nextSequence(device) });
 
-/** P_DATA. The payload is lent; it is copied once, here. */
-export const receiveWrite = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: DataPacket): void => {
-  const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
-  if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA: ${wrong}`);
+/** P_DATA, P_TRIM, P_ZEROES. The payload is lent; it is copied once, here. */
+export const receiveWrite = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: DataPacket | TrimPacket): void => {
+  const sizeBytes = sizeBytesOf(packet);
+  const content = contentOf(connection, packet);
+  if (typeof content !== 'string') return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${content.refusal}`);
+  const wrong = rangeError(volume, packet.sector, sizeBytes, maxReceivedBytes(connection, packet));
+  if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
   const device = deviceOf(volume, connection.peer);
   const receiver = connection.receiver;
   const epoch = receiver.epochs.at(-1)!;
   epoch.size++;
   if (!hasDisk(volume)) {
-    return sendAck(core, connection, device, volume, 'P_NEG_ACK', packet.sector, packet.data.length, packet.blockId);
+    return sendAck(core, connection, device, volume, 'P_NEG_ACK', packet.sector, sizeBytes, packet.blockId);
   }
   epoch.active++;
-  volume.applicationSectors += packet.data.length / 512;
+  volume.applicationSectors += sizeBytes / 512;
   const protocol = connection.config.net.protocol;
   const perPacket = connection.protocolVersion >= 100;
   const write: PeerWrite = {
     id: ++receiver.lastWrite,
     volume: volume.number,
+    content,
     sector: packet.sector,
-    data: packet.data.slice(),
+    sectors: sizeBytes / 512,
+    data: 'data' in packet ? packet.data.slice() : undefined,
     blockId: packet.blockId,
     epoch: epoch.id,
     interval: -1,
@@ -77,10 +84,12 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     maySetInSync: (packet.flags & DataFlag.MAY_SET_IN_SYNC) !== 0,
     inActivityLog: false,
     connectCount: connection.connectCount,
+    operations: 0,
+    failed: false,
   };
   receiver.writes.set(write.id, write);
-  if (write.sendReceiveAck) sendAck(core, connection, device, volume, 'P_RECV_ACK', write.sector, write.data.length, write.blockId);
-  const interval = registerInterval(core, volume, 'peer-write', write.sector, write.data.length / 512, write.id, connection.peer);
+  if (write.sendReceiveAck) sendAck(core, connection, device, volume, 'P_RECV_ACK', write.sector, sizeBytes, write.blockId);
+  const interval = registerInterval(core, volume, 'peer-write', write.sector, write.sectors, write.id, connection.peer);
   write.interval = interval.id;
   if (interval.started) peerWriteMayStart(core, resource, volume, connection, write.id);
 };
@@ -90,7 +99,7 @@ export const peerWriteMayStart = (core: Core, resource: Resource, volume: Volume
   const write = mustGet(connection.receiver.writes, id, 'peer write');
   const device = deviceOf(volume, connection.peer);
   if (!isOnlyDisk(stateOf(resource, volume, connection, device))) return startPeerWrite(core, volume, connection, id);
-  markOutOfSync(device, write.sector, write.data.length / 512);
+  markOutOfSync(device, write.sector, write.sectors);
   volume.waitingPeerWrites.push({ peer: connection.peer, write: id });
   signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
 };
@@ -101,22 +110,25 @@ export const startPeerWrite = (core: Core, volume: Volume, connection: Connectio
   if (!hasDisk(volume) || volume.backing!.attachment !== write.attachment) {
     return endPeerWrite(core, volume, connection, write, false);
   }
-  writeDisk(core, volume, 'data', write.sector, write.data, { preflush: write.preflush, fua: write.fua }, { to: 'peer-write', peer: connection.peer, write: id });
+  write.operations = writeRange(core, volume, write, { to: 'peer-write', peer: connection.peer, write: id });
 };
 
-/** A write of the peer ended on our disk (`Then` peer-write). */
-export const peerWriteDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, id: number, result: OperationResult): void => {
+/** An operation of a write of the peer ended on our disk (`Then` peer-write). */
+export const peerWriteDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, operation: DiskOperation, id: number, result: OperationResult): void => {
   const write = mustGet(connection.receiver.writes, id, 'peer write');
-  if (!result.ok && !volume.backing?.failed) {
-    const detail = `replicated write ${result.failure}`;
-    signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: write.sector, sectors: write.data.length / 512, detail });
+  const more = tryOtherwise(core, volume, operation, result);
+  write.operations += more - 1;
+  if (more === 0) write.failed ||= !result.ok;
+  if (!result.ok && more === 0 && !volume.backing?.failed) {
+    const detail = `replicated ${operation.kind} ${result.failure}`;
+    signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: write.sector, sectors: write.sectors, detail });
   }
-  endPeerWrite(core, volume, connection, write, result.ok);
+  if (write.operations === 0) endPeerWrite(core, volume, connection, write, !write.failed);
 };
 
 const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write: PeerWrite, ok: boolean): void => {
   const device = deviceOf(volume, connection.peer);
-  const sectors = write.data.length / 512;
+  const { sectors } = write;
   connection.receiver.writes.delete(write.id);
   // The bit before the P_NEG_ACK, and before the extents are given up (D17, D3).
   if (!ok) markOutOfSync(device, write.sector, sectors);
@@ -127,12 +139,12 @@ const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write:
     return;
   }
   if (!ok) {
-    sendAck(core, connection, device, volume, 'P_NEG_ACK', write.sector, write.data.length, write.blockId);
+    sendAck(core, connection, device, volume, 'P_NEG_ACK', write.sector, sectors * 512, write.blockId);
   } else if (write.maySetInSync && isSyncState(device.repl)) {
     markWrittenOnBoth(core, volume, device, write.sector, sectors);
-    sendAck(core, connection, device, volume, 'P_RS_WRITE_ACK', write.sector, write.data.length, write.blockId);
+    sendAck(core, connection, device, volume, 'P_RS_WRITE_ACK', write.sector, sectors * 512, write.blockId);
   } else if (write.sendWriteAck) {
-    sendAck(core, connection, device, volume, 'P_WRITE_ACK', write.sector, write.data.length, write.blockId);
+    sendAck(core, connection, device, volume, 'P_WRITE_ACK', write.sector, sectors * 512, write.blockId);
   }
   const epoch = connection.receiver.epochs.find(({ id }) => id === write.epoch);
   assert(epoch !== undefined && epoch.active > 0, 'a peer write belongs to an epoch');
@@ -253,7 +265,7 @@ export const resetReceiver = (core: Core, resource: Resource, connection: Connec
     for (const write of [...receiver.writes.values()]) {
       if (write.volume !== volume.number || hasOperation(core, connection, write.id)) continue;
       receiver.writes.delete(write.id);
-      releaseExtents(core, volume, write, write.data.length / 512);
+      releaseExtents(core, volume, write, write.sectors);
       releaseInterval(core, volume, write.interval);
     }
   }

@@ -6,16 +6,17 @@
 import { loseConnection } from '../connection/loss.js';
 import { dataStreamEnd, sendPacket } from '../connection/send.js';
 import { countOutOfSync } from '../metadata/bitmap.js';
-import { assert, flushDisk, readDisk, writeDisk, type Core } from '../model/core.js';
+import { assert, flushDisk, readDisk, type Core } from '../model/core.js';
 import type { Connection, NetPart, PeerDevice, Request, Resource, Volume } from '../model/types.js';
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { Conn, Disk } from '../state/states.js';
-import { maxRequestBytes } from '../wire/context.js';
 import { DataFlag, type BlockId } from '../wire/packets.js';
 import { findInterval, registerInterval } from '../volume/intervals.js';
+import { writeRange } from '../volume/zeroing.js';
 import { markOutOfSync } from './bits.js';
 import { completeIfDone, failRequest, missesDisk, retryElsewhere, startAgain } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
+import { maxWriteBytes, writePacket } from './on-wire.js';
 import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
 
 const TWO_32 = 2 ** 32;
@@ -63,7 +64,7 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   volume.applicationSectors += request.sectors;
   for (const { connection, device, plan } of plans) {
     // Its version fell while the request waited: the next connection finds the request cut to size, this one cannot take it.
-    if (plan.mirror && request.data!.length > maxRequestBytes(connection.protocolVersion)) loseConnection(core, connection, 'NetworkFailure', 'a write that is too large for this protocol version');
+    if (plan.mirror && request.sectors * 512 > maxWriteBytes(connection, request.content)) loseConnection(core, connection, 'NetworkFailure', 'a write that is too large for this protocol version');
     else if (plan.mirror) sendWrite(core, connection, device, request, plan.maySetInSync);
     // The bit first, then the notice (M14, bug B005), and only if the peer cannot know it yet.
     else if (plan.announce && markOutOfSync(device, request.sector, request.sectors) > 0) {
@@ -74,7 +75,8 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   if (resource.log.epochWrites >= maxEpochSize(resource)) closeEpoch(resource);
   if (local) {
     request.local = 'pending';
-    writeDisk(core, volume, 'data', request.sector, request.data!, { preflush: false, fua: request.fua }, { to: 'request', request: request.id });
+    request.localFailed = false;
+    request.localOperations = writeRange(core, volume, { ...request, preflush: false }, { to: 'request', request: request.id });
   }
 };
 
@@ -84,7 +86,7 @@ const maxEpochSize = (resource: Resource): number => {
   return max;
 };
 
-/** Sends P_DATA and notes what will end the application's wait (§5.3). Also used to send again after a freeze, with the old epoch. */
+/** Sends a write and notes what will end the application's wait (§5.3). Also used to send again after a freeze, with the old epoch. */
 export const sendWrite = (core: Core, connection: Connection, device: PeerDevice, request: Request, maySetInSync: boolean): void => {
   const protocol = connection.config.net.protocol;
   let flags = 0;
@@ -96,15 +98,7 @@ export const sendWrite = (core: Core, connection: Connection, device: PeerDevice
   }
   sendDueBarrier(core, connection, request.epoch);
   countSentWrite(connection, request.epoch, request.id);
-  sendPacket(core, connection, {
-    packet: 'P_DATA',
-    volume: request.volume,
-    sector: request.sector,
-    blockId: blockIdOf(request.id),
-    sequence: nextSequence(device),
-    flags,
-    data: request.data!,
-  });
+  sendPacket(core, connection, writePacket(connection, request, blockIdOf(request.id), nextSequence(device), flags));
   const part: NetPart = {
     peer: connection.peer,
     connectCount: connection.connectCount,
@@ -145,6 +139,7 @@ const submitRead = (core: Core, resource: Resource, volume: Volume, request: Req
 
 const readLocally = (core: Core, volume: Volume, request: Request): void => {
   request.local = 'pending';
+  request.localFailed = false;
   readDisk(core, volume, 'data', request.sector, request.sectors, { to: 'request', request: request.id });
 };
 

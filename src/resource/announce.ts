@@ -60,7 +60,7 @@ export const sendSizes = (core: Core, connection: Connection, volume: Volume, as
         alignmentOffsetBytes: 0,
         ioMinBytes: 512,
         ioOptBytes: 0,
-        discardEnabled: 0,
+        discardEnabled: usable > 0 && volume.backing!.discardGranularitySectors > 0 ? 1 : 0,
         discardZeroesData: 0,
         writeSameCapable: 0,
       },

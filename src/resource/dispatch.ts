@@ -16,13 +16,13 @@ import { transportTook } from '../replication/acks.js';
 import { localPartDone } from '../replication/completion.js';
 import { sendDueBarrier } from '../replication/epochs.js';
 import { epochFlushDone, finishEpochs, peerReadDone, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
+import { maxWriteBytes, ZEROS_SECTORS_MAX } from '../replication/on-wire.js';
 import { submit } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../resync/lifecycle.js';
 import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
 import { resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
 import { Conn, Disk, Role } from '../state/states.js';
-import { maxRequestBytes } from '../wire/context.js';
 import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
 import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
 import { findInterval } from '../volume/intervals.js';
@@ -44,28 +44,31 @@ import { resyncComplete } from './resync-end.js';
 
 // ---- The application ----------------------------------------------------------------------------------------------------
 
-type ApplicationInput = Extract<Input, { type: 'app-read' | 'app-write' | 'app-flush' }>;
+type ApplicationInput = Extract<Input, { type: 'app-read' | 'app-write' | 'app-write-zeroes' | 'app-discard' | 'app-flush' }>;
 
 const newRequest = (core: Core, input: ApplicationInput): Request => {
   const sector = input.type === 'app-flush' ? 0 : input.sector;
   return requestFor(core, { id: input.id, sector, pending: 1, failed: false, data: undefined }, {
-    kind: input.type === 'app-read' ? 'read' : input.type === 'app-write' ? 'write' : 'flush',
+    kind: input.type === 'app-read' ? 'read' : input.type === 'app-flush' ? 'flush' : 'write',
+    content: input.type === 'app-discard' ? 'discard' : input.type === 'app-write-zeroes' ? (input.mayUnmap ? 'zeroes-unmap' : 'zeroes') : 'data',
     volume: input.volume,
     sector,
-    sectors: input.type === 'app-read' ? input.sectors : input.type === 'app-write' ? input.data.length / 512 : 0,
+    sectors: input.type === 'app-flush' ? 0 : input.type === 'app-write' ? input.data.length / 512 : input.sectors,
     // Lent for the pass: the one copy of a write's payload is made here (bug B201).
     data: input.type === 'app-write' ? input.data.slice() : undefined,
     fua: input.type === 'app-write' && input.fua,
   });
 };
 
-const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Request, 'kind' | 'volume' | 'sector' | 'sectors' | 'data' | 'fua'>): Request => ({
+const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Request, 'kind' | 'content' | 'volume' | 'sector' | 'sectors' | 'data' | 'fua'>): Request => ({
   id: ++core.state.lastRequest,
   application,
   ...what,
   startedAtUs: core.nowUs,
   epoch: -1,
   local: 'none',
+  localOperations: 0,
+  localFailed: false,
   net: [],
   completed: false,
   interval: -1,
@@ -75,36 +78,44 @@ const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Requ
   parked: false,
 });
 
-/** 1 MiB: larger requests are the driver's to split (sync-and-activity-log.md §2). */
+/** 1 MiB: larger requests are the driver's to split (sync-and-activity-log.md §2); zeros and discards may be 128 MiB. */
 const REQUEST_SECTORS_MAX = 2048;
 
-/** A read, write or flush of the application. A Secondary serves nobody; what cannot be a request is refused at once. */
+/** A request of the application. A Secondary serves nobody; what cannot be a request is refused at once. */
 export const applicationRequest = (core: Core, resource: Resource, volume: Volume, input: ApplicationInput): void => {
   const refuse = (error: 'EROFS' | 'EINVAL'): void => emit(core, { type: 'app-failed', resource: resource.name, volume: volume.number, id: input.id, error });
   if (resource.role !== Role.Primary) return refuse('EROFS');
   const request = newRequest(core, input);
-  const fits = request.sectors > 0 && Number.isInteger(request.sectors) && request.sectors <= REQUEST_SECTORS_MAX && request.sector >= 0 && request.sector + request.sectors <= volume.sizeSectors;
+  const fits = request.sectors > 0 && Number.isInteger(request.sectors) && request.sectors <= maxSectorsOf(request) && request.sector >= 0 && request.sector + request.sectors <= volume.sizeSectors;
   if (request.kind !== 'flush' && !fits) return refuse('EINVAL');
   volume.waiting.push(request);
   admit(core, resource, volume);
 };
 
-/** Old protocol versions take less than 1 MiB at a time: requests that did not begin yet are cut into parts (bug B024: one answer for all). */
+const maxSectorsOf = ({ content }: Request): number => (content === 'data' ? REQUEST_SECTORS_MAX : ZEROS_SECTORS_MAX);
+
+/** Peers may take less at a time (old versions, no P_TRIM): requests that did not begin yet are cut into parts (bug B024: one answer for all). */
 const splitForPeer = (core: Core, resource: Resource, volume: Volume): void => {
-  let max = REQUEST_SECTORS_MAX;
-  for (const { protocolVersion } of resource.connections.values()) if (protocolVersion > 0) max = Math.min(max, maxRequestBytes(protocolVersion) / 512);
-  const isTooLarge = (request: Request): boolean => request.sectors > max && !request.inActivityLog && request.interval < 0;
-  if (max === REQUEST_SECTORS_MAX || !volume.waiting.some(isTooLarge)) return;
-  volume.waiting = volume.waiting.flatMap((request) => (isTooLarge(request) ? partsOf(core, request, max) : [request]));
+  const maxSectors = (request: Request): number => {
+    let max = maxSectorsOf(request);
+    for (const connection of resource.connections.values()) if (connection.protocolVersion > 0) max = Math.min(max, maxWriteBytes(connection, request.content) / 512);
+    return max;
+  };
+  const isTooLarge = (request: Request): boolean => !request.inActivityLog && request.interval < 0 && request.sectors > maxSectors(request);
+  if (!volume.waiting.some(isTooLarge)) return;
+  volume.waiting = volume.waiting.flatMap((request) => (isTooLarge(request) ? partsOf(core, request, maxSectors(request)) : [request]));
 };
 
 const partsOf = (core: Core, request: Request, maxSectors: number): Request[] => {
-  const { application, kind, volume, fua } = request;
+  const { application, kind, content, volume, fua } = request;
   const parts: Request[] = [];
-  for (let at = 0; at < request.sectors; at += maxSectors) {
-    const sectors = Math.min(maxSectors, request.sectors - at);
+  for (let at = 0; at < request.sectors; ) {
+    const sector = request.sector + at;
+    // Discards are cut where granules of the disk begin.
+    const sectors = Math.min(content === 'data' ? maxSectors : maxSectors - (sector % maxSectors), request.sectors - at);
     const data = request.data?.subarray(at * 512, (at + sectors) * 512);
-    parts.push(requestFor(core, application, { kind, volume, sector: request.sector + at, sectors, data, fua }));
+    parts.push(requestFor(core, application, { kind, content, volume, sector, sectors, data, fua }));
+    at += sectors;
   }
   application.pending += parts.length - 1;
   if (kind === 'read') application.data ??= new Uint8Array(request.sectors * 512);
@@ -161,7 +172,7 @@ const tellOwner = (core: Core, resource: Resource, volume: Volume, operation: Di
       break;
     }
     case 'peer-write':
-      peerWriteDone(core, resource, volume, connectionTo(resource, then.peer), then.write, result);
+      peerWriteDone(core, resource, volume, connectionTo(resource, then.peer), operation, then.write, result);
       break;
     case 'peer-read':
       peerReadDone(core, resource, volume, connectionTo(resource, then.peer), operation, then, result);

@@ -81,6 +81,8 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     case 'P_COMPRESSED_BITMAP':
       return receiveBitmap(core, resource, volume, device, connection, packet);
     case 'P_DATA':
+    case 'P_TRIM':
+    case 'P_ZEROES':
       return receiveWrite(core, resource, volume, connection, packet);
     case 'P_DATA_REQUEST':
       return serveRead(core, volume, connection, packet);

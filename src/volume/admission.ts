@@ -74,7 +74,7 @@ const takePeerWrites = (resource: Resource, volume: Volume): { peer: string; wri
   while (volume.waitingPeerWrites.length > 0 && !volume.generationPending) {
     const next = volume.waitingPeerWrites[0]!;
     const write = resource.connections.get(next.peer)!.receiver.writes.get(next.write)!;
-    const grant = needsActivityLog(volume) ? getExtents(volume.backing!.activityLog, write.sector, write.data.length / 512) : 'active';
+    const grant = needsActivityLog(volume) ? getExtents(volume.backing!.activityLog, write.sector, write.sectors) : 'active';
     if (grant === 'full') break;
     volume.waitingPeerWrites.shift();
     write.inActivityLog = needsActivityLog(volume);

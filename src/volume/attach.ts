@@ -38,20 +38,21 @@ export const beginAttach = (core: Core, volume: Volume): void => {
 export const diskOpenFailed = (core: Core, volume: Volume, reason: string): void => fail(core, volume, CANNOT_OPEN, reason);
 
 /** The driver has the disk open: capacities in sectors. */
-export const diskOpened = (core: Core, volume: Volume, devices: Devices): void => {
+export const diskOpened = (core: Core, volume: Volume, devices: Devices & { discardGranularityBytes: number }): void => {
   const refusal = checkDevices(volume.config.metaDisk, devices);
   if (refusal) return refuse(core, volume, refusal);
   const layout = layoutOf(volume.config.metaDisk, devices);
   if (!layout.ok) return refuse(core, volume, layout.refusal);
-  volume.backing = newBacking(core, volume, devices, layout.value);
+  volume.backing = newBacking(core, volume, devices, devices.discardGranularityBytes / 512, layout.value);
   readPieces(core, volume, superblockSector(volume.config.metaDisk, devices.metaSectors), SUPERBLOCK_BYTES / 512);
 };
 
-const newBacking = (core: Core, volume: Volume, devices: Devices, layout: Layout): Backing => ({
+const newBacking = (core: Core, volume: Volume, devices: Devices, discardGranularitySectors: number, layout: Layout): Backing => ({
   attachment: ++volume.attachments,
   dataSectors: devices.dataSectors,
   metaSectors: devices.metaSectors,
   shared: devices.shared,
+  discardGranularitySectors,
   layout,
   // Both are replaced by what is read.
   superblock: newSuperblock(layout),
