@@ -2,7 +2,7 @@
 // resource room must do with the connection room's signals. Lent bytes are overwritten after each pass, so a view that was
 // kept shows at once.
 
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import { connectionTimer } from '../../src/connection/timers.js';
 import { flushSends } from '../../src/connection/send.js';
 import { nextPacket, streamInput } from '../../src/connection/receive.js';

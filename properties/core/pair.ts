@@ -2,7 +2,7 @@
 // Everything that can happen next is an action; `drive` takes them one by one until none is left, in a fixed order or in the
 // order that a caller chooses. Streams, disks and answers can be held and cut. Whatever passes is told to those who watch.
 
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import { createNode, restoreNode } from '../../src/node/index.js';
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
 import type { DiskOptions, MembershipConfig, MetaDisk, NetOptions, ResourceConfig } from '../../src/config/types.js';

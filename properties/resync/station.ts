@@ -2,7 +2,7 @@
 // core. Only the resource room and the life of application writes are small stand-ins, written here: an own write is registered, goes to
 // the disk and the peer, and clears bits when both have it; the peer's resync end is told by a P_STATE.
 
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import { newSession, stopConnecting } from '../../src/connection/establish.js';
 import { streamInput, nextPacket } from '../../src/connection/receive.js';
 import { flushSends, sendPacket } from '../../src/connection/send.js';

@@ -3,7 +3,7 @@
  * contract between core and driver are lived here (design: "The core").
  */
 
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
 import { Disk as DiskState, Role } from '../../src/state/states.js';
 import { type DiskVerb, type DiskView, type HostSpec, type HostView, type RandomStream, diskVerbs } from '../types.js';

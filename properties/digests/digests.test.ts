@@ -2,7 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import { piecesOf } from '../../reports/dissect/stream.js';
 import { capturedStreams } from '../wire/captured-streams.js';
 
