@@ -2,7 +2,7 @@
 
 import * as assert from 'uvu/assert';
 import { test } from 'uvu';
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import { checkAlgorithms, checkConfig, checkConnect, checkOnlineChange } from '../../src/config/check.js';
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
 import type { ResourceConfig } from '../../src/config/types.js';

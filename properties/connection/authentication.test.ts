@@ -3,7 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { digests } from '../../environment/digests.js';
+import { digests } from '../../src/digests/digests.js';
 import { freshContext } from '../../src/wire/context.js';
 import type { Packet } from '../../src/wire/packets.js';
 import { piecesOf } from '../../reports/dissect/stream.js';
