@@ -4,7 +4,7 @@
  * split brain must be found when alice returns.
  */
 
-import type { Fault, Scenario } from '../sim/types.js';
+import type { Fault, RandomStream, Scenario } from '../sim/types.js';
 import { ALICE, BOB, SECOND_US, afterStorm, at, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
@@ -12,6 +12,19 @@ const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.protocolMax, knobs.failover,
   knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.writes, knobs.durationS,
 ];
+
+/**
+ * One of alice's first metadata writes: while her device has few extents, the new generation that she begins without bob is among them,
+ * and what waited for it must not have been answered before it is durable (bug B064).
+ */
+const drawMetadataWrite = (random: RandomStream): Fault['trigger'] => ({
+  onDiskOperation: 'write',
+  host: ALICE,
+  area: 'meta',
+  nth: random.integer(2, 7),
+  when: random.pick(['issued', 'done'] as const),
+  ...(random.chance(1, 2) && { delayUs: random.integer(1, 500) }),
+});
 
 export const degradedThenFailover: Scenario = {
   name: 'degraded-then-failover',
@@ -45,6 +58,8 @@ export const degradedThenFailover: Scenario = {
         ? at('alice-crashes', deathUs, { do: 'crash', host: ALICE, restartAfterUs })
         : at('alice-loses-power', deathUs, { do: 'power-loss', hosts: [ALICE], restartAfterUs, tear: tear() }),
     );
+    const moment = random.fork('moment');
+    if (moment.chance(1, 3)) schedule.at(-1)!.trigger = drawMetadataWrite(moment);
     setup.schedule = schedule;
     setup.afterStorm = afterStorm(schedule, Number(resolved['volumes']));
     return setup;

@@ -10,6 +10,7 @@ import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
 import { generations } from './generations.js';
+import { maintenance } from './maintenance.js';
 import { partition } from './partition.js';
 import { recorded } from './recorded.js';
 import { resyncInterrupted } from './resync-interrupted.js';
@@ -25,6 +26,7 @@ export const scenarios: readonly Scenario[] = [
   splitBrain,
   generations,
   degradedThenFailover,
+  maintenance,
   slowDisk,
   diskErrors,
   discard,

@@ -74,7 +74,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/metadata/apply-al.ts',
     oldText: '  emptyRing(steps, layout, replay, blockAt);',
     newText: '  if (hasFlag(superblock, SuperblockFlag.PrimaryInd)) emptyRing(steps, layout, replay, blockAt);',
-    scenarios: ['failover', 'degraded-then-failover'],
+    scenarios: ['maintenance'],
     expected: ['no-silent-divergence', 'convergence', 'bounded-recovery', 'durability'],
   },
   {
@@ -92,7 +92,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/resource/after-change.ts',
     oldText: "\"contact to the peer's data lost\");\n    return durableSuperblock(context);",
     newText: "\"contact to the peer's data lost\");\n    return 'done';",
-    scenarios: ['degraded-then-failover', 'flapping-link', 'failover'],
+    scenarios: ['degraded-then-failover'],
     expected: ['resync-direction', 'split-brain', 'durability', 'no-silent-divergence', 'convergence', 'liveness'],
   },
   {
