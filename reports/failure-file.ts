@@ -13,7 +13,8 @@ import { propertyNames, UsageError } from '../sim/types.js';
 import { isRecord, readJson } from './files.js';
 import { checkSchedule } from './schedule-file.js';
 
-const format = 'lockstep failure 1';
+const kind = 'lockstep failure';
+const format = `${kind} 1` as const;
 
 export interface FailureFile {
   format: typeof format;
@@ -62,7 +63,12 @@ export function writeFailureFile(path: string, failure: FailureFile): void {
 export function readFailureFile(path: string): FailureFile {
   const value = readJson(path, 'replay');
   const wrong = (what: string): UsageError => new UsageError(`replay: '${path}' ${what}; give a file that 'lockstep run' or 'lockstep sweep' wrote for a failure`);
-  if (!isRecord(value) || value['format'] !== format) throw wrong('is no failure file');
+  if (!isRecord(value)) throw wrong('is no failure file');
+  const written = value['format'];
+  if (typeof written === 'string' && written.startsWith(kind) && written !== format) {
+    throw new UsageError(`replay: '${path}' has the format '${written}', and this release reads '${format}'; replay it with the release that wrote it`);
+  }
+  if (written !== format) throw wrong('is no failure file');
   const { scenario, seed, parameters, violations, traceHash, build, story, schedule, verdict } = value;
   if (typeof scenario !== 'string' || typeof traceHash !== 'string' || typeof build !== 'string' || typeof verdict !== 'string') {
     throw wrong('lacks its scenario, verdict, traceHash or build');

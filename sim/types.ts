@@ -241,6 +241,7 @@ export const propertyNames = [
   'metadata-sanity',
   'complementary-states',
   'unexpected-disconnect',
+  'outdated-with-cause',
   'real-check',
 ] as const;
 export type PropertyName = (typeof propertyNames)[number];

@@ -76,6 +76,7 @@ test('an unreadable failure file is one line and exit 2', async () => {
     [/is no JSON .*; is it cut off/, whole.slice(0, whole.length / 2)],
     [/is no failure file/, '[]'],
     [/is no failure file/, JSON.stringify({ ...file, format: 'something else' })],
+    [/has the format 'lockstep failure 2', .* replay it with the release that wrote it/, JSON.stringify({ ...file, format: 'lockstep failure 2' })],
     [/has no seed/, JSON.stringify({ ...file, seed: 'x' })],
     [/has no list of violations/, JSON.stringify({ ...file, violations: [{ property: 'beauty' }] })],
     [/does 'explode'/, JSON.stringify({ ...file, schedule: [{ id: 'a', trigger: { atUs: 1 }, action: { do: 'explode' } }] })],

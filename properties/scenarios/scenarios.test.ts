@@ -16,7 +16,7 @@ const setupOf = (scenario: Scenario, seed: number, parameters: Parameters = {}):
 
 test('there are the scenarios that the house promises', () => {
   const wanted = [
-    'failover', 'partition', 'both-lose-power', 'resync-interrupted', 'flapping-link', 'split-brain', 'degraded-then-failover', 'active-set-bound', 'slow-disk', 'recorded',
+    'failover', 'partition', 'both-lose-power', 'resync-interrupted', 'flapping-link', 'split-brain', 'degraded-then-failover', 'maintenance', 'active-set-bound', 'slow-disk', 'recorded',
   ];
   for (const name of wanted) assert.is(findScenario(name).name, name);
   assert.throws(() => findScenario('nonsense'), (error: unknown) => error instanceof UsageError);

@@ -320,6 +320,22 @@ test('resync direction: newer data is overwritten and nobody decided that', () =
   assert.equal(world.reported, ['resync-direction']);
 });
 
+test('resync direction: protocol B, what was written before a demotion is not only in memory any more', () => {
+  for (const settles of [true, false]) {
+    const world = pair({ protocol: 'B' });
+    world.write(ALICE, 0);
+    world.state(ALICE, { role: Role.Secondary });
+    world.state(BOB, { peer: Role.Secondary });
+    if (settles) world.checkpoint();
+    world.goDown(BOB);
+    world.state(ALICE, { conn: Conn.WFConnection, pdsk: Disk.DUnknown });
+    world.boot(BOB);
+    world.state(BOB, { disk: Disk.UpToDate });
+    world.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+    assert.equal(world.reported, settles ? [] : ['resync-direction']);
+  }
+});
+
 test('resync direction: an operator or a policy may choose to discard', () => {
   const byOperator = pair();
   byOperator.part();
@@ -483,6 +499,22 @@ test('unexpected disconnect: a node stands alone without a reason', () => {
   ordered.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
   ordered.state(BOB, { conn: Conn.StandAlone });
   assert.equal(ordered.reported, []);
+});
+
+test('outdated with cause: a peer that is no Primary is none; a Primary, a resync, an order and a handler are', () => {
+  const outdated = (prepare: (world: FakeWorld) => void, change: Parameters<FakeWorld['state']>[1] = {}): FakeWorld => {
+    const world = pair();
+    world.state(BOB, { peer: Role.Secondary });
+    prepare(world);
+    world.state(BOB, { disk: Disk.Outdated, ...change });
+    return world;
+  };
+  assert.equal(outdated(() => undefined).reported, ['outdated-with-cause']);
+  assert.equal(outdated((world) => world.handlerExits(BOB, 5)).reported, ['outdated-with-cause']);
+  assert.equal(outdated((world) => world.state(BOB, { peer: Role.Primary })).reported, []);
+  assert.equal(outdated(() => undefined, { conn: Conn.WFBitMapT }).reported, []);
+  assert.equal(outdated((world) => world.command(BOB, { verb: 'outdate', resource: 'r0', volume: 0 })).reported, []);
+  assert.equal(outdated((world) => world.handlerExits(BOB, 6)).reported, []);
 });
 
 test('metadata sanity: the superblock or the log does not parse after a crash', () => {

@@ -108,10 +108,12 @@ export const mutants: readonly Mutant[] = [
     id: 'B111',
     summary: 'any refusal of a disconnect is taken as "outdate yourself"',
     file: 'src/resource/disconnect.ts',
-    oldText: 'if (procedure.peerCode === ReturnCode.PrimaryNop && change.disk === undefined) {',
-    newText: 'if (change.disk === undefined) {',
-    scenarios: ['partition', 'split-brain'],
-    expected: ['liveness', 'convergence', 'durability'],
+    oldText:
+      '    if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return waitForCrossed(core, resource, procedure, Step.Begin);\n' +
+      '    if (procedure.peerCode === ReturnCode.PrimaryNop && change.disk === undefined) {',
+    newText: '    if (change.disk === undefined) {',
+    scenarios: ['maintenance'],
+    expected: ['outdated-with-cause'],
   },
   {
     id: 'B194',

@@ -14,6 +14,7 @@ import { linearizability } from './linearizability.js';
 import { liveness } from './liveness.js';
 import { metadataSanity } from './metadata-sanity.js';
 import { noSilentDivergence } from './no-silent-divergence.js';
+import { outdatedWithCause } from './outdated-with-cause.js';
 import { resyncDirection } from './resync-direction.js';
 import { splitBrain } from './split-brain.js';
 import { unexpectedDisconnect } from './unexpected-disconnect.js';
@@ -46,6 +47,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     metadataSanity(setup, lineage),
     complementaryStates(setup, lineage),
     unexpectedDisconnect(setup, lineage),
+    outdatedWithCause(lineage),
   ];
   return [account, ...checkers.filter((checker) => !skipped.has(checker.property))];
 }

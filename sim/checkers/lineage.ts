@@ -392,7 +392,8 @@ export class Lineage {
   onCheckpoint(world: WorldView): void {
     for (let host = 0; host < this.hosts.length; host++) {
       for (const [volume, status] of this.hosts[host]!.volumes) {
-        const calm = status.role === Role.Primary && status.conn === Conn.Connected && this.mirrors(host, volume);
+        // Also when nobody is Primary: what was written before a demotion has settled since.
+        const calm = status.conn === Conn.Connected && this.mirrors(host, volume);
         if (!calm || !this.peerKept(host, volume)) continue;
         const underway = [host, this.peerOf(host)].flatMap((place) => inFlightRanges(world, place, volume));
         this.unsettled = this.unsettled.filter((write) => {
