@@ -14,17 +14,31 @@ const parameters = [
 ];
 
 /**
- * One of alice's first metadata writes: while her device has few extents, the new generation that she begins without bob is among them,
- * and what waited for it must not have been answered before it is durable (bug B064).
+ * The link is cut, and alice dies at one of her first metadata writes: while her device has few extents, the new generation that she
+ * begins without bob is among them, and what waited for it must not be answered before it is durable (bug B064). She is away for long
+ * enough that bob takes over.
  */
-const drawMetadataWrite = (random: RandomStream): Fault['trigger'] => ({
-  onDiskOperation: 'write',
-  host: ALICE,
-  area: 'meta',
-  nth: random.integer(2, 7),
-  when: random.pick(['issued', 'done'] as const),
-  ...(random.chance(1, 2) && { delayUs: random.integer(1, 500) }),
-});
+function drawDeathAtMetadataWrite(random: RandomStream, durationUs: number): Fault[] {
+  const awayUs = random.integer(SECOND_US, Math.floor(durationUs / 4));
+  const restartAfterUs = random.integer(6 * SECOND_US, 15 * SECOND_US);
+  return [
+    at('link-cut', awayUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: random.integer(4 * SECOND_US, 15 * SECOND_US) }),
+    {
+      id: 'alice-dies',
+      trigger: {
+        onDiskOperation: 'write',
+        host: ALICE,
+        area: 'meta',
+        nth: random.integer(2, 5),
+        when: random.pick(['issued', 'issued', 'done'] as const),
+        ...(random.chance(1, 2) && { delayUs: random.integer(1, 500) }),
+      },
+      action: random.chance(1, 2)
+        ? { do: 'crash', host: ALICE, restartAfterUs }
+        : { do: 'power-loss', hosts: [ALICE], restartAfterUs, tear: random.integer(0, 0x7fffffff) },
+    },
+  ];
+}
 
 export const degradedThenFailover: Scenario = {
   name: 'degraded-then-failover',
@@ -59,9 +73,8 @@ export const degradedThenFailover: Scenario = {
         : at('alice-loses-power', deathUs, { do: 'power-loss', hosts: [ALICE], restartAfterUs, tear: tear() }),
     );
     const moment = random.fork('moment');
-    if (moment.chance(1, 3)) schedule.at(-1)!.trigger = drawMetadataWrite(moment);
-    setup.schedule = schedule;
-    setup.afterStorm = afterStorm(schedule, Number(resolved['volumes']));
+    setup.schedule = moment.chance(1, 3) ? drawDeathAtMetadataWrite(moment, durationUs) : schedule;
+    setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;
   },
 };

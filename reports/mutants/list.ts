@@ -106,12 +106,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'B111',
-    summary: 'any refusal of a disconnect is taken as "outdate yourself"',
+    summary: 'any refusal of a disconnect, also that of a request that crossed ours, is taken as "outdate yourself"',
     file: 'src/resource/disconnect.ts',
     oldText:
+      "    if (connection.loss || connection.cstate < Conn.WFReportParams) return wait(procedure, 'state', Step.Begin);\n" +
+      '    // Only "a Primary needs its peer outdated" asks us to outdate ourselves. Two requests that crossed do not (bug B111).\n' +
       '    if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return waitForCrossed(core, resource, procedure, Step.Begin);\n' +
       '    if (procedure.peerCode === ReturnCode.PrimaryNop && change.disk === undefined) {',
-    newText: '    if (change.disk === undefined) {',
+    newText:
+      '    if (procedure.peerCode === ReturnCode.ConcurrentStateChange && change.disk !== undefined) return waitForCrossed(core, resource, procedure, Step.Begin);\n' +
+      '    if (change.disk === undefined) {',
     scenarios: ['maintenance'],
     expected: ['outdated-with-cause'],
   },
