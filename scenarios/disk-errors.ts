@@ -1,41 +1,49 @@
 /**
- * Disk errors: reads, writes and flushes fail, of data and of metadata, now and then or for a whole region, while links break
- * and hosts crash. The policy `on-io-error` decides whether the disk is given up; the peer's copy must carry on.
+ * Disk errors: reads, writes and flushes fail, of data and of metadata, now and then or for a whole region, or a disk hangs, or an operator
+ * takes it away under load and brings it back, while links break and hosts crash. The policy `on-io-error` and `disk-timeout` decide
+ * whether the disk is given up; the peer's copy must carry on.
  */
 
+import type { Command } from '../src/contract/index.js';
 import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
 import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, pairSetup, usableSectors } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.onIoError,
-  knobs.protocolMax, knobs.writes, knobs.durationS,
+  knobs.diskTimeout, knobs.onNoData, knobs.protocolMax, knobs.writes, knobs.durationS,
 ];
 
 const META_SECTORS_ALL = 2 ** 30;
 
 export const diskErrors: Scenario = {
   name: 'disk-errors',
-  summary: 'reads, writes, flushes and metadata writes fail; the policy on-io-error decides, the peer carries on',
+  summary: 'reads, writes, flushes and metadata writes fail, disks hang or are taken away; on-io-error and disk-timeout decide, the peer carries on',
   parameters,
   sometimes: ['resync interrupted'],
   setup(given, random) {
     const resolved = resolve(parameters, given, random);
     const setup = pairSetup(resolved, random);
     const swarm = random.fork('swarm');
-    const operators = commands(resolved);
+    const volumes = Array.from({ length: Number(resolved['volumes']) }, (_, volume) => volume);
+    const operators = volumes.flatMap((volume): { host: string; command: Command }[] => [
+      ...[ALICE, BOB].map((host) => ({ host, command: { verb: 'attach', resource: RESOURCE, volume } as const })),
+      { host: ALICE, command: { verb: 'attach', resource: RESOURCE, volume } },
+      { host: ALICE, command: { verb: 'detach', resource: RESOURCE, volume, force: swarm.chance(2, 3) } },
+    ]);
+    const hangs: FaultKind[] = Number(resolved['disk-timeout']) > 0 ? ['hang-disk', 'hang-disk'] : [];
     const more: FaultKind[] = swarm.chance(1, 2) ? ['cut', 'reset'] : ['crash'];
     const schedule = drawSchedule(swarm.fork('faults'), {
       hosts: [ALICE, BOB],
       durationUs: setup.durationUs,
-      kinds: ['disk-error', 'disk-error', 'latent-error', 'command', ...more],
+      kinds: ['disk-error', 'disk-error', 'latent-error', 'command', ...hangs, ...more],
       meanGapUs: swarm.pick([5, 10, 20]) * SECOND_US,
       longestUs: 10 * SECOND_US,
       longestRestartUs: 10 * SECOND_US,
       firstSector: 0,
       sectors: usableSectors(setup.hosts),
-      commands: [...operators.alice, ...operators.bob].filter(({ command }) => command.verb === 'attach'),
+      commands: operators,
       oneWayCuts: false,
       togetherLosePower: false,
       atEventOneIn: 3,
@@ -44,10 +52,9 @@ export const diskErrors: Scenario = {
     // have lost between them no protocol brings back.
     const metadata = swarm.fork('metadata').chance(1, 2);
     const bad = swarm.fork('bad').pick([ALICE, BOB]);
-    setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad));
+    setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad, (index >> 1) % volumes.length));
     // A disk that is kept in spite of errors stays Inconsistent, and so does one whose source could not read: whoever is, is made again
     // from the good one. (The good one refuses.) Twice, since requests of both sides may cross.
-    const volumes = Array.from({ length: Number(resolved['volumes']) }, (_, volume) => volume);
     const remade = [ALICE, BOB, ALICE, BOB].flatMap((host) =>
       volumes.map((volume): Setup['afterStorm'][number] => ({ host, command: { verb: 'invalidate', resource: RESOURCE, volume } })),
     );
@@ -56,9 +63,12 @@ export const diskErrors: Scenario = {
   },
 };
 
-function onHost(fault: Fault, host: string): Fault {
+/** What happens to a disk happens to the bad host's, of one volume; attaching does no harm anywhere. */
+function onHost(fault: Fault, host: string, volume: number): Fault {
   const { action } = fault;
-  return action.do === 'disk-error' || action.do === 'latent-error' ? { ...fault, action: { ...action, host } } : fault;
+  if (action.do === 'disk-error' || action.do === 'latent-error' || action.do === 'hang-disk') return { ...fault, action: { ...action, host, volume } };
+  if (action.do === 'command' && action.command.verb === 'detach') return { ...fault, action: { ...action, host } };
+  return fault;
 }
 
 /** A disk error that hits metadata instead: one operation, wherever it is. */

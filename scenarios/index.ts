@@ -16,6 +16,7 @@ import { recorded } from './recorded.js';
 import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
+import { volumes } from './volumes.js';
 
 export const scenarios: readonly Scenario[] = [
   failover,
@@ -31,6 +32,7 @@ export const scenarios: readonly Scenario[] = [
   diskErrors,
   discard,
   evictionError,
+  volumes,
   activeSetBound,
   recorded,
 ];

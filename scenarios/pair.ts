@@ -5,7 +5,7 @@
 
 import { defaultDiskOptions, defaultNetOptions } from '../src/config/defaults.js';
 import type {
-  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, Protocol, ResourceConfig,
+  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, OnNoDataAccessible, Protocol, ResourceConfig,
 } from '../src/contract/index.js';
 import { layoutOf } from '../src/metadata/layout.js';
 import { FeatureFlag } from '../src/wire/packets.js';
@@ -108,6 +108,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     fencing: text(parameters, 'fencing', 'dont-care') as Fencing,
     onIoError: text(parameters, 'on-io-error', 'detach') as OnIoError,
     alExtents: number(parameters, 'al-extents', defaultDiskOptions.alExtents),
+    diskTimeout: number(parameters, 'disk-timeout', defaultDiskOptions.diskTimeout),
     ...(fixedRate ? { cPlanAhead: 0, resyncRate: timing.pick([10_000, 40_000, 200_000]) } : {}),
     cMinRate: timing.pick([0, 250, 4000]),
     discardZeroesIfAligned: discard.zeroes,
@@ -131,7 +132,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     resource: RESOURCE,
     volumes: drawn.map((_, volume) => ({ volume, minor: volume, metaDisk, disk, sizeSectors: options.sizeSectors ?? 0 })),
     peers: [{ name: peer, net: peer === BOB ? net : mirrored(net) }],
-    onNoDataAccessible: 'io-error',
+    onNoDataAccessible: text(parameters, 'on-no-data-accessible', 'io-error') as OnNoDataAccessible,
     handlers: handlers.map(({ name }) => name),
     ...(byMembership(parameters) && { membership: MEMBERSHIP }),
     protocolMin: 86,
@@ -240,7 +241,7 @@ function commandsOf(host: string, peer: string, volumes: number): { host: string
 export function afterStorm(schedule: readonly Fault[], volumes: number): Setup['afterStorm'] {
   const orders: Setup['afterStorm'] = [];
   const verbs = new Set(schedule.flatMap(({ action }) => (action.do === 'command' ? [action.command.verb] : [])));
-  const disksFail = schedule.some(({ action }) => action.do === 'disk-error' || action.do === 'latent-error');
+  const disksFail = schedule.some(({ action }) => action.do === 'disk-error' || action.do === 'latent-error' || action.do === 'hang-disk');
   for (const [host, peer] of [[ALICE, BOB], [BOB, ALICE]] as const) {
     const order = (command: Command): void => void orders.push({ host, command });
     if (verbs.has('suspend-io')) order({ verb: 'resume-io', resource: RESOURCE });

@@ -19,7 +19,7 @@ export const knobs = {
   fencing: anyOf('fencing', 'what a Primary does when it loses its peer', ['dont-care', 'resource-only', 'resource-and-stonith'], [
     'dont-care', 'dont-care', 'resource-only', 'resource-and-stonith',
   ]),
-  volumes: anyOf('volumes', 'volumes of the resource', [1, 2], [1, 1, 1, 2]),
+  volumes: anyOf('volumes', 'volumes of the resource', [1, 2, 3, 4], [1, 1, 1, 1, 1, 2, 2, 3, 4]),
   alExtents: anyOf('al-extents', 'slots of the active set', [67, 128, 1237], [67, 67, 67, 128]),
   metaDisk: anyOf('meta-disk', 'where metadata lies', ['internal', 'flexible'], ['internal', 'internal', 'flexible']),
   size: anyOf('size', 'device size: small ones are cheap; large ones have more extents than the active set has slots', ['small', 'large'], [
@@ -29,6 +29,10 @@ export const knobs = {
   discards: anyOf('discards', 'one write in so many discards or zeroes its range; 0: none', [0, 3, 20], [0, 0, 0, 0, 0, 0, 3, 20]),
   features: anyOf('features', 'features that bob offers: all, no P_ZEROES, no discards above 4 MiB, or none', ['all', 'trim', 'small', 'none'], [
     'all', 'all', 'trim', 'small', 'none',
+  ]),
+  diskTimeout: anyOf('disk-timeout', 'how long a disk may take before it is given up, in 0.1 s; 0: for ever', [0, 5, 20, 100], [0, 0, 5, 20]),
+  onNoData: anyOf('on-no-data-accessible', 'what a Primary does without any data: errors, or it waits', ['io-error', 'suspend-io'], [
+    'io-error', 'io-error', 'suspend-io',
   ]),
   onIoError: anyOf('on-io-error', 'what an I/O error does to the disk', ['detach', 'pass_on', 'call-local-io-error']),
   protocolMax: anyOf(
@@ -74,11 +78,12 @@ export function resolve(specs: readonly Knob[], parameters: Parameters, random: 
 
 /** Packets name their volume since protocol 100: before that a connection has one. */
 function avoidManyVolumesOnOldWire(asked: Parameters, resolved: Parameters): Parameters {
-  if (resolved['volumes'] !== 2 || Number(resolved['protocol-max'] ?? 101) >= 100) return resolved;
-  if (asked['volumes'] !== 2) return { ...resolved, volumes: 1 };
+  const several = (volumes: ParameterValue | undefined): boolean => Number(volumes) > 1;
+  if (!several(resolved['volumes']) || Number(resolved['protocol-max'] ?? 101) >= 100) return resolved;
+  if (!several(asked['volumes'])) return { ...resolved, volumes: 1 };
   if (asked['protocol-max'] === undefined || asked['protocol-max'] === 'any') return { ...resolved, 'protocol-max': 101 };
   const why = 'packets name their volume since protocol 100';
-  throw new UsageError(`volumes=2 cannot go with protocol-max=${resolved['protocol-max']}: ${why}; choose one volume, or 101`);
+  throw new UsageError(`volumes=${resolved['volumes']} cannot go with protocol-max=${resolved['protocol-max']}: ${why}; choose one volume, or 101`);
 }
 
 /** DRBD refuses protocol A with resource-and-stonith (154): where the seed drew them together, the drawn one gives way. */

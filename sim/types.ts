@@ -63,7 +63,8 @@ export type FaultAction =
   /** These sectors cannot be read until they are written again. */
   | { do: 'latent-error'; host: string; volume?: number; firstSector: number; sectors: number }
   | { do: 'slow-disk'; host: string; forUs: number; factor: number }
-  | { do: 'hang-disk'; host: string; forUs: number }
+  /** Nothing ends: on every disk of the host, or on those of one volume. */
+  | { do: 'hang-disk'; host: string; volume?: number; forUs: number }
   /** An operator or a cluster manager acts. `hosts` says where; refused commands are part of life. */
   | { do: 'command'; host: string; command: Command };
 

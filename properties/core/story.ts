@@ -123,6 +123,7 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'resync-rate':
       case 'al-extents':
       case 'c-plan-ahead':
+      case 'disk-timeout':
         disk[camel] = number(value);
         break;
       case 'al-updates':

@@ -34,10 +34,10 @@ export interface HostStatus {
   /** Places in the order of events. */
   downAt: number;
   powerLostAt: number;
-  /** It was Primary, and no resync has replaced its content since: its cache may hold what only the application's flushes order. */
-  wrotePrimary: boolean;
-  /** And it has lost that cache. */
-  lostCacheAsPrimary: boolean;
+  /** Volumes that it wrote as Primary, and no resync has replaced since: its cache may hold what only the application's flushes order. */
+  wrotePrimary: Set<number>;
+  /** Those of which it has lost that cache. */
+  lostCacheAsPrimary: Set<number>;
   /** It was told to outdate itself by a fence-peer handler and no resync has made it current since. */
   outdated: boolean;
   volumes: Map<number, VolumeStatus>;
@@ -107,8 +107,8 @@ export class Lineage {
       boots: 0,
       downAt: 0,
       powerLostAt: 0,
-      wrotePrimary: false,
-      lostCacheAsPrimary: false,
+      wrotePrimary: new Set<number>(),
+      lostCacheAsPrimary: new Set<number>(),
       outdated: false,
       volumes: new Map<number, VolumeStatus>(),
     }));
@@ -257,7 +257,7 @@ export class Lineage {
   private promoted(host: number, volume: number, status: VolumeStatus, world: WorldView): void {
     const ghost = recordOf(world.ghost);
     status.primaryAt = ghost.next();
-    this.hosts[host]!.wrotePrimary = true;
+    this.hosts[host]!.wrotePrimary.add(volume);
     if (status.conn < Conn.Connected || status.pdsk <= Disk.Failed) this.parted[host]!.set(volume, true);
     const forced = this.forced[host]!.delete(volume);
     const bit = 1 << host;
@@ -296,8 +296,8 @@ export class Lineage {
       }
     }
     this.contents[target]!.set(volume, ghost.next());
-    this.hosts[target]!.wrotePrimary = this.status(target, volume).role === Role.Primary;
-    this.hosts[target]!.lostCacheAsPrimary = this.hosts[source]!.lostCacheAsPrimary;
+    setMember(this.hosts[target]!.wrotePrimary, volume, this.status(target, volume).role === Role.Primary);
+    setMember(this.hosts[target]!.lostCacheAsPrimary, volume, this.hosts[source]!.lostCacheAsPrimary.has(volume));
     this.hosts[target]!.outdated = false;
     this.orders[target]!.delete(volume);
   }
@@ -373,7 +373,7 @@ export class Lineage {
     }
     if (what === 'power-loss') {
       host.powerLostAt = host.downAt;
-      host.lostCacheAsPrimary ||= host.wrotePrimary;
+      for (const volume of host.wrotePrimary) host.lostCacheAsPrimary.add(volume);
     }
     for (const volume of host.volumes.keys()) {
       host.volumes.set(volume, asBooted());
@@ -446,6 +446,11 @@ function forget(fields: readonly ('must' | 'durable' | 'never')[], host: number,
   for (const write of ghost.writes) {
     if (write !== undefined && write.volume === volume) for (const field of fields) write[field] &= ~(1 << host);
   }
+}
+
+function setMember(set: Set<number>, member: number, is: boolean): void {
+  if (is) set.add(member);
+  else set.delete(member);
 }
 
 /** A peer's disk that may still be given writes (generation-uuids.md §3, first row). */

@@ -49,7 +49,10 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     const statuses = [0, 1].map((host) => lineage.status(host, volume));
     // The only good disk had errors and was kept: only an operator may say which of two bad ones to go on with.
     const keepsBadDisks = setup.hosts.some(({ config }) => config.volumes.some(({ disk }) => disk.onIoError === 'pass_on'));
-    if (keepsBadDisks && statuses.every((status) => status.disk === Disk.Inconsistent)) return 'two bad disks';
+    // One of them may have tried to be attached, and was not taken, as neither could be the other's source.
+    const isBad = ({ disk }: (typeof statuses)[number]): boolean => disk === Disk.Inconsistent || disk === Disk.Diskless;
+    const refused = lineage.decisions.findLast((decision) => decision.volume === volume)?.decidedBy === 'source-inconsistent';
+    if (keepsBadDisks && statuses.every((status) => status.disk === Disk.Inconsistent || (refused && isBad(status)))) return 'two bad disks';
     // Refused: the connection was given up, or the attach.
     if (!statuses.some((status) => status.conn === Conn.StandAlone || status.disk === Disk.Diskless)) return undefined;
     const parted = setup.expectations.splitBrainPossible && [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);

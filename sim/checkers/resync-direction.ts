@@ -33,7 +33,7 @@ export function resyncDirection(lineage: Lineage): Checker {
     const unexcused: WriteRecord[] = [];
     const reason = chosenBy(target, volume);
     for (const write of overwritten) {
-      const newest = lineage.hosts[source]!.lostCacheAsPrimary || tookOver(source, target, volume);
+      const newest = lineage.hosts[source]!.lostCacheAsPrimary.has(volume) || tookOver(source, target, volume);
       const lostWithCache = (write.lostPower & (1 << source)) !== 0 && newest;
       if (reason === undefined && !lostWithCache) unexcused.push(write);
       write.discarded = reason ?? (lostWithCache ? 'lost with the cache of the source, unflushed' : 'overwritten by a resync');

@@ -52,8 +52,9 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       // Two Primaries that meet must not connect (node-states.md §3.2, first rule): both promoted while the link was away.
       if (event.event === 'state' && event.to.conn === Conn.Disconnecting && event.from.conn === Conn.WFReportParams && bothPrimary(world)) partedAtUs = world.nowUs;
       if (event.event !== 'state' || event.to.conn !== Conn.StandAlone || event.from.conn === Conn.StandAlone) return;
-      // A diskless Primary meets another data generation than its applications have seen (generation-uuids.md §1).
-      const otherData = event.from.role === Role.Primary && event.from.disk < Disk.Inconsistent;
+      // A Primary without a disk, on whichever volume, meets another data generation than its applications have seen (generation-uuids.md §1).
+      const volumes = lineage.hosts[lineage.hostPlace(host)]!.volumes;
+      const otherData = event.from.role === Role.Primary && [...volumes.values()].some(({ disk }) => disk < Disk.Inconsistent);
       if (hasReason(world) || otherData) return;
       report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
     },

@@ -2,6 +2,9 @@
  * Write order: what a promoted node shows never contains a write without every write that had completed before it was
  * issued (I9). The receiver's epochs give that with the methods flush and drain. A disk that lost its cache while it was Primary
  * is ordered by the application's own flushes only, and so is one that is attached again after that.
+ *
+ * The volumes of a resource are one device for that: of a write on another volume it does not count whether this host was ever given it,
+ * since a volume that missed writes must not be offered together with one that did not. What a power loss took here is another matter.
  */
 
 import { Disk } from '../../src/state/states.js';
@@ -31,11 +34,12 @@ export function writeOrder(setup: Setup, lineage: Lineage, images: (world: World
     if (newest === undefined) return;
     const { issuedAt } = newest;
     const { lostCacheAsPrimary } = lineage.hosts[host]!;
-    const before = new Map(volumes.map((volume) => [volume, lostCacheAsPrimary ? flushedBefore(ghost, volume, issuedAt) : issuedAt]));
+    const before = new Map(volumes.map((volume) => [volume, lostCacheAsPrimary.has(volume) ? flushedBefore(ghost, volume, issuedAt) : issuedAt]));
     const bit = 1 << host;
     // What it was never given does not count, nor what was given up.
     const wasGiven = (write: WriteRecord): boolean => (write.mirrored || (write.must & bit) !== 0) && (write.never & bit) === 0;
-    const mustShow = (write: WriteRecord): boolean => write.endedAt <= before.get(write.volume)! && isOwed(write) && wasGiven(write);
+    const ofOneSet = new Set(volumes.filter((volume) => volume !== newest!.volume && lineage.status(host, volume).disk === Disk.UpToDate));
+    const mustShow = (write: WriteRecord): boolean => write.endedAt <= before.get(write.volume)! && isOwed(write) && (wasGiven(write) || (ofOneSet.has(write.volume) && (write.lostPower & bit) === 0));
     let reports = 0;
     for (const volume of volumes) {
       images(world).forEachSector(view, volume, (sector, key) => {

@@ -117,7 +117,7 @@ export class Faults {
         for (const { slowFactors } of world.host(action.host).disks()) slowFactors.splice(slowFactors.indexOf(action.factor), 1);
         break;
       case 'hang-disk':
-        for (const disk of world.host(action.host).disks()) disk.resume();
+        for (const disk of world.host(action.host).disks(action.volume)) disk.resume();
         break;
       default:
         throw new Error(`a ${action.do} has no end of its own`);
@@ -203,7 +203,7 @@ export class Faults {
         this.goesOn(action, action.forUs);
         return true;
       case 'hang-disk':
-        for (const disk of world.host(action.host).disks()) disk.hang();
+        for (const disk of world.host(action.host).disks(action.volume)) disk.hang();
         this.goesOn(action, action.forUs);
         return true;
       case 'command':

@@ -110,9 +110,9 @@ export class Host implements HostView {
     return this.spec.name;
   }
 
-  /** Every disk once. */
-  *disks(): Iterable<Disk> {
-    for (const { data, meta } of this.volumes.values()) {
+  /** Every disk once, or those of one volume. */
+  *disks(volume?: number): Iterable<Disk> {
+    for (const { data, meta } of volume === undefined ? this.volumes.values() : [this.volumeDisks(volume)]) {
       yield data;
       if (meta !== data) yield meta;
     }

@@ -3,7 +3,7 @@
  */
 
 import type { Observation, ObservedState } from '../../src/contract/index.js';
-import { Conn, Role, connName, diskName, isSyncState, roleName } from '../../src/state/states.js';
+import { Conn, Disk, Role, connName, diskName, isSyncState, roleName } from '../../src/state/states.js';
 import type { RunMetrics, RunResult } from '../types.js';
 import type { Host } from './host.js';
 import { PACKET_INDICES, packetNameOfIndex } from './packets.js';
@@ -134,6 +134,8 @@ export class Observer {
     if (from.flags.join() !== to.flags.join()) changes.push(`flags [${from.flags.join(' ')}] → [${to.flags.join(' ')}]`);
     if (changes.length > 0) this.story(host.name, `volume ${volume}: ${changes.join(', ')}${reason === '' ? '' : ` (${reason})`}`);
     if (from.role !== to.role) this.world.roleChanged(host, to.role as Role);
+    const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
+    if (to.disk === Disk.Failed && from.disk !== Disk.Failed && goesOn && host.spec.config.volumes.length > 1) this.reached('volume left behind');
     if (isSyncState(from.conn as Conn) && to.conn < Conn.Connected) this.reached('resync interrupted');
     this.world.stateChanged = true;
   }

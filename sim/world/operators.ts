@@ -21,6 +21,8 @@ export type Purpose =
 const PREPARE_TIMEOUT_US = 60_000_000;
 /** Hosts that boot when the storm ends are up by then. */
 const REPAIR_US = 2_000_000;
+/** What could not be attached for want of a peer to ask is attached when there is one. */
+const ATTACH_AGAIN_US = 30_000_000;
 
 export class Operators {
   private preparing: 'scripts' | 'first-connection' | 'commands' | 'connection' | 'done' = 'scripts';
@@ -28,6 +30,7 @@ export class Operators {
   private readonly scriptsRunning = new Set<Host>();
   private commandRuns = false;
   private tooLong = false;
+  private repaired = false;
 
   constructor(private readonly world: World) {}
 
@@ -147,12 +150,15 @@ export class Operators {
     this.world.schedule(this.world.nowUs + REPAIR_US, { kind: 'repair' });
   }
 
-  /** The operator undoes what the storm left (`Setup.afterStorm`); each host's commands one after the other. */
+  /** The operator undoes what the storm left (`Setup.afterStorm`); each host's commands one after the other. Attaching is tried twice. */
   repair(): void {
     const { world } = this;
-    for (const host of world.hosts) {
-      this.runRepairs(host, world.setup.afterStorm.filter((step) => step.host === host.name).map((step) => step.command));
-    }
+    const again = this.repaired;
+    const orders = world.setup.afterStorm.filter(({ command }) => !again || command.verb === 'attach');
+    for (const host of world.hosts) this.runRepairs(host, orders.filter((step) => step.host === host.name).map((step) => step.command));
+    if (again) return;
+    this.repaired = true;
+    if (orders.some(({ command }) => command.verb === 'attach')) world.schedule(world.nowUs + ATTACH_AGAIN_US, { kind: 'repair' });
     world.manager.settle();
   }
 

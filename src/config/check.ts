@@ -33,6 +33,7 @@ const diskRanges: Record<Exclude<NumericOf<DiskOptions>, 'alExtents'>, Range> = 
   cFillTarget: { option: 'c-fill-target', min: 0, max: 1048576 },
   cMaxRate: { option: 'c-max-rate', min: 250, max: 4194304 },
   cMinRate: { option: 'c-min-rate', min: 0, max: 4194304 },
+  diskTimeout: { option: 'disk-timeout', min: 0, max: 6000 },
 };
 
 const netRanges: Record<NumericOf<NetOptions>, Range> = {

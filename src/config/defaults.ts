@@ -17,6 +17,7 @@ export const defaultDiskOptions: DiskOptions = {
   cFillTarget: 100,
   cMaxRate: 102400,
   cMinRate: 250,
+  diskTimeout: 0,
 };
 
 export const defaultNetOptions: NetOptions = {

@@ -43,6 +43,8 @@ export interface DiskOptions {
   cMaxRate: number;
   /** KiB/s; 0 = never give way to the application. */
   cMinRate: number;
+  /** 0.1 s; how long an operation on the disk may take before the disk is given up. 0 = for ever. */
+  diskTimeout: number;
 }
 
 export interface NetOptions {

@@ -44,7 +44,11 @@ export type Output =
   | { type: 'admit'; resource: string; volume: number; on: boolean }
   // Machines talking to machines (heartbeat). Datagrams: they may be lost.
   | { type: 'membership-send'; to: string; bytes: Uint8Array }
-  /** Answered by handler-exited or handler-failed. `minor` is absent for handlers of the whole resource. */
+  /**
+   * Answered by handler-exited or handler-failed. `minor` is absent for handlers of the whole resource. The environment has what a core
+   * knows: DRBD_RESOURCE, DRBD_PEERS, DRBD_MINOR, DRBD_VOLUME (lists for handlers of the resource), DRBD_PEER where the event is of one
+   * peer. Addresses, devices and paths are the driver's to add (configuration.md §3.5).
+   */
   | { type: 'run-handler'; handler: number; name: HandlerName; resource: string; minor?: number; environment: [string, string][] }
   // Answers.
   | { type: 'app-done'; resource: string; volume: number; id: number; data?: Uint8Array }

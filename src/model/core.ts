@@ -9,8 +9,8 @@
 
 import type { Environment } from '../contract/environment.js';
 import type { DiskArea, StreamId } from '../contract/input.js';
-import type { HandlerName, Output } from '../contract/output.js';
-import type { NodeState, Resource, Volume } from './types.js';
+import type { Output } from '../contract/output.js';
+import type { NodeState, Volume } from './types.js';
 import type { Signal } from './signals.js';
 import type { DiskOperation, Then } from './operations.js';
 
@@ -45,22 +45,6 @@ export const log = (core: Core, resource: string, level: 'info' | 'warning' | 'e
 
 export const newStreamId = (core: Core): StreamId => ++core.state.lastStream;
 
-/** Starts a handler; its exit comes back as the signal `handler-exited` with this id. */
-export const runHandler = (
-  core: Core,
-  resource: Resource,
-  name: HandlerName,
-  environment: [string, string][],
-  volume?: Volume,
-): number => {
-  const handler = ++core.state.lastHandler;
-  core.state.handlers.set(handler, { name, resource: resource.name, volume: volume?.number });
-  const output: Output = { type: 'run-handler', handler, name, resource: resource.name, environment };
-  if (volume) output.minor = volume.config.minor;
-  emit(core, output);
-  return handler;
-};
-
 // ---- Disk operations: each is remembered under its id with what is to happen when it ends ---------------------------
 
 const newOperation = (core: Core, volume: Volume, area: DiskArea, kind: DiskOperation['kind'], sector: number, sectors: number, then: Then): number => {
@@ -68,7 +52,7 @@ const newOperation = (core: Core, volume: Volume, area: DiskArea, kind: DiskOper
   const backing = volume.backing;
   assert(backing !== undefined, 'a disk operation needs an attached disk');
   backing.operationsInFlight++;
-  core.state.operations.set(op, { op, resource: volume.resource, volume: volume.number, attachment: backing.attachment, area, kind, sector, sectors, then });
+  core.state.operations.set(op, { op, resource: volume.resource, volume: volume.number, attachment: backing.attachment, area, kind, sector, sectors, startedAtUs: core.nowUs, then });
   return op;
 };
 

@@ -40,6 +40,7 @@ export interface DiskOperation {
   kind: 'read' | 'write' | 'zeroes' | 'discard' | 'flush';
   sector: number;
   sectors: number;
+  startedAtUs: number;
   then: Then;
 }
 

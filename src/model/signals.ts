@@ -2,6 +2,8 @@
  * What lower rooms tell the resource room (core.ts): a closed union of values, handled in order after the current step.
  */
 
+import type { HandlerName } from '../contract/output.js';
+
 /** Failure reasons of a connection, DRBD's names (node-states.md §8.5). The first one wins. */
 export type LossReason = 'Timeout' | 'BrokenPipe' | 'NetworkFailure' | 'ProtocolError' | 'TearDown';
 
@@ -40,11 +42,13 @@ export type Signal =
   // From replication/.
   /** No application write is in flight on the volume any more (before a bitmap is sent, before a drained suspend). */
   | { signal: 'writes-drained'; resource: string; volume: number }
+  /** The first write of a Primary without a disk: a new generation is due before it. */
+  | { signal: 'generation-begins'; resource: string; volume: number; peer: string }
   /** A write of the peer's open epochs ended: the oldest epoch may be complete. */
   | { signal: 'epoch-progress'; resource: string; peer: string }
   /** Something of the peer's ended on our disk after its connection was lost: the cleanup may go on. */
   | { signal: 'receiver-quiet'; resource: string; peer: string }
-  /** Out-of-sync bits were cleared while a resync runs towards this peer: its end may be reached. */
+  /** Out-of-sync bits were cleared, or a write settled without, while a resync runs towards this peer: its end may be reached. */
   | { signal: 'bits-cleared'; resource: string; volume: number; peer: string }
   // From resync/.
   /** The whole bitmap of the peer is merged into ours. */
@@ -52,7 +56,7 @@ export type Signal =
   /** Every block was asked for and answered, and the peer has processed our acknowledgements (the ping fence). */
   | { signal: 'resync-complete'; resource: string; volume: number; peer: string; failedBits: number }
   // From handlers.
-  | { signal: 'handler-exited'; resource: string; volume: number | undefined; handler: number; name: string; exitCode: number }
+  | { signal: 'handler-exited'; resource: string; volume: number | undefined; handler: number; name: HandlerName; exitCode: number }
   /** Nothing of it is in use any more: the node takes it out of its map. */
   | { signal: 'resource-idle'; resource: string }
   /** Re-examine the after-change queue or a procedure that waits for something. */
@@ -83,5 +87,7 @@ export type MetadataPurpose =
   | { for: 'attach' }
   | { for: 'detach' }
   | { for: 'connection-loss'; peer: string }
+  /** D18: what happened is on disk, the handler may run. */
+  | { for: 'handler'; handler: number }
   /** Nobody waits. */
   | { for: 'nobody' };

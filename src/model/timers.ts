@@ -24,6 +24,8 @@ export type TimerKind =
   | 'resync-tick'
   | 'serve-delay'
   | 'finish-retry'
+  // Disks, one per volume.
+  | 'disk-age'
   // Administration.
   | 'promote-retry'
   | 'heartbeat';

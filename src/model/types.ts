@@ -8,6 +8,7 @@
 
 import type { Command } from '../contract/command.js';
 import type { StreamId } from '../contract/input.js';
+import type { HandlerName } from '../contract/output.js';
 import type { PeerConfig, ResourceConfig, VolumeConfig } from '../config/types.js';
 import type { Session } from '../connection/types.js';
 import type { AlCursor } from '../metadata/activity-log.js';
@@ -30,7 +31,8 @@ export interface NodeState {
   /** Which connection a stream belongs to. */
   streams: Map<StreamId, { resource: string; peer: string }>;
   timers: Map<string, Timer>;
-  handlers: Map<number, { name: string; resource: string; volume: number | undefined }>;
+  /** Handlers that run, or wait for `pending` superblocks to be on disk. `volume` undefined: for the whole resource. */
+  handlers: Map<number, { name: HandlerName; resource: string; volume: number | undefined; peer: string | undefined; pending: number }>;
   lastOperation: number;
   lastStream: number;
   lastHandler: number;
@@ -91,6 +93,11 @@ export interface Volume {
   newCurrentUuidDue: boolean;
   /** A new current UUID is on its way to disk: completions wait for it (D5). */
   generationPending: boolean;
+  /**
+   * Its disk was lost while the peer's went on, until it is good again: what the other volumes hold here is of another moment than what is
+   * on that disk, so none of them is offered as good after a crash.
+   */
+  leftBehind: boolean;
   /** Crashed primary, until both disks are UpToDate (volatile flag of node-states.md §8.1). */
   crashedPrimary: boolean;
   /** Reasons why new application I/O is held besides the states: attach, detach, size change, bitmap being sent. */
@@ -128,11 +135,12 @@ export interface Backing {
   /** Metadata jobs, in order; the first one runs. */
   metadataJobs: MetadataJob[];
   operationsInFlight: number;
-  attachedAtUs: number;
   /** Detach was forced: nothing waits for this disk any more. */
   forceDetach: boolean;
   /** A read failed on it: a bitmap that cannot be written means full sync (D20). */
   wasReadError: boolean;
+  /** It had an error that on-io-error passed on, while a resync from it went on: it is Inconsistent when that is over and blocks are left. */
+  isBad: boolean;
   /** Given up: Failed, waits for its operations to end. */
   failed: boolean;
   /** While attaching: reading metadata, replaying the log. */
@@ -160,6 +168,11 @@ export interface PeerDevice {
   bitsSent: number;
   /** Evaluate the handshake again at the next P_STATE (node-states.md §6.6). */
   considerResync: boolean;
+  /**
+   * A Primary without a disk has come, and has not written yet: it may give us up, since we hold other data than its applications saw
+   * (it does not say which). A new generation begins with its first write.
+   */
+  generationDueOnWrite: boolean;
   /** Attached while connected: disk states of both, until the handshake decides (Negotiating). */
   negotiation: { disk: Disk; pdsk: Disk } | undefined;
   /** Sequence numbers of wire-protocol.md §5.7, restarted with each connection. */

@@ -24,7 +24,9 @@ export const settleBits = (core: Core, volume: Volume, request: Request): void =
   for (const device of volume.peers.values()) {
     const part = request.net.find(({ peer }) => peer === device.peer);
     const onBoth = request.local === 'ok' && part !== undefined && part.ok;
-    if (!onBoth) markOutOfSync(device, request.sector, request.sectors);
-    else if (part.setInSync) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
+    if (!onBoth) {
+      markOutOfSync(device, request.sector, request.sectors);
+      if (device.resync) signal(core, { signal: 'bits-cleared', resource: volume.resource, volume: volume.number, peer: device.peer });
+    } else if (part.setInSync) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
   }
 };

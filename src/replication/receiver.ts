@@ -99,6 +99,11 @@ export const peerWriteMayStart = (core: Core, resource: Resource, volume: Volume
   const write = mustGet(connection.receiver.writes, id, 'peer write');
   const device = deviceOf(volume, connection.peer);
   if (!isOnlyDisk(stateOf(resource, volume, connection, device))) return startPeerWrite(core, volume, connection, id);
+  if (device.generationDueOnWrite) {
+    device.generationDueOnWrite = false;
+    volume.generationPending = true;
+    signal(core, { signal: 'generation-begins', resource: resource.name, volume: volume.number, peer: connection.peer });
+  }
   markOutOfSync(device, write.sector, write.sectors);
   volume.waitingPeerWrites.push({ peer: connection.peer, write: id });
   signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });

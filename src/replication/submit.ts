@@ -195,7 +195,7 @@ const submitFlush = (core: Core, resource: Resource, volume: Volume, request: Re
 };
 
 /**
- * Requests of a freeze that nobody acknowledged are sent again, in their old order and with their old epochs (§5.6, RESEND): writes first,
+ * Requests of a freeze that no barrier acknowledgement covers are sent again, in their old order and with their old epochs (§5.6, RESEND): writes first,
  * since a read would close the epoch that it falls into. What cannot go to this peer any more has lost its part there.
  */
 export const resend = (core: Core, resource: Resource, connection: Connection): void => {
@@ -223,10 +223,10 @@ const resendWrite = (core: Core, resource: Resource, connection: Connection, req
   const volume = volumeOf(resource, request.volume);
   const device = deviceOf(volume, connection.peer);
   const plan = planWrite(stateOf(resource, volume, connection, device), connection.protocolVersion);
+  // Also what it acknowledged: in the same generation it may have rebooted all the same, and lost what no barrier covers.
+  if (plan.mirror) return sendWrite(core, connection, device, request, plan.maySetInSync);
   const part = partTo(request, connection);
-  if (plan.mirror && !part.ok) return sendWrite(core, connection, device, request, plan.maySetInSync);
-  // The peer had it, did not reboot (its UUIDs are unchanged), and flushed when the connection was lost: as good as barrier-acked.
-  part.ok &&= plan.mirror;
+  part.ok = false;
   part.waitsFor = 'nothing';
   part.done = true;
   completeIfDone(core, resource, volume, request);

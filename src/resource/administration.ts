@@ -19,12 +19,15 @@ import { settleNetworkParts } from './after-change.js';
 import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
+import { watchDisk } from './disk-age.js';
+import { forceDetach } from './disk.js';
 import { startSyncWith } from './peer-parameters.js';
 import { endHold, finish, hold, wait, waitForCrossed, waitForMetadata, type CommandOf } from './procedures.js';
 
 /** Configuration results of node-states.md §2. */
 const ALREADY_ATTACHED = 124;
 const UNKNOWN_VOLUME = 127;
+const INTERRUPTED = 129;
 const PAUSE_ALREADY_SET = 134;
 const PAUSE_ALREADY_CLEARED = 135;
 const NO_DISK = 138;
@@ -80,16 +83,21 @@ export const detach = (core: Core, resource: Resource, procedure: Procedure, wha
       endHold(core, volume, DETACH_HOLD);
       finish(core, resource, procedure, code);
     };
+    // A disk that fails may hang for ever; the peer's copy serves meanwhile (bug B167).
+    const waitWithoutHold = (step: DetachStep): void => {
+      endHold(core, volume, DETACH_HOLD);
+      wait(procedure, 'state', step);
+    };
     switch (procedure.step as DetachStep) {
       case DetachStep.Begin:
         if (volume.disk === Disk.Diskless) return refuse(ReturnCode.NothingToDo);
         if (what.force) {
-          if (volume.backing) volume.backing.forceDetach = true;
-          changeState(core, resource, [volume], undefined, { disk: Disk.Failed }, 'hard', 'forced detach');
-          signal(core, { signal: 'disk-abandoned', resource: resource.name, volume: volume.number });
+          // The driver has not answered yet whether there is a disk to let go.
+          if (volume.disk === Disk.Attaching && !volume.backing) return wait(procedure, 'state', DetachStep.Begin);
+          forceDetach(core, resource, volume, INTERRUPTED, 'forced detach');
           return finish(core, resource, procedure, ReturnCode.Success);
         }
-        if (volume.disk < Disk.Inconsistent) return wait(procedure, 'state', DetachStep.Begin);
+        if (volume.disk < Disk.Inconsistent) return waitWithoutHold(DetachStep.Begin);
         hold(volume, DETACH_HOLD);
         if (volume.writesInFlight > 0) return wait(procedure, 'state', DetachStep.Begin);
         return waitForMetadata(core, procedure, [volume], 'bitmap', DetachStep.Written);
@@ -98,14 +106,14 @@ export const detach = (core: Core, resource: Resource, procedure: Procedure, wha
         if (code === 'asked') return wait(procedure, 'consent', DetachStep.Consented);
         if (code === 'busy' || code === ReturnCode.InTransientState) return wait(procedure, 'state', DetachStep.Written);
         if (!isSuccess(code)) return refuse(code);
-        return wait(procedure, 'state', DetachStep.Failed);
+        return waitWithoutHold(DetachStep.Failed);
       }
       case DetachStep.Consented:
         if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return waitForCrossed(core, resource, procedure, DetachStep.Written);
         if (!isSuccess(procedure.result)) return refuse(procedure.result);
-        return wait(procedure, 'state', DetachStep.Failed);
+        return waitWithoutHold(DetachStep.Failed);
       case DetachStep.Failed:
-        if (volume.disk > Disk.Diskless || volume.backing) return wait(procedure, 'state', DetachStep.Failed);
+        if (volume.disk > Disk.Diskless || volume.backing) return waitWithoutHold(DetachStep.Failed);
         return refuse(ReturnCode.Success);
     }
   });
@@ -251,7 +259,10 @@ export const changeOptions = (core: Core, resource: Resource, procedure: Procedu
   // A live change of the protocol takes P_PROTOCOL_UPDATE, which is not here yet.
   if (protocolChanges && connection.cstate !== Conn.StandAlone) return finish(core, resource, procedure, MUST_BE_STANDALONE);
   resource.config = wanted;
-  for (const volume of wanted.volumes) resource.volumes.get(volume.volume)!.config = volume;
+  for (const volume of wanted.volumes) {
+    resource.volumes.get(volume.volume)!.config = volume;
+    watchDisk(core, resource.volumes.get(volume.volume)!);
+  }
   for (const peer of wanted.peers) resource.connections.get(peer.name)!.config = peer;
   finish(core, resource, procedure, CONFIG_OK);
 };

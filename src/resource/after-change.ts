@@ -4,10 +4,11 @@
  * first queues it and waits; the queue waits with it. So "what must be on disk first" is the order of this list.
  */
 
+import type { HandlerName } from '../contract/output.js';
 import { sendPacket } from '../connection/send.js';
 import { newCurrent, startAsSource } from '../generations/uuid-set.js';
 import { setAll } from '../metadata/bitmap.js';
-import { runHandler, signal, type Core } from '../model/core.js';
+import { signal, type Core } from '../model/core.js';
 import type { AfterChange, Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { connectionTo, deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
@@ -21,7 +22,8 @@ import { UuidsFlag } from '../wire/packets.js';
 import { isSuperblockDirty, queueBitmapWrite, queueFullSync, queueSuperblock } from '../volume/metadata-io.js';
 import { sendSizes, sendStateOf, sendUuids } from './announce.js';
 import { allVolumes, changeState, fencingPolicy, storeUuids, updateFlags, uuidsOf } from './change.js';
-import { diskFailed } from './disk.js';
+import { diskFailed, disklessNow } from './disk.js';
+import { runEventHandler } from './handlers.js';
 
 /** `waits`: the step queued something durable; the queue goes on, with the next step, when that is done. */
 type StepResult = 'done' | 'waits';
@@ -56,7 +58,7 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     if (!became(context, ({ disk, pdsk }) => disk === Disk.UpToDate && pdsk === Disk.UpToDate)) return 'done';
     context.volume.crashedPrimary = false;
     if (context.device.peerUuids) context.device.peerUuids.flags &= ~UuidsFlag.CRASHED_PRIMARY;
-    if (context.volume.backing && !context.volume.backing.failed) updateFlags(context.volume, stateOf(context.resource, context.volume, context.connection, context.device));
+    if (context.volume.backing && !context.volume.backing.failed) updateFlags(context.resource, context.volume, stateOf(context.resource, context.volume, context.connection, context.device));
     return 'done';
   },
   /** 3 */
@@ -191,8 +193,9 @@ const steps: readonly ((context: Context) => StepResult)[] = [
       if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
       diskFailed(context.core, context.resource, context.volume);
     }
-    if (context.from.disk !== Disk.Diskless && context.to.disk === Disk.Diskless && hasLink(context)) {
-      sendStateOf(context.core, context.connection, context.volume, context.to);
+    if (context.from.disk !== Disk.Diskless && context.to.disk === Disk.Diskless) {
+      if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
+      disklessNow(context.core, context.resource, context.volume);
     }
     return 'done';
   },
@@ -265,10 +268,7 @@ export const settleNetworkParts = (core: Core, resource: Resource, connection: C
   return true;
 };
 
-const handler = (context: Context, name: 'pri-on-incon-degr' | 'before-resync-target' | 'before-resync-source'): void => {
-  const { core, resource, volume, connection } = context;
-  if (resource.config.handlers.includes(name)) runHandler(core, resource, name, [['DRBD_PEER_ADDRESS', connection.peer]], volume);
-};
+const handler = ({ core, resource, volume, connection }: Context, name: HandlerName): void => void runEventHandler(core, resource, name, volume, connection);
 
 const thaw = (context: Context, change: Partial<State>): void => {
   const { core, resource } = context;
@@ -314,8 +314,8 @@ export const workerGoesOn = (core: Core, resource: Resource): void => {
 };
 
 /** Unfence-peer is due when a source finished and everything is UpToDate everywhere (node-states.md §8.9). */
-export const unfenceIfEqual = (core: Core, resource: Resource): void => {
+export const unfenceIfEqual = (core: Core, resource: Resource, connection: Connection): void => {
   const policy = fencingPolicy(resource, Disk.Consistent);
   const equal = allVolumes(resource).every((volume) => volume.disk === Disk.UpToDate && [...volume.peers.values()].every(({ pdsk }) => pdsk === Disk.UpToDate));
-  if (policy && policy !== 'dont-care' && equal && resource.config.handlers.includes('unfence-peer')) runHandler(core, resource, 'unfence-peer', []);
+  if (policy && policy !== 'dont-care' && equal) runEventHandler(core, resource, 'unfence-peer', undefined, connection);
 };

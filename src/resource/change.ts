@@ -19,7 +19,7 @@ import { flagsFromState } from '../state/superblock-flags.js';
 import type { RuleContext } from '../state/validity.js';
 import type { Fencing } from '../config/types.js';
 import { returnUncommitted } from '../volume/admission.js';
-import { touchSuperblock } from '../volume/metadata-io.js';
+import { queueSuperblock, touchSuperblock } from '../volume/metadata-io.js';
 
 const fencingOrder: readonly Fencing[] = ['dont-care', 'resource-only', 'resource-and-stonith'];
 
@@ -132,7 +132,10 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
     event: { event: 'state', resource: resource.name, volume: volume.number, peer: connection.peer, from: observed(from), to: observed(to), reason },
   });
   synchronousEffects(core, resource, target, to);
-  if (isGenerationDue(volume, from, to, owesWrites(resource, volume, connection))) volume.newCurrentUuidDue = true;
+  if (isGenerationDue(volume, from, to, owesWrites(resource, volume, connection))) {
+    if (from.conn < Conn.Connected && to.role !== Role.Primary && to.peer === Role.Primary && to.pdsk < Disk.Inconsistent) device.generationDueOnWrite = true;
+    else volume.newCurrentUuidDue = true;
+  }
   // Frozen, the outage may stay invisible to the peer's data: it is decided when I/O is thawed (generation-uuids.md §3).
   const newGeneration = volume.newCurrentUuidDue && !isUndecided(to);
   if (newGeneration) {
@@ -142,6 +145,13 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
   resource.worker.push({ volume: volume.number, peer: connection.peer, from, to, step: 0, newGeneration, reason });
   signal(core, { signal: 'worker', resource: resource.name });
   signal(core, { signal: 'procedures', resource: resource.name });
+};
+
+/** A Primary without a disk begins to write: what it writes is a generation of its own, before the first block (`generationDueOnWrite`). */
+export const beginGeneration = (core: Core, resource: Resource, volume: Volume, connection: Connection): void => {
+  const state = stateOf(resource, volume, connection, deviceOf(volume, connection.peer));
+  resource.worker.push({ volume: volume.number, peer: connection.peer, from: state, to: state, step: 0, newGeneration: true, reason: 'first write of a diskless Primary' });
+  signal(core, { signal: 'worker', resource: resource.name });
 };
 
 const observed = (state: State): { role: number; peer: number; conn: number; disk: number; pdsk: number; flags: string[] } => ({
@@ -159,7 +169,8 @@ const synchronousEffects = (core: Core, resource: Resource, target: Target, to: 
   const wasMirrored = planWrite(from, connection.protocolVersion).mirror;
   if (wasMirrored !== planWrite(to, connection.protocolVersion).mirror) closeEpoch(resource);
   if (to.disk === Disk.Failed && from.disk !== Disk.Failed) returnUncommitted(volume);
-  if (hasUsableDisk(to.disk) && volume.backing && !volume.backing.failed) updateFlags(volume, to);
+  noteLeftBehind(core, resource, volume, to);
+  if (hasUsableDisk(to.disk) && volume.backing && !volume.backing.failed) updateFlags(resource, volume, to);
   if (to.disk >= Disk.Consistent && from.disk < Disk.Consistent && volume.backing) {
     volume.exposedUuid = expose(uuidsOf(volume)).exposed;
   }
@@ -172,18 +183,36 @@ const synchronousEffects = (core: Core, resource: Resource, target: Target, to: 
   if (volume.waiting.length > 0 || volume.waitingPeerWrites.length > 0) signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
 };
 
+/**
+ * The volumes of a resource are one set. One whose disk is lost while the peer's goes on is of an older moment than the others here, and
+ * cannot even be told so if its disk takes no more writes: the others say it, on their disks (WAS_UP_TO_DATE is withheld), until it is good
+ * again, also over a restart in which it is still missing.
+ */
+const noteLeftBehind = (core: Core, resource: Resource, volume: Volume, to: State): void => {
+  const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
+  const leftBehind = to.disk < Disk.Inconsistent ? volume.leftBehind || (goesOn && to.disk <= Disk.Failed) : volume.leftBehind && to.disk !== Disk.UpToDate;
+  if (leftBehind === volume.leftBehind) return;
+  volume.leftBehind = leftBehind;
+  for (const other of resource.volumes.values()) {
+    if (other === volume || !hasUsableDisk(other.disk) || !other.backing || other.backing.failed) continue;
+    for (const connection of resource.connections.values()) updateFlags(resource, other, stateOf(resource, other, connection, deviceOf(other, connection.peer)));
+    queueSuperblock(core, other);
+  }
+};
+
 const stateFlagBits =
   SuperblockFlag.Consistent | SuperblockFlag.PrimaryInd | SuperblockFlag.ConnectedInd | SuperblockFlag.WasUpToDate | SuperblockFlag.PeerOutDated | SuperblockFlag.CrashedPrimary;
 
 /** §6.4: what a crashed node will know of itself. Marks the superblock dirty if that changed. */
-export const updateFlags = (volume: Volume, state: State): void => {
+export const updateFlags = (resource: Resource, volume: Volume, state: State): void => {
   const superblock = volume.backing!.superblock;
   const flags = flagsFromState(state, volume.crashedPrimary);
   let bits = superblock.flags & ~stateFlagBits;
   if (flags.consistent) bits |= SuperblockFlag.Consistent;
   if (flags.primaryInd) bits |= SuperblockFlag.PrimaryInd;
   if (flags.connectedInd) bits |= SuperblockFlag.ConnectedInd;
-  if (flags.wasUpToDate) bits |= SuperblockFlag.WasUpToDate;
+  const ofOneMoment = allVolumes(resource).every((other) => other === volume || !other.leftBehind);
+  if (flags.wasUpToDate && ofOneMoment) bits |= SuperblockFlag.WasUpToDate;
   if (flags.peerOutDated) bits |= SuperblockFlag.PeerOutDated;
   if (flags.crashedPrimary) bits |= SuperblockFlag.CrashedPrimary;
   if (bits === superblock.flags && !hasFlag(superblock, SuperblockFlag.AlClean)) return;

@@ -7,7 +7,7 @@ import { sameGeneration, setRoleBit } from '../generations/uuid-set.js';
 import { setAll } from '../metadata/bitmap.js';
 import { checkAttachSize, newSize } from '../metadata/layout.js';
 import { hasFlag, SuperblockFlag } from '../metadata/superblock.js';
-import { emit, log, runHandler, signal, type Core } from '../model/core.js';
+import { emit, log, signal, type Core } from '../model/core.js';
 import type { Resource, Volume } from '../model/types.js';
 import { bestPeerDisk } from '../model/view.js';
 import { isSuccess, ReturnCode, returnText } from '../state/refusals.js';
@@ -15,9 +15,12 @@ import { Conn, Disk, Role, type State } from '../state/states.js';
 import { abandonJobs, queueBitmapWrite, queueFullSync, queueSuperblock, touchSuperblock } from '../volume/metadata-io.js';
 import { setSize } from '../volume/size.js';
 import { changeState, isSomeonePrimary, storeUuids, uuidsOf } from './change.js';
+import { runEventHandler } from './handlers.js';
 
 /** DRBD's "This is not the data we lost" (node-states.md §2). */
 const NOT_THE_DATA_WE_LOST = 150;
+/** DRBD's "I/O error while accessing the metadata": also for an attach that hangs. */
+const META_IO_ERROR = 118;
 
 const attachFails = (core: Core, volume: Volume, code: number, detail: string): void =>
   signal(core, { signal: 'attach-failed', resource: volume.resource, volume: volume.number, code, detail });
@@ -49,6 +52,8 @@ export const attachPrepared = (core: Core, resource: Resource, volume: Volume): 
   markAtAttach(core, volume, sizeSectors);
 
   const wanted = diskOf(volume);
+  // While it was away the peer's disk went on: that this one is good was true then.
+  if (otherData && !connection && wanted.disk > Disk.Outdated) wanted.disk = Disk.Outdated;
   const change: Partial<State> = connection ? { disk: Disk.Negotiating } : wanted;
   for (const device of volume.peers.values()) {
     device.negotiation = connection ? { disk: wanted.disk, pdsk: wanted.pdsk ?? Disk.DUnknown } : undefined;
@@ -59,7 +64,6 @@ export const attachPrepared = (core: Core, resource: Resource, volume: Volume): 
   if (volume.config.disk.alUpdates) superblock.flags &= ~SuperblockFlag.AlDisabled;
   else superblock.flags |= SuperblockFlag.AlDisabled;
   touchSuperblock(backing);
-  backing.attachedAtUs = core.nowUs;
   const code = changeState(core, resource, [volume], undefined, change, 'soft', 'attach');
   if (!isSuccess(code)) return attachFails(core, volume, code, returnText(code));
   queueSuperblock(core, volume, { for: 'attach' });
@@ -106,10 +110,33 @@ export const diskError = (core: Core, resource: Resource, volume: Volume, kind: 
   if (volume.backing && kind === 'read') volume.backing.wasReadError = true;
   if (kind !== 'metadata' && policy === 'pass_on') {
     if (volume.disk > Disk.Inconsistent) changeState(core, resource, [volume], undefined, { disk: Disk.Inconsistent }, 'hard', `I/O error: ${detail}`);
+    if (volume.backing) volume.backing.isBad = volume.disk > Disk.Inconsistent;
     return;
   }
-  if (policy === 'call-local-io-error' && resource.config.handlers.includes('local-io-error')) runHandler(core, resource, 'local-io-error', [], volume);
+  callLocalIoError(core, resource, volume);
   changeState(core, resource, [volume], undefined, { disk: Disk.Failed }, 'hard', `I/O error: ${detail}`);
+};
+
+const callLocalIoError = (core: Core, resource: Resource, volume: Volume): void => {
+  if (volume.config.disk.onIoError === 'call-local-io-error') runEventHandler(core, resource, 'local-io-error', volume, undefined);
+};
+
+/**
+ * Failed at once, and nobody waits any more for what the disk is still doing (§8.2 `--force`, bug B167): its operations count as failed, the
+ * peer's copy goes on, the disk is closed when the last of them has ended. An attach that is under way ends with `attachCode`.
+ */
+export const forceDetach = (core: Core, resource: Resource, volume: Volume, attachCode: number, reason: string): void => {
+  if (volume.disk === Disk.Attaching) return attachFails(core, volume, attachCode, reason);
+  if (volume.backing) volume.backing.forceDetach = true;
+  changeState(core, resource, [volume], undefined, { disk: Disk.Failed }, 'hard', reason);
+  signal(core, { signal: 'disk-abandoned', resource: resource.name, volume: volume.number });
+};
+
+/** An operation is older than disk-timeout (§9): an error of the disk, whatever the policy, and it may hang for ever. */
+export const diskHangs = (core: Core, resource: Resource, volume: Volume, detail: string): void => {
+  log(core, resource.name, 'error', `volume ${volume.number}: disk-timeout: ${detail}`);
+  if (volume.disk > Disk.Failed) callLocalIoError(core, resource, volume);
+  forceDetach(core, resource, volume, META_IO_ERROR, 'disk-timeout');
 };
 
 /** Entered Failed: superblock and dirty bitmap pages still go out as far as the disk takes them (D20), then it is let go. */
@@ -134,6 +161,13 @@ export const diskFailed = (core: Core, resource: Resource, volume: Volume): void
 export const detachWritten = (core: Core, resource: Resource, volume: Volume): void => {
   if (!volume.backing || volume.disk !== Disk.Failed) return;
   if (!volume.backing.failed) abandonJobs(core, volume);
+  closeIfQuiet(core, resource, volume);
+};
+
+/** Diskless without having failed: the connection was lost before the handshake could say what the disk is (node-states.md §4, rule 4). */
+export const disklessNow = (core: Core, resource: Resource, volume: Volume): void => {
+  if (volume.disk !== Disk.Diskless || !volume.backing || volume.backing.failed) return;
+  abandonJobs(core, volume);
   closeIfQuiet(core, resource, volume);
 };
 

@@ -30,12 +30,14 @@ import { abandonJobs, metadataOperationDone } from '../volume/metadata-io.js';
 import { attach, attachEnded, changeOptions, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
 import { sendParameters } from './announce.js';
-import { allVolumes, changeState } from './change.js';
+import { allVolumes, beginGeneration, changeState } from './change.js';
 import { replyMayGo } from './consent.js';
 import { connect, disconnect } from './disconnect.js';
+import { checkDiskAge, watchDisk } from './disk-age.js';
 import { attachFailed, attachPrepared, closeIfQuiet, detachWritten, diskError } from './disk.js';
 import { takeDown } from './down.js';
 import { fencingEnded } from './fencing.js';
+import { handlerMayRun } from './handlers.js';
 import { connectionLost, connectionRefused, continueLoss, lossMetadataWritten } from './loss.js';
 import { handlePackets } from './packets.js';
 import { demote, promote } from './promote.js';
@@ -146,6 +148,9 @@ export const closed = (core: Core, resource: Resource, volume: Volume, who: stri
 export const diskInput = (core: Core, volume: Volume, input: Extract<Input, { type: 'disk-opened' | 'disk-open-failed' }>): void => {
   if (input.type === 'disk-opened') diskOpened(core, volume, input);
   else diskOpenFailed(core, volume, input.reason);
+  watchDisk(core, volume);
+  // A forced detach waits for the driver's answer.
+  signal(core, { signal: 'procedures', resource: volume.resource });
 };
 
 /** A disk operation ended: to whom it belongs its `then` says. */
@@ -226,6 +231,7 @@ export const timerDue = (core: Core, resource: Resource, timer: Timer): void => 
   if (timer.kind === 'promote-retry') return runProcedure(core, resource, resource.procedures.get(timer.volume));
   if (timer.kind === 'request-age') return checkRequestAge(core, resource, connectionTo(resource, timer.peer));
   const volume = volumeOf(resource, timer.volume);
+  if (timer.kind === 'disk-age') return checkDiskAge(core, resource, volume);
   const connection = connectionTo(resource, timer.peer);
   const device = deviceOf(volume, timer.peer);
   switch (timer.kind) {
@@ -289,6 +295,8 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
     }
     case 'admission':
       return admit(core, resource, volumeOf(resource, value.volume));
+    case 'generation-begins':
+      return beginGeneration(core, resource, volumeOf(resource, value.volume), connectionTo(resource, value.peer));
     case 'epoch-progress':
       return finishEpochs(core, resource, connectionTo(resource, value.peer));
     case 'receiver-quiet':
@@ -330,6 +338,7 @@ const streamsReady = (core: Core, resource: Resource, connection: Connection): v
   for (const volume of resource.volumes.values()) {
     const device = deviceOf(volume, connection.peer);
     device.sequence = 0;
+    device.generationDueOnWrite = false;
     device.peerUuids = undefined;
     device.peerDiskSectors = 0;
   }
@@ -361,6 +370,8 @@ const metadataWritten = (core: Core, resource: Resource, volume: Volume, purpose
       return detachWritten(core, resource, volume);
     case 'connection-loss':
       return lossMetadataWritten(core, resource, connectionTo(resource, purpose.peer));
+    case 'handler':
+      return handlerMayRun(core, resource, purpose.handler);
     case 'nobody':
       return;
   }

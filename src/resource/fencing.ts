@@ -3,7 +3,7 @@
  * (node-states.md §8.9). The fence-peer handler finds out or sees to it; its exit code says what it found.
  */
 
-import { assert, emit, log, runHandler, signal, type Core } from '../model/core.js';
+import { assert, emit, log, signal, type Core } from '../model/core.js';
 import type { Connection, Resource } from '../model/types.js';
 import { connectionTo, isFrozen } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
@@ -11,6 +11,7 @@ import { answerHeld } from '../replication/completion.js';
 import { ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { allVolumes, changeState, fencingPolicy } from './change.js';
+import { runEventHandler } from './handlers.js';
 
 /** Is every disk of the peer known to be Outdated or worse? */
 export const isPeerOutdated = (resource: Resource, connection: Connection): boolean =>
@@ -32,12 +33,12 @@ export const startFencing = (core: Core, resource: Resource, connection: Connect
   }
   if (policy === 'dont-care') return 'fenced';
   if (connection.cstate >= Conn.WFReportParams) return 'failed';
-  if (!resource.config.handlers.includes('fence-peer')) {
-    log(core, resource.name, 'error', 'fence-peer helper broken: none is configured');
-    return 'failed';
-  }
   if (!resource.fencing) {
-    const handler = runHandler(core, resource, 'fence-peer', [['DRBD_PEER_ADDRESS', connection.peer]]);
+    const handler = runEventHandler(core, resource, 'fence-peer', undefined, connection);
+    if (handler === undefined) {
+      log(core, resource.name, 'error', 'fence-peer helper broken: none is configured');
+      return 'failed';
+    }
     resource.fencing = { handler, peer: connection.peer, connectCount: connection.connectCount, waiting: [] };
   }
   if (procedure !== undefined) resource.fencing.waiting.push(procedure);

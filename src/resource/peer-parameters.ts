@@ -7,7 +7,7 @@ import { JUST_CREATED, acceptSkippedSync, sameGeneration, startAsTarget } from '
 import { clearAll } from '../metadata/bitmap.js';
 import { newSize } from '../metadata/layout.js';
 import { assert, log, type Core } from '../model/core.js';
-import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
+import type { Connection, PeerDevice, PeerUuids, Resource, Volume } from '../model/types.js';
 import { connOf } from '../model/view.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { ProtocolFlag, UuidsFlag, type PacketOf, type ProtocolPacket, type SyncParam89Packet, type SyncParamPacket } from '../wire/packets.js';
@@ -78,9 +78,7 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
   const conn = connOf(connection, device);
   const diskless = volume.disk < Disk.Inconsistent;
   const foreign = volume.exposedUuid !== 0n && !sameGeneration(volume.exposedUuid, packet.current);
-  // A new generation of a peer that we used all the while follows on ours; a disk that comes late may be older than what was read.
-  const slots = [packet.current, packet.bitmap, packet.history0, packet.history1];
-  const follows = volume.exposedUuid === 0n || slots.some((uuid) => sameGeneration(volume.exposedUuid, uuid));
+  const follows = followsExposed(volume, device.peerUuids);
   const isLost = volume.disk === Disk.Diskless || volume.disk === Disk.Failed;
   if (resource.role === Role.Primary && (conn < Conn.Connected ? diskless && foreign : isLost && !follows)) {
     return refuseConnection(core, connection, 'the peer has another data generation than the one that was in use here');
@@ -97,6 +95,10 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
   const detaches = connection.request?.change.disk === Disk.Failed && connection.request.volumes.includes(volume.number);
   if ((diskless || detaches) && follows && conn >= Conn.Connected) volume.exposedUuid = packet.current;
 };
+
+/** A new generation of a peer that we used all the while follows on ours; a disk that comes late may be older than what was read. */
+export const followsExposed = (volume: Volume, { current, bitmap, history1, history2 }: PeerUuids): boolean =>
+  volume.exposedUuid === 0n || [current, bitmap, history1, history2].some((uuid) => sameGeneration(volume.exposedUuid, uuid));
 
 /** §7.2: the data that we are about to get is of this generation. Durable before the first block (D9: resource/after-change). */
 export const receiveSyncUuid = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, packet: PacketOf<'P_SYNC_UUID'>): void => {

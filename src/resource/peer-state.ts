@@ -8,7 +8,7 @@ import { loseConnection, refuseConnection } from '../connection/loss.js';
 import { decideHandshake, effectivePeerDisk, type HandshakePlan, type HandshakeSnapshot } from '../generations/decide.js';
 import { formatSlots, type UuidSlots } from '../generations/uuid-set.js';
 import { setAll } from '../metadata/bitmap.js';
-import { assert, emit, log, runHandler, type Core } from '../model/core.js';
+import { assert, emit, log, type Core } from '../model/core.js';
 import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { connOf, stateOf } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
@@ -21,6 +21,8 @@ import { FeatureFlag, type PacketOf } from '../wire/packets.js';
 import { queueFullSync } from '../volume/metadata-io.js';
 import { sendState, sendUuids } from './announce.js';
 import { allVolumes, changeState, isUndecided, storeUuids, uuidsOf } from './change.js';
+import { runEventHandler } from './handlers.js';
+import { followsExposed } from './peer-parameters.js';
 
 const isHandshake = (conn: Conn): boolean => conn >= Conn.StartingSyncS && conn <= Conn.WFSyncUUID;
 
@@ -143,7 +145,7 @@ const decide = (core: Core, resource: Resource, volume: Volume, connection: Conn
   });
   if (plan.correctSelf) storeUuids(core, volume, { ...uuidsOf(volume), ...plan.correctSelf }, `rule ${plan.rule}`);
   if (plan.correctPeer) Object.assign(uuids, slotsOnly(plan.correctPeer));
-  for (const name of plan.handlers) if (resource.config.handlers.includes(name)) runHandler(core, resource, name, [['DRBD_PEER_ADDRESS', connection.peer]], volume);
+  for (const name of plan.handlers) runEventHandler(core, resource, name, volume, connection);
   if ((plan.outcome === 'source' || plan.outcome === 'target') && plan.full && device.bitmap) {
     // Its writes are queued before those of the sync UUID, so nobody can know of the new generation before the bits are on disk.
     setAll(device.bitmap);
@@ -173,6 +175,8 @@ const commit = (
   if (isSuccess(code)) {
     if (volume.disk !== Disk.Negotiating) device.negotiation = undefined;
     if (fresh) expectClose(core, connection, false);
+    // Without a disk, the peer's data is what is known here: a disk that comes later and is older says so.
+    if (fresh && volume.disk === Disk.Diskless && device.peerUuids && followsExposed(volume, device.peerUuids)) volume.exposedUuid = device.peerUuids.current;
     return;
   }
   assert(fresh, `what the peer says of itself was refused (${code})`);

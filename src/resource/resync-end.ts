@@ -1,11 +1,12 @@
 /** The end of a resync on both sides: generation UUIDs and states in one step (generation-uuids.md §3, sync-and-activity-log.md §7.4). */
 
 import { finishAsSource, finishAsTarget, uuidTuple } from '../generations/uuid-set.js';
-import { assert, runHandler, type Core } from '../model/core.js';
+import { assert, type Core } from '../model/core.js';
 import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
-import { Conn, Disk, Role } from '../state/states.js';
+import { Conn, Disk, Role, type State } from '../state/states.js';
 import { unfenceIfEqual } from './after-change.js';
 import { changeState, storeUuids, uuidsOf } from './change.js';
+import { runEventHandler } from './handlers.js';
 
 /** Every block is accounted for and the fence has passed (signal `resync-complete`). */
 export const resyncComplete = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, failedBits: number): void => {
@@ -24,10 +25,11 @@ export const resyncComplete = (core: Core, resource: Resource, volume: Volume, c
   storeUuids(core, volume, set, `end of resync as ${asTarget ? 'target' : 'source'}`);
   const [current, bitmap, history1, history2] = uuidTuple(set);
   Object.assign(peer, { current, bitmap, history1, history2 });
-  const change = asTarget ? { disk: Disk.UpToDate } : { pdsk: Disk.UpToDate };
+  // A source that had errors of its own meanwhile: the target has what it lacks.
+  const isBad = asSource && volume.backing.isBad && device.bitmap!.weight > 0;
+  volume.backing.isBad = false;
+  const change: Partial<State> = asTarget ? { disk: Disk.UpToDate } : { pdsk: Disk.UpToDate, ...(isBad && { disk: Disk.Inconsistent }) };
   changeState(core, resource, [volume], connection, { conn: Conn.Connected, ...change }, 'hard', 'resync finished');
-  if (asSource) return unfenceIfEqual(core, resource);
-  if (resource.config.handlers.includes('after-resync-target')) {
-    runHandler(core, resource, 'after-resync-target', [['DRBD_PEER_ADDRESS', connection.peer]], volume);
-  }
+  if (asSource) return unfenceIfEqual(core, resource, connection);
+  runEventHandler(core, resource, 'after-resync-target', volume, connection);
 };

@@ -5,6 +5,7 @@
  */
 
 import { requestPing } from '../connection/keepalive.js';
+import { countOutOfSync, type Bitmap } from '../metadata/bitmap.js';
 import { assert, flushDisk, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import { setTimer } from '../model/timers.js';
@@ -90,8 +91,21 @@ export const bitsCleared = (core: Core, resource: Resource, volume: Volume, peer
 // ---- The end ---------------------------------------------------------------------------------------------------------
 
 /** Nothing is open and nothing is on its way; failed blocks do not count. Never true without a disk. */
-const isComplete = (resync: ResyncState, volume: Volume, peerDevice: PeerDevice): boolean =>
-  resync.requests.length === 0 && hasDisk(volume) && !hasOpenBits(resync, bitmapOf(peerDevice));
+const isComplete = (resource: Resource, resync: ResyncState, volume: Volume, peerDevice: PeerDevice): boolean => {
+  if (resync.requests.length > 0 || !hasDisk(volume)) return false;
+  return !hasOpenBits(resync, bitmapOf(peerDevice)) || (resync.targetIsDone && volume.backing!.isBad && !owesWrites(resource, volume, bitmapOf(peerDevice)));
+};
+
+/**
+ * Are there marked blocks with a write that is not settled yet? The target being done, nothing else than these can still be cleared: what
+ * stays marked then on a bad disk, that disk failed to write or read.
+ */
+const owesWrites = (resource: Resource, volume: Volume, bitmap: Bitmap): boolean => {
+  for (const request of resource.log.requests.values()) {
+    if (request.kind === 'write' && request.volume === volume.number && countOutOfSync(bitmap, request.sector, request.sectors) > 0) return true;
+  }
+  return false;
+};
 
 /**
  * To be called when something may have completed the resync; also the handler of timer `finish-retry`. A target that is complete
@@ -99,7 +113,7 @@ const isComplete = (resync: ResyncState, volume: Volume, peerDevice: PeerDevice)
  */
 export const checkFinished = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
   const { resync } = peerDevice;
-  if (resync?.phase !== 'running' || !isComplete(resync, volume, peerDevice)) return;
+  if (resync?.phase !== 'running' || !isComplete(resource, resync, volume, peerDevice)) return;
   if (resync.side === 'source' && connection.protocolVersion >= TARGET_ENDS_RESYNC && !resync.targetIsDone) return;
   askForFence(core, resource, volume, peerDevice, connection, resync);
 };
@@ -112,7 +126,7 @@ export const finishAsSource = (core: Core, resource: Resource, volume: Volume, p
   const { resync } = peerDevice;
   if (resync?.side !== 'source' || resync.phase !== 'running') return false;
   resync.targetIsDone = true;
-  if (!isComplete(resync, volume, peerDevice)) return false;
+  if (!isComplete(resource, resync, volume, peerDevice)) return false;
   askForFence(core, resource, volume, peerDevice, connection, resync);
   return true;
 };
@@ -173,13 +187,13 @@ const goOn = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDe
 
 /** A target whose bits were set since it asked for the fence is not done. */
 const completeOrGoOn = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): void => {
-  if (isComplete(resync, volume, peerDevice)) complete(core, resource, volume, peerDevice, resync);
+  if (isComplete(resource, resync, volume, peerDevice)) complete(core, resource, volume, peerDevice, resync);
   else goOn(core, resource, volume, peerDevice, resync, 0);
 };
 
 const complete = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): void => {
   observeResync(core, volume, peerDevice, resync, 'finished');
-  const failed = failedBits(resync, bitmapOf(peerDevice));
+  const failed = resync.targetIsDone ? 0 : failedBits(resync, bitmapOf(peerDevice));
   removeResync(core, resource, volume, peerDevice);
   signal(core, { signal: 'resync-complete', resource: resource.name, volume: volume.number, peer: peerDevice.peer, failedBits: failed });
 };

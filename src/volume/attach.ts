@@ -43,11 +43,11 @@ export const diskOpened = (core: Core, volume: Volume, devices: Devices & { disc
   if (refusal) return refuse(core, volume, refusal);
   const layout = layoutOf(volume.config.metaDisk, devices);
   if (!layout.ok) return refuse(core, volume, layout.refusal);
-  volume.backing = newBacking(core, volume, devices, devices.discardGranularityBytes / 512, layout.value);
+  volume.backing = newBacking(volume, devices, devices.discardGranularityBytes / 512, layout.value);
   readPieces(core, volume, superblockSector(volume.config.metaDisk, devices.metaSectors), SUPERBLOCK_BYTES / 512);
 };
 
-const newBacking = (core: Core, volume: Volume, devices: Devices, discardGranularitySectors: number, layout: Layout): Backing => ({
+const newBacking = (volume: Volume, devices: Devices, discardGranularitySectors: number, layout: Layout): Backing => ({
   attachment: ++volume.attachments,
   dataSectors: devices.dataSectors,
   metaSectors: devices.metaSectors,
@@ -62,9 +62,9 @@ const newBacking = (core: Core, volume: Volume, devices: Devices, discardGranula
   primaryOnDisk: false,
   metadataJobs: [],
   operationsInFlight: 0,
-  attachedAtUs: core.nowUs,
   forceDetach: false,
   wasReadError: false,
+  isBad: false,
   failed: false,
   attaching: { step: 'superblock', pending: 0, ring: new Uint8Array(0), plan: [], planAt: 0 },
 });

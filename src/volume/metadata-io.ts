@@ -113,9 +113,16 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
           writePages(core, volume, backing, job);
         } else if (step === 2) {
           flushMeta(core, volume, job);
-        } else {
+        } else if (step === 3) {
           endPages(volume, job);
           return true;
+        } else if (step === MARKS_LOST) {
+          backing.superblock.flags |= SuperblockFlag.FullSync;
+          touchSuperblock(backing);
+          writeSuperblock(core, volume, backing, job);
+        } else {
+          abandonJobs(core, volume);
+          return false;
         }
         break;
       case 'full-sync':
@@ -154,8 +161,15 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
   }
 };
 
+/**
+ * The step of a bitmap job whose pages could not be written on a disk that has failed reads: what cannot be read is marked nowhere else, so
+ * the superblock says that all of it is to be synced (D20). The last thing that is written to this disk.
+ */
+const MARKS_LOST = 4;
+
 /** Is this the job's next step? */
-const writesSuperblock = ({ job, step }: MetadataJob): boolean => (job === 'superblock' && step === 0) || (job === 'full-sync' && (step === 0 || step === 2));
+const writesSuperblock = ({ job, step }: MetadataJob): boolean =>
+  (job === 'superblock' && step === 0) || (job === 'full-sync' && (step === 0 || step === 2)) || (job === 'bitmap' && step === MARKS_LOST);
 
 const metaWrite = (core: Core, volume: Volume, job: MetadataJob, sector: number, data: Uint8Array, durable: boolean): void => {
   job.pending++;
@@ -279,8 +293,8 @@ export const metadataOperationDone = (core: Core, volume: Volume, operation: Dis
       sectors: operation.sectors,
       detail: `${operation.kind} of ${job.job} ${result.failure}`,
     });
-    abandonJobs(core, volume);
-    return;
+    if (job.job !== 'bitmap' || !backing.wasReadError || job.step > MARKS_LOST) return abandonJobs(core, volume);
+    job.step = MARKS_LOST;
   }
   if (job.job === 'full-sync' && job.step === 2 && job.pending === 0) {
     for (const device of volume.peers.values()) {
