@@ -66,6 +66,7 @@ const SECTOR_BYTES = 512;
 const SECTOR_WORDS = SECTOR_BYTES / 4;
 const PAGE_SECTORS = 256;
 const BLOCK_SECTORS = 8;
+const BLOCKS_PER_PAGE = PAGE_SECTORS / BLOCK_SECTORS;
 /** First word of a stamped sector: 'LSTP'. */
 const STAMP_MAGIC = 0x5054534c;
 /** Key of a sector that nobody wrote like this: torn, misplaced or garbage. */
@@ -108,6 +109,7 @@ export class GhostRecord implements Ghost {
   private nodes = 0;
   private olderNodes = new Int32Array(4096);
   private nodeStamps = new Int32Array(4096);
+  private stamped = new Int32Array(64 * SECTOR_WORDS);
   /** Recorded workloads only. */
   private nodeKeys = new Float64Array(0);
 
@@ -161,7 +163,7 @@ export class GhostRecord implements Ghost {
         discarded: '',
       };
       this.writes.push(write);
-      if (!write.zeros) bytes = request.data ?? stampedSectors(write);
+      if (!write.zeros) bytes = request.data ?? this.stampedSectors(write);
       if (bytes !== undefined && bytes.length !== request.sectors * SECTOR_BYTES) {
         throw new RangeError(`a write of ${request.sectors} sectors with ${bytes.length} bytes`);
       }
@@ -225,6 +227,19 @@ export class GhostRecord implements Ghost {
     }
   }
 
+  /** Sector layout: magic, stamp, low half of the sector's number, then the stamp to the end. Good until the next call. */
+  private stampedSectors(write: WriteRecord): Uint8Array {
+    const length = write.sectors * SECTOR_WORDS;
+    if (this.stamped.length < length) this.stamped = new Int32Array(length);
+    const words = this.stamped;
+    words.fill(write.stamp, 0, length);
+    for (let index = 0; index < write.sectors; index++) {
+      words[index * SECTOR_WORDS] = STAMP_MAGIC;
+      words[index * SECTOR_WORDS + 2] = (write.sector + index) | 0;
+    }
+    return new Uint8Array(words.buffer, 0, length * 4);
+  }
+
   private grow(): void {
     const length = this.olderNodes.length * 2;
     const grown = (old: Int32Array): Int32Array<ArrayBuffer> => {
@@ -247,6 +262,13 @@ export class GhostRecord implements Ghost {
   }
 
   // ---- What checkers ask ------------------------------------------------------------------------------------------
+
+  /** The newest write's node of each sector of a block, from the returned place on: 0 = never written. */
+  headsOfBlock(volume: number, block: number): { heads: Int32Array; at: number } | undefined {
+    const at = (block % BLOCKS_PER_PAGE) * BLOCK_SECTORS;
+    const heads = this.volumes.get(volume)?.pages.get((block - (block % BLOCKS_PER_PAGE)) / BLOCKS_PER_PAGE)?.heads;
+    return heads && { heads, at };
+  }
 
   /** The newest write's node of a sector, 0 = never written. */
   newest(volume: number, sector: number): number {
@@ -323,16 +345,6 @@ function pageOf(history: VolumeHistory, number: number): Page {
   let page = history.pages.get(number);
   if (page === undefined) history.pages.set(number, (page = { heads: new Int32Array(PAGE_SECTORS), blocks: 0 }));
   return page;
-}
-
-/** Sector layout: magic, stamp, low half of the sector's number, then the stamp to the end. */
-function stampedSectors(write: WriteRecord): Uint8Array {
-  const words = new Int32Array(write.sectors * SECTOR_WORDS).fill(write.stamp);
-  for (let index = 0; index < write.sectors; index++) {
-    words[index * SECTOR_WORDS] = STAMP_MAGIC;
-    words[index * SECTOR_WORDS + 2] = (write.sector + index) | 0;
-  }
-  return new Uint8Array(words.buffer);
 }
 
 function wordsOf(bytes: Uint8Array, offset: number): Int32Array {

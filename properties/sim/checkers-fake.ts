@@ -233,7 +233,7 @@ export class FakeWorld implements WorldView {
 
   issue(place: number, sector: number, sectors = 8, fua = false): { id: number; bytes: Uint8Array } {
     const id = ++this.lastId;
-    const bytes = this.ghost.issued(id, NAMES[place]!, { operation: 'write', volume: 0, sector, sectors, fua, tag: 0 }, this.nowUs)!;
+    const bytes = this.ghost.issued(id, NAMES[place]!, { operation: 'write', volume: 0, sector, sectors, fua, tag: 0 }, this.nowUs)!.slice();
     for (const checker of this.checkers) {
       checker.onInput?.(NAMES[place]!, { type: 'app-write', resource: 'r0', volume: 0, id, sector, data: bytes, fua }, this);
     }

@@ -40,10 +40,8 @@ export class ImageReader {
   forEachSector(host: HostView, volume: number, visit: (sector: number, key: number) => void): void {
     for (const block of this.ghost.blocks(volume)) {
       const keys = this.keys(host, volume, block);
-      for (let index = 0; index < BLOCK_SECTORS; index++) {
-        const sector = block * BLOCK_SECTORS + index;
-        if (this.ghost.newest(volume, sector) !== 0) visit(sector, keys[index]!);
-      }
+      const { heads, at } = this.ghost.headsOfBlock(volume, block)!;
+      for (let index = 0; index < BLOCK_SECTORS; index++) if (heads[at + index] !== 0) visit(block * BLOCK_SECTORS + index, keys[index]!);
     }
   }
 }

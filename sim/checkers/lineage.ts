@@ -150,6 +150,7 @@ export class Lineage {
   // ---- What happens ---------------------------------------------------------------------------------------------
 
   onInput(host: string, input: Input, world: WorldView): void {
+    if (input.type !== 'app-write' && input.type !== 'handler-exited' && input.type !== 'command') return;
     const place = this.hostPlace(host);
     const written = writtenRange(input);
     if (written) {
@@ -333,9 +334,8 @@ export class Lineage {
     } else if (request.operation === 'flush') {
       const covered = own | (kept && this.flushesBoth() ? 1 << peer : 0);
       for (const earlier of ghost.writes) {
-        if (earlier !== undefined && earlier.volume === volume && earlier.outcome === 'acknowledged' && earlier.endedAt <= request.issuedAt) {
-          earlier.durable |= earlier.must & covered;
-        }
+        if (earlier === undefined || (earlier.must & covered & ~earlier.durable) === 0) continue;
+        if (earlier.volume === volume && earlier.outcome === 'acknowledged' && earlier.endedAt <= request.issuedAt) earlier.durable |= earlier.must & covered;
       }
     }
   }

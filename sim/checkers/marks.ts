@@ -6,7 +6,7 @@
 
 import type { VolumeView } from '../../src/contract/index.js';
 import { BITS_PER_AL_EXTENT, BITS_PER_PAGE, type Bitmap, countBits, popcount } from '../../src/metadata/bitmap.js';
-import { type AlReplay, replayLog } from '../../src/metadata/activity-log.js';
+import { replayLog } from '../../src/metadata/activity-log.js';
 import { type Layout, layoutOf, superblockSector } from '../../src/metadata/layout.js';
 import { type Superblock, SuperblockFlag, decodeSuperblock, hasFlag } from '../../src/metadata/superblock.js';
 import type { HostView } from '../types.js';
@@ -19,7 +19,6 @@ const READ_SECTORS = 2048;
 export interface StoredMetadata {
   superblock: Superblock;
   layout: Layout;
-  replay: AlReplay;
   /** Is the bit set in the bitmap on disk? */
   isSet(bit: number): boolean;
   /** How many are set; the whole device when a full sync was under way. */
@@ -41,14 +40,18 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
   const placed = layoutOf(config.metaDisk, devices, { alStripes: superblock.alStripes, alStripeSize4k: superblock.alStripeSize4k });
   if (!placed.ok) return `the superblock describes no layout: ${placed.refusal.detail}`;
   const layout = placed.value;
-  const replay = replayLog(layout, (index) => disk.read('meta', layout.alSector + index * PAGE_SECTORS, PAGE_SECTORS));
-  const primary = hasFlag(superblock, SuperblockFlag.PrimaryInd);
-  if (replay.outcome === 'failed' && primary) return `the activity log of a Primary cannot be replayed: ${replay.reason}`;
+  // Only a Primary's log means something.
+  let extents: readonly number[] = [];
+  if (hasFlag(superblock, SuperblockFlag.PrimaryInd)) {
+    const ring = disk.read('meta', layout.alSector, layout.alBlocks * PAGE_SECTORS);
+    const replay = replayLog(layout, (index) => ring.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES));
+    if (replay.outcome === 'failed') return `the activity log of a Primary cannot be replayed: ${replay.reason}`;
+    if (replay.outcome === 'extents') extents = replay.extents;
+  }
   const pages = new Map<number, Uint8Array>();
   return {
     superblock,
     layout,
-    replay,
     isSet(bit) {
       if (hasFlag(superblock, SuperblockFlag.FullSync)) return true;
       const page = Math.floor(bit / BITS_PER_PAGE);
@@ -69,7 +72,7 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
       }
       return count;
     },
-    extents: new Set(replay.outcome === 'extents' && primary ? replay.extents : []),
+    extents: new Set(extents),
   };
 }
 

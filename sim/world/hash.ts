@@ -68,9 +68,12 @@ export function hashBytes(bytes: Uint8Array, seed: number): number {
 }
 
 const strings = new Map<string, number>();
+let lastText: string | undefined = undefined;
+let lastTextHash = 0;
 
 /** Hash of a string; remembered, since a run has few different ones. */
 export function hashString(text: string): number {
+  if (text === lastText) return lastTextHash;
   let hash = strings.get(text);
   if (hash === undefined) {
     hash = 0;
@@ -79,5 +82,7 @@ export function hashString(text: string): number {
     // Log lines with numbers in them would fill it.
     if (strings.size < 10000) strings.set(text, hash);
   }
+  lastText = text;
+  lastTextHash = hash;
   return hash;
 }

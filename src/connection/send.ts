@@ -73,7 +73,7 @@ export const unsentBytes = (connection: Connection): number => dataStreamEnd(con
 
 /** The input `stream-sent`: progress, which also ends a stall. */
 export function bytesSent(core: Core, connection: Connection, stream: Stream, bytesTotal: number): void {
-  assert(bytesTotal <= stream.queuedBytes, `the driver sent ${bytesTotal} bytes of ${stream.queuedBytes} on stream ${stream.id}`);
+  assert(bytesTotal <= stream.queuedBytes, () => `the driver sent ${bytesTotal} bytes of ${stream.queuedBytes} on stream ${stream.id}`);
   if (bytesTotal <= stream.sentBytes) return;
   const { session } = connection;
   stream.sentBytes = bytesTotal;

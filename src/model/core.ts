@@ -27,8 +27,9 @@ export interface Core {
 /** A broken invariant: a bug of ours, never a peer's or an operator's doing. Assertions stay on in production. */
 export class InvariantError extends Error {}
 
-export function assert(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new InvariantError(message);
+/** Where it is looked at for every input, a message with numbers in it is a function: building it costs more than the look. */
+export function assert(condition: boolean, message: string | (() => string)): asserts condition {
+  if (!condition) throw new InvariantError(typeof message === 'string' ? message : message());
 }
 
 export const emit = (core: Core, output: Output): void => {
@@ -93,6 +94,6 @@ export const flushDisk = (core: Core, volume: Volume, area: DiskArea, then: Then
 
 export const mustGet = <K, V>(map: ReadonlyMap<K, V>, key: K, what: string): V => {
   const value = map.get(key);
-  assert(value !== undefined, `${what} ${String(key)} does not exist`);
+  assert(value !== undefined, () => `${what} ${String(key)} does not exist`);
   return value;
 };

@@ -42,7 +42,7 @@ const keyOf = (kind: TimerKind, resource: string, peer: string, volume: number):
 
 /** `volume` is -1 for timers of a connection or a resource, `peer` '' for timers of a volume or a resource. */
 export const setTimer = (core: Core, kind: TimerKind, resource: string, peer: string, volume: number, afterUs: number): void => {
-  assert(Number.isSafeInteger(afterUs) && afterUs >= 0, `timer ${kind} set to ${afterUs} µs`);
+  assert(Number.isSafeInteger(afterUs) && afterUs >= 0, () => `timer ${kind} set to ${afterUs} µs`);
   const key = keyOf(kind, resource, peer, volume);
   const timer = core.state.timers.get(key);
   if (timer) timer.deadlineUs = core.nowUs + afterUs;

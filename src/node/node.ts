@@ -61,7 +61,7 @@ const nodeOf = (state: NodeState, environment: Environment): Node => {
     name: state.name,
     handle: (input: Input, nowUs: number): void => {
       assert(!handling, 'handle is not re-entrant');
-      assert(Number.isSafeInteger(nowUs) && nowUs >= core.nowUs, `time goes back from ${core.nowUs} to ${nowUs}`);
+      assert(Number.isSafeInteger(nowUs) && nowUs >= core.nowUs, () => `time goes back from ${core.nowUs} to ${nowUs}`);
       handling = true;
       core.nowUs = nowUs;
       try {
@@ -138,7 +138,7 @@ const handleInput = (core: Core, input: Input): void => {
     case 'disk-done':
     case 'disk-failed': {
       const operation = core.state.operations.get(input.op);
-      assert(operation !== undefined, `disk operation ${input.op} ended and was not running`);
+      assert(operation !== undefined, () => `disk operation ${input.op} ended and was not running`);
       core.state.operations.delete(input.op);
       const resource = core.state.resources.get(operation.resource);
       if (!resource) return;

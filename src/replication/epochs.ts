@@ -36,7 +36,7 @@ export const sendDueBarrier = (core: Core, connection: Connection, epoch: number
 /** A write of this epoch is about to be sent. */
 export const countSentWrite = (connection: Connection, epoch: number, request: number): void => {
   const last = connection.sender.epochs.at(-1);
-  assert(!last || last.epoch !== epoch || last.barrierSentAtUs === undefined, `a write of epoch ${epoch}, whose barrier is out`);
+  assert(!last || last.epoch !== epoch || last.barrierSentAtUs === undefined, () => `a write of epoch ${epoch}, whose barrier is out`);
   if (last?.epoch === epoch) last.requests.push(request);
   else connection.sender.epochs.push({ epoch, requests: [request], barrierSentAtUs: undefined });
 };

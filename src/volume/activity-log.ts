@@ -95,9 +95,9 @@ export const putExtents = (log: ActivityLog, sector: number, sectors: number): b
   let idle = false;
   for (let extent = firstExtentOf(sector); extent <= lastExtentOf(sector, sectors); extent++) {
     const index = log.byExtent.get(extent);
-    assert(index !== undefined, `extent ${extent} is released and not in the activity log`);
+    assert(index !== undefined, () => `extent ${extent} is released and not in the activity log`);
     const slot = log.slots[index]!;
-    assert(slot.references > 0, `extent ${extent} was released too often`);
+    assert(slot.references > 0, () => `extent ${extent} was released too often`);
     if (--slot.references > 0) continue;
     // A slot that is still in a transaction becomes idle when that commits.
     if (slot.extent === log.committed[index]) log.lru.set(index, true);

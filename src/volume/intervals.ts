@@ -62,7 +62,7 @@ export const registerInterval = (
 /** Gives a range back; ranges that waited for it and may start now are told. */
 export const releaseInterval = (core: Core, volume: Volume, id: number): void => {
   const index = volume.intervals.findIndex((interval) => interval.id === id);
-  assert(index >= 0, `interval ${id} was released twice`);
+  assert(index >= 0, () => `interval ${id} was released twice`);
   const [released] = volume.intervals.splice(index, 1);
   for (let at = index; at < volume.intervals.length; at++) {
     const waiting = volume.intervals[at]!;
@@ -84,7 +84,7 @@ export const overlapsOwnWrite = (volume: Volume, sector: number, sectors: number
  */
 export const requestBecomesWrite = (volume: Volume, id: number): Interval => {
   const index = volume.intervals.findIndex((interval) => interval.id === id);
-  assert(index >= 0 && volume.intervals[index]!.kind === 'resync-request', `interval ${id} is no resync request`);
+  assert(index >= 0 && volume.intervals[index]!.kind === 'resync-request', () => `interval ${id} is no resync request`);
   const interval = volume.intervals.splice(index, 1)[0]!;
   interval.kind = 'resync-write';
   const next = volume.intervals.findIndex(
