@@ -318,6 +318,8 @@ export interface DiskView {
   readonly dataSectors: number;
   /** Reads through the cache: what the device answers now. */
   read(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
+  /** Would `read` bring nothing but zeros? */
+  isZero(area: 'data' | 'meta', sector: number, sectors: number): boolean;
   /** Only what is durable. */
   readDurable(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
   /** A value that is equal for equal content of a 4 KiB block of the data area, on every host (content id, 0 = zeros), never reused in a run. */

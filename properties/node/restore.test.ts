@@ -23,8 +23,9 @@ const replacedNodes = (every: number, count: () => void): NodeFactory => (name, 
     outputs: () => {
       const outputs = node.outputs();
       if (++passes % every === 0) {
-        const copy = restoreNode(node.snapshot(), environment);
-        assert.is(copy.fingerprint(), node.fingerprint());
+        const bytes = node.snapshot();
+        const copy = restoreNode(bytes, environment);
+        assert.ok(Buffer.compare(copy.snapshot(), bytes) === 0, 'the copy has the same snapshot');
         node = copy;
         count();
       }
@@ -45,7 +46,7 @@ const run = (name: string, seed: number, factory: NodeFactory): RunResult => {
 
 for (const name of ['failover', 'both-lose-power', 'resync-interrupted', 'flapping-link', 'disk-errors']) {
   test(`${name}: nodes that are replaced by their copies every few passes run on unchanged`, () => {
-    for (const [seed, every] of [[1, 3], [2, 7]] as const) {
+    for (const [seed, every] of [[1, 7], [2, 23]] as const) {
       let replaced = 0;
       const kept = run(name, seed, createNode);
       const copied = run(name, seed, replacedNodes(every, () => replaced++));

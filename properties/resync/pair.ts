@@ -287,10 +287,7 @@ function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'dis
     // The platter is read somewhere in between.
     let data = new Uint8Array(0);
     later(pair, pair.random(durationUs), () => (data = image.slice(from, from + output.sectors * 512)));
-    return later(pair, durationUs, () => {
-      end(fails ? { ok: false, failure: 'failed' } : { ok: true, data });
-      data.fill(0xee);
-    });
+    return later(pair, durationUs, () => end(fails ? { ok: false, failure: 'failed' } : { ok: true, data }));
   }
   const range = { sector: output.sector, sectors: output.data.length / 512 };
   const writing = pair.writing.get(station)![output.volume]!;

@@ -37,6 +37,9 @@ export class FakeDisk implements DiskView {
     }
     return bytes;
   }
+  isZero(area: 'data' | 'meta', sector: number, sectors: number): boolean {
+    return this.read(area, sector, sectors).every((byte) => byte === 0);
+  }
   readDurable(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array {
     return this.read(area, sector, sectors);
   }

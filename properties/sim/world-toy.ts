@@ -34,7 +34,7 @@ export class ToyNode implements Node {
   private lastStream = 0;
   private attachCommand = 0;
   private wakeUs: number | undefined;
-  private readonly ops = new Map<number, { what: 'app-write' | 'app-read' | 'app-flush' | 'peer-write'; id: number }>();
+  private readonly ops = new Map<number, { what: 'app-write' | 'app-read' | 'app-flush' | 'peer-write'; id: number; sectors: number }>();
   private readonly writes = new Map<number, { left: number }>();
   private readonly queue: QueuedWrite[] = [];
   private readonly rests = new Map<number, Uint8Array<ArrayBuffer>>();
@@ -113,18 +113,18 @@ export class ToyNode implements Node {
       }
       case 'app-read': {
         const op = ++this.lastOp;
-        this.ops.set(op, { what: 'app-read', id: input.id });
+        this.ops.set(op, { what: 'app-read', id: input.id, sectors: input.sectors });
         this.out.push({ type: 'disk-read', op, resource: 'r0', volume: 0, area: 'data', sector: input.sector, sectors: input.sectors });
         return;
       }
       case 'app-flush': {
         const op = ++this.lastOp;
-        this.ops.set(op, { what: 'app-flush', id: input.id });
+        this.ops.set(op, { what: 'app-flush', id: input.id, sectors: 0 });
         this.out.push({ type: 'disk-flush', op, resource: 'r0', volume: 0, area: 'data' });
         return;
       }
       case 'disk-done': {
-        const { what, id } = this.ops.get(input.op)!;
+        const { what, id, sectors } = this.ops.get(input.op)!;
         this.ops.delete(input.op);
         if (what === 'app-write' || what === 'peer-write') this.writeEnded();
         if (what === 'app-write') this.part(id);
@@ -132,7 +132,7 @@ export class ToyNode implements Node {
           if (this.connected) this.send(this.meta, 'P_WRITE_ACK', new Uint8Array(0), id, 0);
         } else {
           const done: Output = { type: 'app-done', resource: 'r0', volume: 0, id };
-          if (input.data) done.data = input.data.slice();
+          if (what === 'app-read') done.data = input.data?.slice() ?? new Uint8Array(sectors * 512);
           this.out.push(done);
         }
         return;
@@ -238,7 +238,7 @@ export class ToyNode implements Node {
 
   private startWrite({ sector, data, what, id }: QueuedWrite): void {
     const op = ++this.lastOp;
-    this.ops.set(op, { what, id });
+    this.ops.set(op, { what, id, sectors: 0 });
     this.out.push({ type: 'disk-write', op, resource: 'r0', volume: 0, area: 'data', sector, data, preflush: false, fua: false });
   }
 

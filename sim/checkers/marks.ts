@@ -13,8 +13,8 @@ import type { HostView } from '../types.js';
 
 const PAGE_SECTORS = 8;
 const PAGE_BYTES = 4096;
-/** Bitmap sectors read at once: 1 MiB. */
-const READ_SECTORS = 2048;
+/** Bitmap sectors read at once. */
+const READ_SECTORS = 128;
 
 export interface StoredMetadata {
   superblock: Superblock;
@@ -67,6 +67,8 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
       const sectors = Math.min(layout.bitmapSectors, Math.ceil(bits / BITS_PER_PAGE) * PAGE_SECTORS);
       let count = 0;
       for (let at = 0; at < sectors; at += READ_SECTORS) {
+        // Most of the bitmap of a large device.
+        if (disk.isZero('meta', layout.bitmapSector + at, Math.min(READ_SECTORS, sectors - at))) continue;
         const bytes = disk.read('meta', layout.bitmapSector + at, Math.min(READ_SECTORS, sectors - at));
         for (const word of new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)) if (word !== 0) count += popcount(word);
       }

@@ -69,6 +69,13 @@ export class Device {
     this.readWith((block) => this.contentOf(block), sector, target);
   }
 
+  /** Would `read` bring nothing but zeros? */
+  isZero(sector: number, sectors: number): boolean {
+    const last = Math.floor((sector + sectors - 1) / 8);
+    for (let block = Math.floor(sector / 8); block <= last; block++) if (this.contentOf(block) !== 0) return false;
+    return true;
+  }
+
   /** Without what is only in the cache. */
   readDurable(sector: number, target: Uint8Array): void {
     const durable = new Map<number, number>();

@@ -136,6 +136,7 @@ export class Disk {
     }
     switch (verb) {
       case 'read': {
+        if (device.isZero(sector, operation.sectors)) return { type: 'disk-done', op };
         const bytes = this.host.world.buffers.lend(operation.sectors * 512);
         device.read(sector, bytes);
         return { type: 'disk-done', op, data: bytes };

@@ -469,6 +469,7 @@ export class Host implements HostView {
     return {
       dataSectors: data.device.sectors,
       read: (area, sector, sectors) => read(area, sectors, (device, target) => device.read(sector, target)),
+      isZero: (area, sector, sectors) => (area === 'data' ? data : meta).device.isZero(sector, sectors),
       readDurable: (area, sector, sectors) => read(area, sectors, (device, target) => device.readDurable(sector, target)),
       blockId: (block) => content.serial(data.device.contentOf(block)),
       blockBytes: (block) => content.bytesOf(data.device.contentOf(block)),

@@ -40,6 +40,7 @@ export type Input =
       discardGranularityBytes: number;
     }
   | { type: 'disk-open-failed'; resource: string; volume: number; reason: string }
+  /** `data`: what a read brought, lent; absent where all of it is zeros. */
   | { type: 'disk-done'; op: number; data?: Uint8Array }
   | { type: 'disk-failed'; op: number; failure: DiskFailure }
   // Streams. A driver reports each connect attempt exactly once: connected, refused or failed.

@@ -37,7 +37,7 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   request.local = request.localFailed ? 'failed' : 'ok';
   if (request.kind !== 'read') return completeIfDone(core, resource, volume, request);
   if (result.ok) {
-    request.data = result.data;
+    request.data = result.data ?? new Uint8Array(request.sectors * 512);
     return completeIfDone(core, resource, volume, request);
   }
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).

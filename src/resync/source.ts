@@ -138,8 +138,7 @@ const reply = (
     blockId: range.blockId,
     sequence: 0,
     flags: 0,
-    // Lent; copied once, here.
-    data: result.data?.slice() ?? new Uint8Array(range.sectors * 512),
+    data: result.data ?? new Uint8Array(range.sectors * 512),
   });
 };
 
