@@ -1,6 +1,6 @@
 /** The scenarios by name. To add one: copy a module, change its name, and put it into this list. */
 
-import { type Scenario, UsageError } from '../sim/types.js';
+import type { Scenario } from '../sim/types.js';
 import { activeSetBound } from './active-set-bound.js';
 import { bothLosePower } from './both-lose-power.js';
 import { degradedThenFailover } from './degraded-then-failover.js';
@@ -36,10 +36,3 @@ export const scenarios: readonly Scenario[] = [
   activeSetBound,
   recorded,
 ];
-
-/** Throws `UsageError` for a name that no scenario has. */
-export function findScenario(name: string): Scenario {
-  const found = scenarios.find((scenario) => scenario.name === name);
-  if (found !== undefined) return found;
-  throw new UsageError(`unknown scenario '${name}'; there are ${scenarios.map((scenario) => scenario.name).join(', ')}`);
-}

@@ -3,7 +3,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkConfig } from '../../src/config/check.js';
-import { findScenario, scenarios } from '../../scenarios/index.js';
+import { scenarioNamed } from '../../reports/parameters.js';
+import { scenarios } from '../../scenarios/index.js';
 import { makeWorkload } from '../../sim/workloads/index.js';
 import type { Parameters, Scenario, Setup } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
@@ -18,8 +19,8 @@ test('there are the scenarios that the house promises', () => {
   const wanted = [
     'failover', 'partition', 'both-lose-power', 'resync-interrupted', 'flapping-link', 'split-brain', 'degraded-then-failover', 'maintenance', 'active-set-bound', 'slow-disk', 'recorded',
   ];
-  for (const name of wanted) assert.is(findScenario(name).name, name);
-  assert.throws(() => findScenario('nonsense'), (error: unknown) => error instanceof UsageError);
+  for (const name of wanted) assert.is(scenarioNamed(scenarios, name).name, name);
+  assert.throws(() => scenarioNamed(scenarios, 'nonsense'), (error: unknown) => error instanceof UsageError);
   assert.is(new Set(scenarios.map(({ name }) => name)).size, scenarios.length);
 });
 
@@ -65,7 +66,7 @@ test('a sweep varies what its scenario leaves open', () => {
 });
 
 test('setting one parameter leaves what the others drew', () => {
-  const scenario = findScenario('failover');
+  const scenario = scenarioNamed(scenarios, 'failover');
   for (let seed = 1; seed <= 20; seed++) {
     const drawn = setupOf(scenario, seed);
     const fixed = setupOf(scenario, seed, { 'queue-depth': 16 });
@@ -75,24 +76,24 @@ test('setting one parameter leaves what the others drew', () => {
 });
 
 test('impossible parameters are refused with the mend', () => {
-  const failover = findScenario('failover');
+  const failover = scenarioNamed(scenarios, 'failover');
   assert.throws(() => setupOf(failover, 1, { protocol: 'D' }), /protocol=D is impossible; choose one of any, A, B, C/);
   assert.throws(() => setupOf(failover, 1, { protocol: 'A', fencing: 'resource-and-stonith' }), /cannot go with .* choose protocol B or C/);
   assert.throws(() => setupOf(failover, 1, { volumes: 2, 'protocol-max': 90 }), /cannot go with .* choose one volume, or 101/);
-  assert.throws(() => setupOf(findScenario('active-set-bound'), 1, { case: '3GiB' }), /case=3GiB is impossible/);
-  assert.throws(() => setupOf(findScenario('recorded'), 1, { trace: '/no/such.dmlog.gz' }), /cannot be read/);
+  assert.throws(() => setupOf(scenarioNamed(scenarios, 'active-set-bound'), 1, { case: '3GiB' }), /case=3GiB is impossible/);
+  assert.throws(() => setupOf(scenarioNamed(scenarios, 'recorded'), 1, { trace: '/no/such.dmlog.gz' }), /cannot be read/);
 });
 
 test('what must go together goes together when it is drawn', () => {
   for (let seed = 1; seed <= 300; seed++) {
-    const { parameters } = setupOf(findScenario('failover'), seed);
+    const { parameters } = setupOf(scenarioNamed(scenarios, 'failover'), seed);
     assert.not.ok(parameters['protocol'] === 'A' && parameters['fencing'] === 'resource-and-stonith');
     assert.not.ok(parameters['volumes'] === 2 && Number(parameters['protocol-max']) < 100);
   }
 });
 
 test('the recorded scenario replays its whole trace and dies somewhere behind mkfs', () => {
-  const setup = setupOf(findScenario('recorded'), 5);
+  const setup = setupOf(scenarioNamed(scenarios, 'recorded'), 5);
   assert.is(setup.workload.kind, 'recorded');
   const first = makeWorkload(setup, randomRoot(1)).poll(0);
   assert.is(first.do, 'issue');

@@ -393,7 +393,6 @@ export interface Request {
   /** The only copy of a write's payload, shared by disk and streams; the result of a read. None of a write of zeros. */
   data: Uint8Array | undefined;
   fua: boolean;
-  startedAtUs: number;
   /** Epoch it belongs to once submitted (a flush: the last one that it covers), else -1. */
   epoch: number;
   local: 'none' | 'pending' | 'ok' | 'failed';

@@ -58,7 +58,6 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   resource.log.requests.delete(request.id);
   resource.log.requests.set(request.id, request);
   request.epoch = resource.log.epoch;
-  request.startedAtUs = core.nowUs;
   resource.log.epochWrites++;
   volume.writesInFlight++;
   volume.applicationSectors += request.sectors;

@@ -66,7 +66,6 @@ const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Requ
   id: ++core.state.lastRequest,
   application,
   ...what,
-  startedAtUs: core.nowUs,
   epoch: -1,
   local: 'none',
   localOperations: 0,
