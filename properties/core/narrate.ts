@@ -91,6 +91,8 @@ function ofOutput(narrator: Narrator, machine: Machine, output: Output): string[
       const how = output.type === 'disk-write' ? `${output.preflush ? ', preflush' : ''}${output.fua ? ', fua' : ''}` : '';
       return [`${name}: ${output.type.slice(5)} of ${output.area}${range} begins${how}`];
     }
+    case 'admit':
+      return [`${where(name, output.volume)}: ${output.on ? 'takes requests again' : 'takes no more requests'}`];
     case 'disk-close':
       return [`${name}: closes its disk`];
     default:

@@ -39,7 +39,7 @@ export type Output =
   | { type: 'close'; stream: StreamId }
   /** One gathered write. */
   | { type: 'send'; stream: StreamId; pieces: Uint8Array[] }
-  /** Flow control: a driver may have one more chunk or request in flight after `off`. */
+  /** Flow control: a driver may have one more chunk, or what one pass holds of requests, in flight after `off`. */
   | { type: 'read-stream'; stream: StreamId; on: boolean }
   | { type: 'admit'; resource: string; volume: number; on: boolean }
   // Machines talking to machines (heartbeat). Datagrams: they may be lost.

@@ -104,6 +104,8 @@ export interface Volume {
   holds: string[];
   /** Requests that were accepted and not yet submitted, in order. */
   waiting: Request[];
+  /** The driver was not told to hold further requests back. */
+  admits: boolean;
   /** Writes of a peer without a disk, which need our activity log and wait for it, in order (sync-and-activity-log.md §2). */
   waitingPeerWrites: { peer: string; write: number }[];
   /** Ranges of the data area with a write, or a resync read or request, on its way, in order of registration. */

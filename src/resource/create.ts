@@ -60,6 +60,7 @@ export const newResource = (core: Core, config: ResourceConfig): Resource => {
       crashedPrimary: false,
       holds: [],
       waiting: [],
+      admits: true,
       waitingPeerWrites: [],
       intervals: [],
       lastInterval: 0,

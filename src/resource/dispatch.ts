@@ -129,6 +129,17 @@ const admit = (core: Core, resource: Resource, volume: Volume): void => {
   const { requests, peerWrites } = takeAdmitted(resource, volume);
   for (const { peer, write } of peerWrites) startPeerWrite(core, volume, connectionTo(resource, peer), write);
   for (const request of requests) submit(core, resource, volume, request);
+  limitWaiting(core, volume);
+};
+
+/** So many requests wait for a volume at most, their payload with them; then the driver holds further ones back until half of them have gone. */
+const WAITING_MAX = 64;
+
+const limitWaiting = (core: Core, volume: Volume): void => {
+  const admits = volume.admits ? volume.waiting.length < WAITING_MAX : volume.waiting.length <= WAITING_MAX / 2;
+  if (admits === volume.admits) return;
+  volume.admits = admits;
+  emit(core, { type: 'admit', resource: volume.resource, volume: volume.number, on: admits });
 };
 
 export const opened = (resource: Resource, volume: Volume, who: string): void => {
