@@ -95,6 +95,21 @@ test('a negotiating disk that loses its peer keeps its data only when applicatio
   assert.is(dropped.warnings.length, 1);
 });
 
+test('what is Outdated becomes good by comparison: with a disk, or with what a Primary without one has seen when they meet', () => {
+  const apart: State = { ...initial, conn: Conn.WFReportParams, disk: Disk.Outdated };
+  const beside = (from: State, change: Partial<State>): Disk => sanitize(from, { ...from, conn: Conn.Connected, peer: Role.Secondary, ...change }, plain).state.disk;
+  for (const pdsk of [Disk.Diskless, Disk.Attaching, Disk.Failed, Disk.Negotiating]) {
+    assert.is(beside(apart, { pdsk }), Disk.Outdated);
+    assert.is(beside(apart, { pdsk, peer: Role.Primary }), Disk.UpToDate);
+    const together: State = { ...apart, conn: Conn.Connected, peer: Role.Secondary, pdsk };
+    assert.is(beside(together, { peer: Role.Primary }), Disk.Outdated, 'a promotion proves nothing');
+    // The other node says the same of it.
+    const seen = sanitize({ ...apart, disk: pdsk }, { ...apart, conn: Conn.Connected, peer: Role.Secondary, disk: pdsk, pdsk: Disk.Outdated }, plain).state;
+    assert.is(seen.pdsk, Disk.Outdated);
+  }
+  for (const pdsk of [Disk.Outdated, Disk.Consistent, Disk.UpToDate]) assert.is(beside(apart, { pdsk }), Disk.UpToDate);
+});
+
 test('every state word that a DRBD 8.4 kernel sent is one that the sanitizer leaves alone', () => {
   if (!recordingsExist('recorded state words')) return;
   let checked = 0;

@@ -99,6 +99,12 @@ const clamp = (state: State, warnings: string[]): void => {
   }
 };
 
+/**
+ * What is known to be old is good again only when it was compared: with the other's disk, or, when they meet, with what the applications
+ * of a diskless Primary have seen. Stricter than the kernel, to whom any peer will do: the good data may be on the disk that is away.
+ */
+const isSettledBy = (disk: Disk, role: Role, meets: boolean): boolean => disk > Disk.Negotiating || (meets && role === Role.Primary);
+
 const pauseState = (state: State): Conn => {
   const paused = state.aftrIsp || state.peerIsp || state.userIsp;
   if (paused && state.conn === Conn.SyncSource) return Conn.PausedSyncS;
@@ -146,8 +152,10 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
   if (state.conn === Conn.StandAlone && state.disk === Disk.Diskless && state.role === Role.Secondary) state.aftrIsp = false;
   // 5. Meeting the peer without a resync settles what was only probably good or probably old.
   if (state.conn >= Conn.Connected && state.conn < Conn.Ahead) {
-    if (state.disk === Disk.Consistent || state.disk === Disk.Outdated) state.disk = Disk.UpToDate;
-    if (state.pdsk === Disk.Consistent || state.pdsk === Disk.Outdated) state.pdsk = Disk.UpToDate;
+    const meets = from.conn < Conn.Connected;
+    const isSettled = (disk: Disk, role: Role): boolean => state.conn > Conn.Connected || isSettledBy(disk, role, meets);
+    if (state.disk === Disk.Consistent || (state.disk === Disk.Outdated && isSettled(state.pdsk, state.peer))) state.disk = Disk.UpToDate;
+    if (state.pdsk === Disk.Consistent || (state.pdsk === Disk.Outdated && isSettled(state.disk, state.role))) state.pdsk = Disk.UpToDate;
   }
   // 6.
   clamp(state, warnings);

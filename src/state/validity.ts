@@ -71,7 +71,8 @@ export const stateValidity = (state: State, context: RuleContext): ReturnCode =>
   if (state.conn > Conn.Connected && state.disk < Disk.UpToDate && state.pdsk < Disk.UpToDate) return ReturnCode.NoUpToDateDisk;
   // 9
   const outdatable = state.conn === Conn.Connected || state.conn === Conn.WFBitMapS || state.conn === Conn.SyncSource || state.conn === Conn.PausedSyncS;
-  if (outdatable && state.disk === Disk.Outdated) return ReturnCode.ConnectedOutdates;
+  // But beside a disk that is away (sanitizer, step 5).
+  if (outdatable && state.disk === Disk.Outdated && (state.pdsk > Disk.Negotiating || state.peer === Role.Primary)) return ReturnCode.ConnectedOutdates;
   // 10
   if (isVerify(state.conn)) return ReturnCode.NoVerifyAlg;
   // 11
