@@ -336,6 +336,21 @@ test('resync direction: protocol B, what was written before a demotion is not on
   }
 });
 
+test('durability: what a Primary lost with its power does not settle when it comes back as a Secondary', () => {
+  const world = pair();
+  world.part();
+  world.write(ALICE, 0, [ALICE]);
+  setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+  world.disks[ALICE]!.write(0, new Uint8Array(4096));
+  world.goDown(ALICE, 'power-loss');
+  world.boot(ALICE);
+  world.state(ALICE, { disk: Disk.UpToDate, conn: Conn.WFConnection });
+  for (const place of [ALICE, BOB]) world.state(place, { conn: Conn.Connected, pdsk: Disk.UpToDate, peer: Role.Secondary });
+  world.checkpoint();
+  world.end();
+  assert.not.ok(world.reported.includes('durability'), world.violations.map(({ detail }) => detail).join());
+});
+
 test('resync direction: an operator or a policy may choose to discard', () => {
   const byOperator = pair();
   byOperator.part();

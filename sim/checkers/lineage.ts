@@ -398,7 +398,8 @@ export class Lineage {
         const underway = [host, this.peerOf(host)].flatMap((place) => inFlightRanges(world, place, volume));
         this.unsettled = this.unsettled.filter((write) => {
           if (!isOwed(write)) return false;
-          const shown = (write.must & (1 << host)) !== 0 || (write.host === host && write.issuedAt >= status.primaryAt);
+          const isOwn = status.role === Role.Primary && write.host === host && write.issuedAt >= status.primaryAt;
+          const shown = (write.must & (1 << host)) !== 0 || isOwn;
           if (write.volume !== volume || !shown || overlapsAny(write, underway)) return true;
           write.must |= (1 << this.peerOf(host)) | (status.disk === Disk.UpToDate ? 1 << host : 0);
           write.settled = true;
