@@ -6,6 +6,7 @@ import { bothLosePower } from './both-lose-power.js';
 import { degradedThenFailover } from './degraded-then-failover.js';
 import { discard } from './discard.js';
 import { diskErrors } from './disk-errors.js';
+import { dualPrimary } from './dual-primary.js';
 import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
@@ -26,6 +27,7 @@ export const scenarios: readonly Scenario[] = [
   flappingLink,
   splitBrain,
   generations,
+  dualPrimary,
   degradedThenFailover,
   maintenance,
   slowDisk,

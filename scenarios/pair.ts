@@ -117,6 +117,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
   const net: NetOptions = {
     ...defaultNetOptions,
     protocol: text(parameters, 'protocol', 'C') as Protocol,
+    allowTwoPrimaries: text(parameters, 'two-primaries', 'no') === 'yes',
     afterSb0Pri: text(parameters, 'after-sb-0pri', 'disconnect') as AfterSb0Pri,
     afterSb1Pri: text(parameters, 'after-sb-1pri', 'disconnect') as AfterSb1Pri,
     afterSb2Pri: text(parameters, 'after-sb-2pri', 'disconnect') as AfterSb2Pri,

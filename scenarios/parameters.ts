@@ -42,6 +42,7 @@ export const knobs = {
     [101, 101, 101, 101, 97, 96, 95, 94, 91, 90, 88, 86],
   ),
   failover: anyOf('failover', 'who promotes the survivor', ['manager', 'membership']),
+  twoPrimaries: anyOf('two-primaries', 'both nodes may be Primary at once (protocol C)', ['no', 'yes'], ['no', 'no', 'no', 'no', 'no', 'no', 'no', 'yes']),
   afterSb0Pri: anyOf('after-sb-0pri', 'after a split brain, no Primary present', [
     'disconnect',
     'discard-younger-primary',
@@ -73,7 +74,7 @@ export function resolve(specs: readonly Knob[], parameters: Parameters, random: 
     const drawn = spec.odds ?? spec.choices?.filter((choice) => choice !== 'any');
     resolved[spec.name] = value === 'any' && drawn !== undefined ? random.fork(`parameter ${spec.name}`).pick(drawn) : value;
   }
-  return avoidManyVolumesOnOldWire(parameters, avoidFreezingWithA(parameters, resolved));
+  return avoidManyVolumesOnOldWire(parameters, avoidFreezingWithA(parameters, avoidTwoPrimariesWithoutC(parameters, resolved)));
 }
 
 /** Packets name their volume since protocol 100: before that a connection has one. */
@@ -92,4 +93,12 @@ function avoidFreezingWithA(asked: Parameters, resolved: Parameters): Parameters
   if (asked['fencing'] !== 'resource-and-stonith') return { ...resolved, fencing: 'resource-only' };
   if (asked['protocol'] !== 'A') return { ...resolved, protocol: 'C' };
   throw new UsageError('protocol=A cannot go with fencing=resource-and-stonith (DRBD error 154); choose protocol B or C, or another fencing');
+}
+
+/** DRBD refuses two primaries without protocol C (139). */
+function avoidTwoPrimariesWithoutC(asked: Parameters, resolved: Parameters): Parameters {
+  if (resolved['two-primaries'] !== 'yes' || (resolved['protocol'] ?? 'C') === 'C') return resolved;
+  if (asked['two-primaries'] !== 'yes') return { ...resolved, 'two-primaries': 'no' };
+  if (asked['protocol'] === undefined || asked['protocol'] === 'any') return { ...resolved, protocol: 'C' };
+  throw new UsageError(`two-primaries=yes cannot go with protocol=${resolved['protocol']} (DRBD error 139); choose protocol C`);
 }

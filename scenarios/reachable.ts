@@ -132,7 +132,7 @@ const packetNames: Record<PacketName, Reachable> = {
   P_RECV_ACK: yes(),
   P_WRITE_ACK: yes(),
   P_RS_WRITE_ACK: yes(),
-  P_SUPERSEDED: no('two Primaries come later'),
+  P_SUPERSEDED: yes('two Primaries write the same sectors at the same time, and one write covers the other'),
   P_NEG_ACK: yes("the peer's disk refuses a write"),
   P_NEG_DREPLY: yes("a read that a Primary without a disk asked for fails on the peer's disk too"),
   P_NEG_RS_DREPLY: yes("a resync read fails on the source's disk, with on-io-error pass_on"),
@@ -150,7 +150,7 @@ const packetNames: Record<PacketName, Reachable> = {
   P_RS_CANCEL: yes("a resync request meets a source whose disk is gone or going"),
   P_CONN_ST_CHG_REQ: yes(),
   P_CONN_ST_CHG_REPLY: yes(),
-  P_RETRY_WRITE: no('two Primaries come later'),
+  P_RETRY_WRITE: yes('two Primaries write overlapping sectors at the same time, with protocol 100 or newer'),
   P_PROTOCOL_UPDATE: no('options over a live connection come later'),
   P_TRIM: yes('the application discards'),
   P_RS_THIN_REQ: no('thin resync comes later'),
@@ -165,7 +165,6 @@ const packetNames: Record<PacketName, Reachable> = {
 
 /** Combinations that no single field excludes. */
 export const unreachableCombinations: { combination: string; why: string }[] = [
-  { combination: 'role Primary, peer Primary', why: 'two Primaries come later: without allow-two-primaries validity rule 1 refuses both promotion and connection' },
   { combination: 'conn > Connected, disk or pdsk <= Failed', why: 'the sanitizer ends the resync (node-states.md §4 step 3)' },
   { combination: 'conn < Connected, peer Primary or Secondary', why: 'the sanitizer forgets the role of a peer that is away (step 1)' },
   { combination: 'conn < Connected, pdsk Diskless, Failed, Negotiating, Consistent or UpToDate', why: 'the sanitizer makes it DUnknown (step 1)' },

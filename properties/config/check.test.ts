@@ -113,7 +113,7 @@ test('connecting: only from StandAlone, and a Primary does not discard its data'
 
 test('while it runs a resource keeps what it is made of', () => {
   const faster = edited(disk((options) => (options.resyncRate = 30720)), net((options) => (options.pingInt = 1)));
-  assert.is(checkOnlineChange(config(), faster, 101), undefined);
+  assert.is(checkOnlineChange(config(), faster, 101, false), undefined);
   for (const edit of [
     (resource: ResourceConfig) => (resource.volumes[0]!.minor = 9),
     (resource: ResourceConfig) => (resource.volumes[0]!.metaDisk = { kind: 'flexible' }),
@@ -121,12 +121,26 @@ test('while it runs a resource keeps what it is made of', () => {
     (resource: ResourceConfig) => (resource.peers = []),
     (resource: ResourceConfig) => (resource.protocolMax = 100),
   ]) {
-    assert.is(checkOnlineChange(config(), edited(edit), undefined)?.code, ConfigCode.InvalidRequest);
+    assert.is(checkOnlineChange(config(), edited(edit), undefined, false)?.code, ConfigCode.InvalidRequest);
   }
   const other = edited(net((options) => (options.protocol = 'B')));
-  assert.is(checkOnlineChange(config(), other, 99)?.code, ConfigCode.NeedsProtocol100);
-  assert.is(checkOnlineChange(config(), other, 100), undefined);
-  assert.is(checkOnlineChange(config(), other, undefined), undefined);
+  assert.is(checkOnlineChange(config(), other, 99, false)?.code, ConfigCode.NeedsProtocol100);
+  assert.is(checkOnlineChange(config(), other, 100, false), undefined);
+  assert.is(checkOnlineChange(config(), other, undefined, false), undefined);
+});
+
+test('two primaries need protocol C, and cannot be forbidden while they are there', () => {
+  const two = (protocol: 'A' | 'B' | 'C'): ResourceConfig => edited(net((options) => Object.assign(options, { protocol, allowTwoPrimaries: true })));
+  assert.is(checkConfig(two('C')), undefined);
+  for (const protocol of ['A', 'B'] as const) {
+    const refusal = checkConfig(two(protocol));
+    assert.is(refusal?.code, ConfigCode.NeedsProtocolC);
+    assert.match(refusal!.text, `allow-two-primaries with protocol ${protocol}`);
+  }
+  assert.is(checkOnlineChange(two('C'), config(), 101, true)?.code, ConfigCode.TwoPrimariesPresent);
+  assert.is(checkOnlineChange(two('C'), config(), undefined, false), undefined);
+  assert.is(checkOnlineChange(config(), two('C'), 99, false)?.code, ConfigCode.NeedsProtocol100);
+  assert.is(checkOnlineChange(config(), two('C'), 100, false), undefined);
 });
 
 test.run();

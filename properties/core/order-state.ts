@@ -56,6 +56,7 @@ export interface MachineState {
   clearTags(volume: number): void;
   isTagged(volume: number, sector: number, sectors: number, author: Author): boolean;
   isVolatile(write: PeerWrite): boolean;
+  isCached(volume: number, sector: number, sectors: number): boolean;
   newConnection(): void;
 }
 
@@ -89,6 +90,7 @@ export function newMachineState(): MachineState {
     },
     clearTags: (volume) => void tags.delete(volume),
     isTagged,
+    isCached: (volume, sector, sectors) => [...(tags.get(volume) ?? new Map<number, Author>()).keys()].some((at) => at >= sector && at < sector + sectors),
     isVolatile: (write) => isTagged(write.volume, write.sector, write.sectors, write),
     newConnection: () => {
       state.epochs = [[]];

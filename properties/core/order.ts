@@ -125,6 +125,13 @@ function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output
     return;
   }
   const own = ownWriteOf(state, output.volume, output.sector, dataOf(output));
+  // One that lost a conflict: written with our own bytes where they overlap.
+  const superseded = own ? undefined : state.epochs.flat().find((write) => !write.submitted && write.volume === output.volume && write.sector === output.sector && write.sectors === sectors);
+  if (superseded) {
+    superseded.submitted = true;
+    state.submitted.set(output.op, superseded);
+    return;
+  }
   rule(watch, 'every write has an author', own !== undefined, machine, () => `nobody asked for the write of ${where}`);
   state.submitted.set(output.op, 'own');
   checkActive(watch, machine, output.volume, output.sector, sectors, 'own write');
@@ -380,6 +387,11 @@ function onSent(watch: Watch, machine: Machine, state: MachineState, packet: Pac
       write!.acked = true;
       return;
     }
+    case 'P_SUPERSEDED':
+      rule(watch, 'D14', !flushes(watch) || !state.isCached(packet.volume, packet.sector, packet.sizeBytes / 512), machine, () => `the write at ${packet.sector} is called superseded before what supersedes it is durable`);
+      return leaveEpoch(state, packet);
+    case 'P_RETRY_WRITE':
+      return leaveEpoch(state, packet);
     case 'P_NEG_ACK': {
       const write = writeOf(state, packet);
       if (!write) return;
@@ -407,7 +419,15 @@ function onSent(watch: Watch, machine: Machine, state: MachineState, packet: Pac
 const writeOf = (state: MachineState, packet: Extract<Packet, { blockId: unknown }>): PeerWrite | undefined =>
   state.epochs.flat().find((write) => write.volume === packet.volume && sameBlockId(write.blockId, packet.blockId));
 
+/** It lost a conflict: its epoch goes on without it. */
+function leaveEpoch(state: MachineState, packet: Extract<Packet, { blockId: unknown }>): void {
+  const write = writeOf(state, packet);
+  state.epochs = state.epochs.map((epoch) => epoch.filter((one) => one !== write));
+}
+
 function onBarrierAck(watch: Watch, machine: Machine, state: MachineState, packet: Extract<Packet, { packet: 'P_BARRIER_ACK' }>): void {
+  // All of it lost conflicts: there is nothing to acknowledge.
+  while (state.epochs.length > 2 && state.epochs[0]!.length === 0) state.epochs.shift();
   const isClosed = state.epochs.length > 1;
   const epoch = state.epochs.shift()!;
   rule(watch, 'D15', isClosed && epoch.length === packet.setSize, machine, () => `barrier ack for ${packet.setSize} writes, received were ${epoch.length}`);

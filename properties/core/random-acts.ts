@@ -82,11 +82,12 @@ export const arbitraryOptions: fc.Arbitrary<PairOptions> = fc
     onNoDataAccessible: fc.constantFrom('io-error' as const, 'suspend-io' as const),
     protocolMax: fc.constantFrom(101, 101, 101, 100, 99, 95, 90, 86),
     internal: fc.boolean(),
+    twoPrimaries: fc.constantFrom(false, false, true),
   })
-  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal }) => ({
+  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, twoPrimaries }) => ({
     sectors: SECTORS,
     metaDisk: { kind: internal ? ('internal' as const) : ('flexible' as const) },
-    net: { protocol, afterSb0Pri: 'discard-least-changes' as const },
+    net: { protocol, allowTwoPrimaries: twoPrimaries && protocol === 'C', afterSb0Pri: 'discard-least-changes' as const },
     disk: { fencing: protocol === 'A' && fencing === 'resource-and-stonith' ? ('resource-only' as const) : fencing, onIoError, cPlanAhead: 0, resyncRate: 40_000 },
     onNoDataAccessible,
     handlers: ['fence-peer'],

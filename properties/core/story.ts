@@ -131,6 +131,9 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'md-flushes':
         disk[camel] = value === 'yes';
         break;
+      case 'allow-two-primaries':
+        net[camel] = value === 'yes';
+        break;
       default:
         if (key.startsWith('bob-')) bobNet[camel.charAt(3).toLowerCase() + camel.slice(4)] = number(value);
         else net[camel] = number(value);

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import fc, { runsOr } from '../fast-check.js';
 import { findInterval } from '../../src/volume/intervals.js';
 import { countBits } from '../../src/metadata/bitmap.js';
-import { nextSequence } from '../../src/replication/submit.js';
+import { nextSequence } from '../../src/replication/sequence.js';
 import { sendPacket } from '../../src/connection/send.js';
 import { markOutOfSync } from '../../src/replication/bits.js';
 import { ID_SYNCER } from '../../src/wire/packets.js';

@@ -25,7 +25,7 @@ import { readIntervalStarted, resyncAcknowledged, resyncNegAcknowledged, resyncR
 import { negResyncReply, resyncCancelled, resyncDataReply, resyncTick, resyncWriteDone, writeIntervalStarted } from '../../src/resync/target.js';
 import { Conn, Disk, isSyncState, Role } from '../../src/state/states.js';
 import { newActivityLog } from '../../src/volume/activity-log.js';
-import { findInterval, registerInterval, releaseInterval } from '../../src/volume/intervals.js';
+import { findInterval, registerInterval, releaseInterval, useInterval } from '../../src/volume/intervals.js';
 import { metadataOperationDone } from '../../src/volume/metadata-io.js';
 import type { Packet } from '../../src/wire/packets.js';
 import { DataFlag } from '../../src/wire/packets.js';
@@ -240,7 +240,7 @@ function onInterval(station: Station, volume: Volume, interval: Interval): void 
   const device = deviceOf(volume);
   if (interval.kind === 'resync-read') readIntervalStarted(core, resource, volume, device, connection, interval);
   else if (interval.kind === 'resync-write') writeIntervalStarted(core, resource, volume, device, connection, interval);
-  else if (interval.kind === 'own-write') startAppWrite(station, mustGet(station.writes, interval.owner, 'write'));
+  else if (interval.kind === 'own-write' && interval.started) startAppWrite(station, mustGet(station.writes, interval.owner, 'write'));
   else if (interval.kind === 'peer-write') startPeerWrite(station, volume, interval.owner);
 }
 
@@ -342,6 +342,7 @@ function startAppWrite(station: Station, write: AppWrite): void {
   const volume = volumeOf(station, write.volume);
   const device = deviceOf(volume);
   write.started = true;
+  useInterval(volume, write.interval, 'in-use');
   writeDisk(core, volume, 'data', write.sector, write.data, { preflush: false, fua: false }, { to: 'request', request: write.id });
   if (connection.loss || device.repl < Conn.Connected) {
     write.peer = 'failed';

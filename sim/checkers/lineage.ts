@@ -222,7 +222,9 @@ export class Lineage {
       }
     }
     const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
-    if (loses && to.disk === Disk.UpToDate) {
+    // A Primary whose disk comes back while the other's is out of reach.
+    const comesBack = to.role === Role.Primary && from.disk !== Disk.UpToDate && !holdsData(to.pdsk);
+    if ((loses || comesBack) && to.disk === Disk.UpToDate) {
       // Also a former Primary may have acknowledged what never arrived (protocol A).
       const withPrimary = to.role === Role.Primary || to.peer === Role.Primary;
       if (withPrimary || this.onlyOn(place, this.peerOf(place), event.volume, ghost).length > 0) this.parted[place]!.set(event.volume, true);
@@ -263,6 +265,8 @@ export class Lineage {
     const forced = this.forced[host]!.delete(volume);
     const bit = 1 << host;
     const lacking = ghost.writes.filter((write) => write?.volume === volume && isOwed(write) && (write.must & bit) === 0);
+    // What a node lacks that is promoted in the middle of a resync is read from its source.
+    if (status.conn >= Conn.Connected && status.pdsk === Disk.UpToDate && status.disk !== Disk.UpToDate) return;
     const promotion = { host, volume, forced, missed: lacking.filter((write) => !write.mirrored).length };
     for (const tell of this.onPromotion) tell(promotion, world);
     for (const write of lacking) {
@@ -333,9 +337,13 @@ export class Lineage {
       if (write.fua) write.durable |= own | (kept && this.flushesBoth() && this.fuaReachesPeer() ? 1 << peer : 0);
     } else if (request.operation === 'flush') {
       const covered = own | (kept && this.flushesBoth() ? 1 << peer : 0);
+      // What another Primary wrote is in its own cache, which its own flushes empty: ours make the peer flush what we wrote.
+      const peerWrites = this.status(peer, volume).role === Role.Primary;
       for (const earlier of ghost.writes) {
         if (earlier === undefined || (earlier.must & covered & ~earlier.durable) === 0) continue;
-        if (earlier.volume === volume && earlier.outcome === 'acknowledged' && earlier.endedAt <= request.issuedAt) earlier.durable |= earlier.must & covered;
+        if (earlier.volume === volume && earlier.outcome === 'acknowledged' && earlier.endedAt <= request.issuedAt) {
+          earlier.durable |= earlier.must & (peerWrites && earlier.host !== host ? own : covered);
+        }
       }
     }
   }
@@ -434,6 +442,17 @@ export class Lineage {
   /** Place in the order of events when the content of a disk was last replaced wholesale: by a crash, by a resync. */
   contentSince(host: number, volume: number): number {
     return this.contents[host]!.get(volume) ?? 0;
+  }
+
+  /** Since when both hosts are Primary, connected and in sync (place in the order of events); Infinity when they are not. */
+  oneSince(volume: number): number {
+    let since = 0;
+    for (let host = 0; host < this.hosts.length; host++) {
+      const status = this.status(host, volume);
+      if (status.role !== Role.Primary || !saysInSync(status)) return Infinity;
+      since = Math.max(since, status.connectedAt, status.primaryAt, this.contentSince(host, volume));
+    }
+    return since;
   }
 
   /** Why the target's data may be thrown away now: an operator's order, or undefined. */

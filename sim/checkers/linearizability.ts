@@ -4,6 +4,7 @@
  * shown, later reads do not take back; a write that was given up and not seen does not appear later.
  */
 
+import { Conn, Disk } from '../../src/state/states.js';
 import type { Checker, Completion, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type RequestRecord, type WriteRecord } from '../ghost.js';
 import { describe, judgeSector } from './image.js';
@@ -43,18 +44,25 @@ export function linearizability(lineage: Lineage): Checker {
   function checkSector(ghost: GhostRecord, request: RequestRecord, sector: number, key: number, world: WorldView): void {
     const { host, volume } = request;
     const bit = 1 << host;
-    const { primaryAt } = lineage.status(host, volume);
+    const { primaryAt, conn, disk, pdsk } = lineage.status(host, volume);
+    // It may be read on the peer's disk, and must be where ours is not good.
+    const readsThere = conn >= Conn.Connected && pdsk === Disk.UpToDate;
+    const places = bit | (readsThere ? 1 << lineage.peerOf(host) : 0);
+    const good = readsThere && disk !== Disk.UpToDate ? places : bit;
     const place = sector + volume * VOLUME_STRIDE;
-    const last = seen[host]!.get(place);
-    const counts = last !== undefined && last.readUntil <= request.issuedAt && last.readFrom >= lineage.contentSince(host, volume);
-    const before = counts ? last : undefined;
+    const counts = (last: Seen | undefined, since: number): last is Seen => last !== undefined && last.readUntil <= request.issuedAt && last.readFrom >= since;
+    const own = seen[host]!.get(place);
+    const theirs = seen[lineage.peerOf(host)]!.get(place);
+    let before = counts(own, lineage.contentSince(host, volume)) ? own : undefined;
+    // Two Primaries are one register: what a read on the other one has shown is not taken back here.
+    if (counts(theirs, lineage.oneSince(volume)) && (before === undefined || theirs.issuedAt > before.issuedAt)) before = theirs;
     const mustShow = (write: WriteRecord): boolean => {
       if (before !== undefined && write.stamp === before.stamp) return write.discarded === '';
-      const mine = (write.must & bit) !== 0 || (write.host === host && write.issuedAt >= primaryAt);
+      const mine = (write.must & good) !== 0 || (write.host === host && write.issuedAt >= primaryAt);
       return mine && isOwed(write) && write.endedAt <= request.issuedAt;
     };
     const mayShow = (write: WriteRecord): boolean => {
-      if ((write.never & bit) !== 0) return false;
+      if ((write.never & places) === places) return false;
       if (before === undefined || write.outcome !== 'abandoned') return true;
       const notSeen = write.endedAt <= before.readFrom && write.issuedAt > before.issuedAt;
       return !notSeen;

@@ -64,6 +64,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       // A set remembers three generations before its own. Nodes do not come to a fourth by themselves, only when an operator gives them some.
       if (decision.decidedBy === 'unrelated-data') return isRefusal(decision) && generations.begun >= 4 && generations.given > 0;
       if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
+      // One of two Primaries would have to give up what it shows to its application.
+      if (twoPrimaries && decision.decidedBy === 'rr-conflict') return isRefusal(decision);
       if (parted && twoPrimaries) return isSplitBrainDecision(decision);
       // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
       return decision.decidedBy === 'peer-too-old' && isRefusal(decision) && setup.hosts.some((host) => host.config.protocolMax < 101);

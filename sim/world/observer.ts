@@ -134,6 +134,7 @@ export class Observer {
     if (from.flags.join() !== to.flags.join()) changes.push(`flags [${from.flags.join(' ')}] → [${to.flags.join(' ')}]`);
     if (changes.length > 0) this.story(host.name, `volume ${volume}: ${changes.join(', ')}${reason === '' ? '' : ` (${reason})`}`);
     if (from.role !== to.role) this.world.roleChanged(host, to.role as Role);
+    if (to.role === Role.Primary && to.peer === Role.Primary) this.reached('both Primary');
     const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
     if (to.disk === Disk.Failed && from.disk !== Disk.Failed && goesOn && host.spec.config.volumes.length > 1) this.reached('volume left behind');
     if (isSyncState(from.conn as Conn) && to.conn < Conn.Connected) this.reached('resync interrupted');

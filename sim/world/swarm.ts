@@ -36,7 +36,8 @@ export interface SwarmOptions {
 const eventPackets = [
   'P_DATA', 'P_BARRIER', 'P_BARRIER_ACK', 'P_WRITE_ACK', 'P_RECV_ACK', 'P_UUIDS', 'P_STATE', 'P_SIZES', 'P_SYNC_UUID', 'P_PROTOCOL',
   'P_AUTH_CHALLENGE', 'P_AUTH_RESPONSE', 'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_RS_DATA_REQUEST', 'P_RS_DATA_REPLY', 'P_RS_WRITE_ACK', 'P_PING', 'P_PING_ACK', 'P_STATE_CHG_REQ',
-  'P_STATE_CHG_REPLY', 'P_CONN_ST_CHG_REQ', 'P_CONN_ST_CHG_REPLY', 'P_OUT_OF_SYNC', 'P_TRIM', 'P_ZEROES',
+  'P_STATE_CHG_REPLY', 'P_CONN_ST_CHG_REQ', 'P_CONN_ST_CHG_REPLY', 'P_OUT_OF_SYNC', 'P_TRIM', 'P_ZEROES', 'P_SUPERSEDED', 'P_RETRY_WRITE',
+  'P_DATA_REQUEST', 'P_DATA_REPLY',
 ] as const;
 
 /** A random subset of the kinds, each with even odds, and at least one. */

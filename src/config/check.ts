@@ -130,6 +130,7 @@ export const checkConfig = (config: ResourceConfig): ConfigRefusal | undefined =
     firstRefusal(config.peers.map((peer) => checkRanges(`${where} to ${peer.name}`, netRanges, peer.net))) ??
     firstRefusal(config.peers.map((peer) => checkStrings(`${where} to ${peer.name}`, peer.net))) ??
     checkStonith(config) ??
+    checkTwoPrimaries(config) ??
     checkMembership(config)
   );
 };
@@ -162,6 +163,12 @@ const checkStonith = (config: ResourceConfig): ConfigRefusal | undefined => {
   return freezes && peer !== undefined ? refusal(ConfigCode.StonithWithProtocolA, `${config.resource} to ${peer.name}`) : undefined;
 };
 
+/** 139: with A and B a write is confirmed before it is known to be in conflict with one of the other Primary. */
+const checkTwoPrimaries = (config: ResourceConfig): ConfigRefusal | undefined => {
+  const peer = config.peers.find(({ net }) => net.allowTwoPrimaries && net.protocol !== 'C');
+  return peer === undefined ? undefined : refusal(ConfigCode.NeedsProtocolC, `${config.resource} to ${peer.name}: allow-two-primaries with protocol ${peer.net.protocol}`);
+};
+
 const checkMembership = ({ resource, membership }: ResourceConfig): ConfigRefusal | undefined => {
   if (membership === undefined) return undefined;
   const { intervalMs, deadTimeMs } = membership;
@@ -182,14 +189,20 @@ export const checkConnect = (conn: Conn, role: Role, discardMyData: boolean): Co
   return undefined;
 };
 
+/** Does it change what both sides of a connection must agree on? */
+export const changesAgreement = (from: ResourceConfig, to: ResourceConfig): boolean =>
+  from.peers.some(({ net }, index) => net.protocol !== to.peers[index]?.net.protocol || net.allowTwoPrimaries !== to.peers[index]?.net.allowTwoPrimaries);
+
 /**
- * May a running resource get these options? `agreedProtocol`: the version of the live connection, undefined without one.
+ * May a running resource get these options? `agreedProtocol`: the version of the live connection, undefined without one;
+ * `twoPrimaries`: this node and its peer are both Primary now.
  * What a resource is made of stays: name, volumes with their minors and metadata, peers. `to` must pass `checkConfig` as well.
  */
 export const checkOnlineChange = (
   from: ResourceConfig,
   to: ResourceConfig,
   agreedProtocol: number | undefined,
+  twoPrimaries: boolean,
 ): ConfigRefusal | undefined => {
   const made = (config: ResourceConfig): string =>
     JSON.stringify([
@@ -203,9 +216,9 @@ export const checkOnlineChange = (
   if (made(from) !== made(to)) {
     return refusal(ConfigCode.InvalidRequest, `${from.resource}: name, volumes, peers, sizes, protocol versions and features cannot change while it runs`);
   }
-  const protocolChanges = from.peers.some((peer, index) => peer.net.protocol !== to.peers[index]?.net.protocol);
-  if (protocolChanges && agreedProtocol !== undefined && agreedProtocol < 100) {
-    return refusal(ConfigCode.NeedsProtocol100, `${from.resource}: replication protocol`);
+  if (twoPrimaries && to.peers.some(({ net }) => !net.allowTwoPrimaries)) return refusal(ConfigCode.TwoPrimariesPresent, from.resource);
+  if (changesAgreement(from, to) && agreedProtocol !== undefined && agreedProtocol < 100) {
+    return refusal(ConfigCode.NeedsProtocol100, `${from.resource}: replication protocol, allow-two-primaries`);
   }
   return undefined;
 };

@@ -29,6 +29,7 @@ export const defaultNetOptions: NetOptions = {
   pingInt: 10,
   pingTimeout: 5,
   koCount: 7,
+  allowTwoPrimaries: false,
   afterSb0Pri: 'disconnect',
   afterSb1Pri: 'disconnect',
   afterSb2Pri: 'disconnect',

@@ -62,6 +62,8 @@ export interface NetOptions {
   pingTimeout: number;
   /** Number of `timeout`s tolerated; 0 = unlimited. */
   koCount: number;
+  /** Both nodes may be Primary at once; needs protocol C. */
+  allowTwoPrimaries: boolean;
   afterSb0Pri: AfterSb0Pri;
   afterSb1Pri: AfterSb1Pri;
   afterSb2Pri: AfterSb2Pri;

@@ -26,8 +26,6 @@ const AFTER_SB_CODE: Record<AfterSb0Pri | AfterSb1Pri | AfterSb2Pri, number> = {
   'violently-as0p': 10,
 };
 
-/** Two primaries are not to be had yet: we say so, and refuse a peer that wants them. */
-const OWN_TWO_PRIMARIES = 0;
 
 export function protocolPacket(connection: Connection): ProtocolPacket {
   const { net } = connection.config;
@@ -39,7 +37,7 @@ export function protocolPacket(connection: Connection): ProtocolPacket {
     afterSb1Pri: AFTER_SB_CODE[net.afterSb1Pri],
     afterSb2Pri: AFTER_SB_CODE[net.afterSb2Pri],
     connFlags: (connection.discardMyData ? ProtocolFlag.DISCARD_MY_DATA : 0) | (connection.tentative ? ProtocolFlag.DRY_RUN : 0),
-    twoPrimaries: OWN_TWO_PRIMARIES,
+    twoPrimaries: net.allowTwoPrimaries ? 1 : 0,
     ...(connection.protocolVersion >= 87 ? { integrityAlg: net.dataIntegrityAlg } : {}),
   };
 }

@@ -16,7 +16,7 @@ export type Then =
   /** A replicated write of the peer (replication/receiver). */
   | { to: 'peer-write'; peer: string; write: number }
   /** A read for the peer: P_DATA_REQUEST (replication/receiver). */
-  | { to: 'peer-read'; peer: string; blockId: BlockId; connectCount: number }
+  | { to: 'peer-read'; peer: string; interval: number; connectCount: number }
   /** The flush that ends an epoch on the receiving side (replication/epochs). */
   | { to: 'epoch-flush'; peer: string; connectCount: number }
   /** The flush of what a lost connection left unflushed (replication/receiver). */

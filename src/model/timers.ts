@@ -19,6 +19,7 @@ export type TimerKind =
   | 'data-send'
   | 'meta-send'
   | 'request-age'
+  | 'early-write'
   | 'graceful-end'
   // Resync, one set per volume and peer.
   | 'resync-tick'

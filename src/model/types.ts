@@ -18,7 +18,7 @@ import type { Superblock } from '../metadata/superblock.js';
 import type { MembershipState } from '../membership/membership.js';
 import type { ResyncState, BitmapReceiver } from '../resync/types.js';
 import type { Conn, Disk, Role, State } from '../state/states.js';
-import type { BlockId } from '../wire/packets.js';
+import type { BlockId, DataPacket, TrimPacket } from '../wire/packets.js';
 import type { DiskOperation } from './operations.js';
 import type { MetadataPurpose, LossReason } from './signals.js';
 import type { Timer } from './timers.js';
@@ -179,6 +179,8 @@ export interface PeerDevice {
   negotiation: { disk: Disk; pdsk: Disk } | undefined;
   /** Sequence numbers of wire-protocol.md §5.7, restarted with each connection. */
   sequence: number;
+  /** The newest of the peer's numbers on this connection. */
+  peerSequence: number;
   bitmapReceiver: BitmapReceiver | undefined;
   /** P_SYNC_UUID that arrived while our own marks were still being written (StartingSyncT). */
   earlySyncUuid: bigint | undefined;
@@ -195,7 +197,7 @@ export interface PeerUuids {
   flags: number;
 }
 
-export type IntervalKind = 'own-read' | 'own-write' | 'peer-write' | 'resync-request' | 'resync-read' | 'resync-write';
+export type IntervalKind = 'own-read' | 'own-write' | 'peer-write' | 'peer-read' | 'peer-reply' | 'resync-request' | 'resync-read' | 'resync-write';
 
 export interface Interval {
   id: number;
@@ -204,6 +206,12 @@ export interface Interval {
   sectors: number;
   /** Nothing registered earlier overlaps any more: its operation may run, or runs. */
   started: boolean;
+  /**
+   * Of an own write. `waiting`: it went nowhere yet, so what comes from the peer goes first; `in-use`: it is on its way; `passable`: it is
+   * on our disk and its place among the peer's writes is known, so they may overwrite it before it is answered; `again`: it is on our disk
+   * too, and has to go its way once more when nothing of the peer's is left that overlaps it.
+   */
+  use: 'waiting' | 'in-use' | 'passable' | 'again';
   /** Who to wake when it may start. */
   owner: number;
   peer: string;
@@ -328,8 +336,20 @@ export interface ReceiverState {
   draining: boolean;
   /** Flushes of the running epoch end that are in flight. */
   flushesPending: number;
-  /** Reads served for the peer that are in flight. */
-  readsInFlight: number;
+  /** Reads served for the peer, by interval: waiting for their range, being read, or (with data) waiting for our own writes to be answered. */
+  reads: Map<number, PeerRead>;
+  /** A write that came on the data stream before acknowledgements that the peer had sent earlier; nothing behind it is read meanwhile. */
+  early: DataPacket | TrimPacket | undefined;
+}
+
+export interface PeerRead {
+  volume: number;
+  sector: number;
+  sectors: number;
+  blockId: BlockId;
+  /** On its way to the disk. */
+  reading: boolean;
+  data: Uint8Array | undefined;
 }
 
 export interface ReceivedEpoch {
@@ -339,6 +359,8 @@ export interface ReceivedEpoch {
   /** Writes received, and those not completed yet. */
   size: number;
   active: number;
+  /** It lost writes to conflicts: the peer does not count them either, and expects no acknowledgement if none is left. */
+  lostWrites: boolean;
   /** Volumes whose disk has taken writes of it, and which attachment of the disk that was. */
   written: Map<number, number>;
   flush: 'none' | 'running' | 'done';
@@ -361,6 +383,8 @@ export interface PeerWrite {
   sendReceiveAck: boolean;
   sendWriteAck: boolean;
   maySetInSync: boolean;
+  /** It lost against writes of ours: `data` holds theirs where they overlap, and the answer is P_SUPERSEDED. */
+  superseded: boolean;
   /** Extents of our activity log that it holds (only when the writer has no disk). */
   inActivityLog: boolean;
   connectCount: number;
@@ -412,6 +436,11 @@ export interface Request {
   submitted: boolean;
   /** In the log, and waits for its range or its turn: where it goes is not decided yet. */
   parked: boolean;
+  /**
+   * The peer answered P_RETRY_WRITE. `told`: the write that it lost against has not come yet; `due`: it is here, and ours goes its way again
+   * as soon as the disk is done with it; `again`: it waits for that. Our disk may hold what the peer lacks meanwhile.
+   */
+  retry: 'no' | 'told' | 'due' | 'again';
 }
 
 /** A request as the application made it. */
@@ -440,6 +469,8 @@ export interface NetPart {
   /** Nothing more is expected from the peer (barrier ack, data, loss). */
   done: boolean;
   sentAtUs: number;
+  /** Sent again after a freeze: the peer may have had it before. */
+  resent: boolean;
 }
 
 // ---- State changes --------------------------------------------------------------------------------------------------

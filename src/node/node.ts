@@ -268,7 +268,7 @@ const volumeView = (resource: Resource, volume: Volume): VolumeView => ({
   sizeSectors: volume.sizeSectors,
   activeExtents: volume.backing ? activeExtents(volume.backing.activityLog) : [],
   inFlight: [
-    ...[...resource.log.requests.values()].filter(({ kind, submitted, volume: of }) => kind === 'write' && submitted && of === volume.number),
+    ...[...resource.log.requests.values()].filter(({ kind, submitted, retry, volume: of }) => kind === 'write' && (submitted || retry !== 'no') && of === volume.number),
     ...[...resource.connections.values()].flatMap(({ receiver }) =>
       [...receiver.writes.values()].filter(({ volume: of }) => of === volume.number).map(({ sector, sectors }) => ({ sector, sectors })),
     ),

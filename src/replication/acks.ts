@@ -10,12 +10,12 @@ import type { Connection, NetPart, Request, Resource, Volume } from '../model/ty
 import { deviceOf, volumeOf } from '../model/view.js';
 import type { AckPacket, BlockId, DataPacket, PacketOf } from '../wire/packets.js';
 import { markOutOfSync } from './bits.js';
-import { completeIfDone, missesDisk, retryElsewhere, routeAgain, startAgain } from './completion.js';
+import { completeIfDone, letPeerPass, missesDisk, retryElsewhere, routeAgain, startAgain } from './completion.js';
 import { barrierAcknowledged, isEpochAcknowledged } from './epochs.js';
 import { requestIdOf } from './submit.js';
 
 /** The request that an answer names: id, sector and part must all fit (bug B023: matched by sector alone). */
-const find = (resource: Resource, connection: Connection, blockId: BlockId, sector: number): { request: Request; part: NetPart } | undefined => {
+export const findRequest = (resource: Resource, connection: Connection, blockId: BlockId, sector: number): { request: Request; part: NetPart } | undefined => {
   const request = resource.log.requests.get(requestIdOf(blockId));
   if (!request || request.sector !== sector) return undefined;
   const part = request.net.find(({ peer, connectCount }) => peer === connection.peer && connectCount === connection.connectCount);
@@ -24,7 +24,7 @@ const find = (resource: Resource, connection: Connection, blockId: BlockId, sect
 
 /** P_RECV_ACK, P_WRITE_ACK, P_RS_WRITE_ACK with an id of ours. */
 export const writeAcknowledged = (core: Core, resource: Resource, connection: Connection, packet: AckPacket): void => {
-  const found = find(resource, connection, packet.blockId, packet.sector);
+  const found = findRequest(resource, connection, packet.blockId, packet.sector);
   if (!found || found.request.kind !== 'write') {
     return loseConnection(core, connection, 'NetworkFailure', `${packet.packet} for an unknown request at sector ${packet.sector}`);
   }
@@ -33,17 +33,20 @@ export const writeAcknowledged = (core: Core, resource: Resource, connection: Co
   if (packet.packet === 'P_RS_WRITE_ACK') part.setInSync = true;
   // With protocol B a write ack may follow the receive ack during a resync: the wait has ended already.
   if (part.waitsFor === 'receive-ack' || part.waitsFor === 'write-ack') part.waitsFor = 'nothing';
-  completeIfDone(core, resource, volumeOf(resource, request.volume), request);
+  const volume = volumeOf(resource, request.volume);
+  letPeerPass(core, resource, volume, request);
+  completeIfDone(core, resource, volume, request);
 };
 
 /** P_NEG_ACK with an id of ours, perhaps of a request that is complete and forgotten (A, B): the peer lacks it. */
 export const writeRefused = (core: Core, resource: Resource, connection: Connection, packet: AckPacket): void => {
   const volume = volumeOf(resource, packet.volume);
-  const found = find(resource, connection, packet.blockId, packet.sector);
+  const found = findRequest(resource, connection, packet.blockId, packet.sector);
   if (found && found.request.kind === 'write') {
     found.part.ok = false;
     found.part.waitsFor = 'nothing';
     markOutOfSync(deviceOf(volume, connection.peer), found.request.sector, found.request.sectors);
+    letPeerPass(core, resource, volume, found.request);
     return completeIfDone(core, resource, volume, found.request);
   }
   const sectors = packet.sizeBytes / 512;
@@ -55,7 +58,7 @@ export const writeRefused = (core: Core, resource: Resource, connection: Connect
 
 /** P_DATA_REPLY. The payload is lent: it is copied here. */
 export const readAnswered = (core: Core, resource: Resource, connection: Connection, packet: DataPacket): void => {
-  const found = find(resource, connection, packet.blockId, packet.sector);
+  const found = findRequest(resource, connection, packet.blockId, packet.sector);
   if (!found || found.part.waitsFor !== 'data' || packet.data.length !== found.request.sectors * 512) {
     return loseConnection(core, connection, 'ProtocolError', `P_DATA_REPLY for an unknown read at sector ${packet.sector}`);
   }
@@ -69,7 +72,7 @@ export const readAnswered = (core: Core, resource: Resource, connection: Connect
 
 /** P_NEG_DREPLY: the peer could not read it either; another path is tried, or none is left. */
 export const readRefused = (core: Core, resource: Resource, connection: Connection, packet: AckPacket): void => {
-  const found = find(resource, connection, packet.blockId, packet.sector);
+  const found = findRequest(resource, connection, packet.blockId, packet.sector);
   if (!found || found.part.waitsFor !== 'data') {
     return loseConnection(core, connection, 'ProtocolError', `P_NEG_DREPLY for an unknown read at sector ${packet.sector}`);
   }
@@ -106,6 +109,11 @@ export const epochAcknowledged = (core: Core, resource: Resource, connection: Co
     part.done = true;
     completeIfDone(core, resource, volumeOf(resource, request.volume), request);
   }
+  answerFlushes(core, resource, connection);
+};
+
+/** Flushes that waited for epochs which are acknowledged now, or which no longer have anything to acknowledge. */
+export const answerFlushes = (core: Core, resource: Resource, connection: Connection): void => {
   for (const request of [...resource.log.requests.values()]) {
     if (request.kind !== 'flush') continue;
     const part = request.net.find(({ peer, waitsFor }) => peer === connection.peer && waitsFor === 'barrier-ack');

@@ -8,10 +8,10 @@
 import { emit, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { Request, Resource, Volume } from '../model/types.js';
-import { isFrozen } from '../model/view.js';
+import { connectionTo, isFrozen } from '../model/view.js';
 import { Disk } from '../state/states.js';
 import { releaseExtents } from '../volume/admission.js';
-import { releaseInterval } from '../volume/intervals.js';
+import { letPass, releaseInterval, useInterval } from '../volume/intervals.js';
 import { tryOtherwise } from '../volume/zeroing.js';
 import { markOutOfSync, settleBits } from './bits.js';
 import { closeEpoch } from './epochs.js';
@@ -35,7 +35,10 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   }
   if (request.localOperations > 0) return;
   request.local = request.localFailed ? 'failed' : 'ok';
-  if (request.kind !== 'read') return completeIfDone(core, resource, volume, request);
+  if (request.kind !== 'read') {
+    letPeerPass(core, resource, volume, request);
+    return completeIfDone(core, resource, volume, request);
+  }
   if (result.ok) {
     request.data = result.data ?? new Uint8Array(request.sectors * 512);
     return completeIfDone(core, resource, volume, request);
@@ -43,6 +46,13 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).
   for (const device of volume.peers.values()) markOutOfSync(device, request.sector, request.sectors);
   routeAgain(core, volume, request);
+};
+
+/** Our write is on the disk, and its place among the peer's writes is known: the peer's may be written over it (replication/conflicts). */
+export const letPeerPass = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
+  if (request.kind !== 'write' || request.interval < 0 || request.local === 'pending') return;
+  const isUndecided = request.net.some(({ peer, waitsFor }) => waitsFor === 'write-ack' && !connectionTo(resource, peer).resolveConflicts);
+  if (!isUndecided) letPass(core, volume, request.interval);
 };
 
 /** Routes a read again, with what is known now; peers that refused it are not asked twice. It goes first: it has waited the longest. */
@@ -67,6 +77,7 @@ export const startAgain = (core: Core, volume: Volume, requests: readonly Reques
     request.net = [];
     request.local = 'none';
     request.submitted = false;
+    if (request.interval >= 0) useInterval(volume, request.interval, 'waiting');
     volume.writesInFlight--;
     routeAgain(core, volume, request);
   }
@@ -95,7 +106,7 @@ const succeeded = (volume: Volume, request: Request): boolean => {
 /** Answers the application if nothing is missing and nothing holds the answer back; forgets the request if nothing is expected any more. */
 export const completeIfDone = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
   if (!request.completed) {
-    if (request.parked || isWaiting(request)) return;
+    if (request.parked || request.retry !== 'no' || isWaiting(request)) return;
     // Frozen: whether the peer's part counts is not decided yet. A new generation is on its way: it must be durable before
     // the application may rely on a write that the peer lacks (D5).
     if (isFrozen(resource) || volume.generationPending) return;

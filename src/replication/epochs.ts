@@ -31,6 +31,8 @@ export const sendDueBarrier = (core: Core, connection: Connection, epoch: number
   if (!due) return;
   due.barrierSentAtUs = core.nowUs;
   sendPacket(core, connection, { packet: 'P_BARRIER', volume: 0, barrier: due.epoch });
+  // All that was in it lost to conflicts: the peer has nothing to acknowledge. A kernel that counted it wants the barrier all the same.
+  if (due.requests.length === 0) connection.sender.epochs.pop();
 };
 
 /** A write of this epoch is about to be sent. */
@@ -39,6 +41,16 @@ export const countSentWrite = (connection: Connection, epoch: number, request: n
   assert(!last || last.epoch !== epoch || last.barrierSentAtUs === undefined, () => `a write of epoch ${epoch}, whose barrier is out`);
   if (last?.epoch === epoch) last.requests.push(request);
   else connection.sender.epochs.push({ epoch, requests: [request], barrierSentAtUs: undefined });
+};
+
+/** The peer did not take this write, and will not count it in its acknowledgement of the epoch (wire-protocol.md §5.9). */
+export const forgetSentWrite = (connection: Connection, epoch: number, request: number): void => {
+  const { epochs } = connection.sender;
+  const sent = epochs.findIndex((one) => one.epoch === epoch && one.requests.includes(request));
+  assert(sent >= 0, `write ${request} is of no epoch that was sent`);
+  const { requests, barrierSentAtUs } = epochs[sent]!;
+  requests.splice(requests.indexOf(request), 1);
+  if (requests.length === 0 && barrierSentAtUs !== undefined) epochs.splice(sent, 1);
 };
 
 /**

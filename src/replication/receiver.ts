@@ -9,7 +9,7 @@ import { loseConnection } from '../connection/loss.js';
 import { sendPacket } from '../connection/send.js';
 import { assert, flushDisk, mustGet, readDisk, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
-import type { Connection, PeerDevice, PeerWrite, ReceiverState, ReceivedEpoch, Resource, Volume } from '../model/types.js';
+import type { Connection, Interval, PeerDevice, PeerRead, PeerWrite, ReceiverState, ReceivedEpoch, Resource, Volume } from '../model/types.js';
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { isSyncState, Disk, Role } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
@@ -18,13 +18,14 @@ import { releaseExtents } from '../volume/admission.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import { tryOtherwise, writeRange } from '../volume/zeroing.js';
 import { markOutOfSync, markWrittenOnBoth } from './bits.js';
+import { judgeConflict, overwriteBy, rivalArrived } from './conflicts.js';
 import { contentOf, maxReceivedBytes, sizeBytesOf } from './on-wire.js';
 import { hasDisk, isOnlyDisk } from './plan.js';
-import { nextSequence } from './submit.js';
+import { forgetEarly, nextSequence } from './sequence.js';
 
-const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: new Map(), active: 0, flush: 'none' });
+const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: new Map(), active: 0, lostWrites: false, flush: 'none' });
 
-export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, readsInFlight: 0 });
+export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, reads: new Map(), early: undefined });
 
 /** The ordering method in force: the weakest that a volume's options allow (sync-and-activity-log.md §5.7). */
 const writeOrdering = (resource: Resource): 'flush' | 'drain' | 'none' => {
@@ -55,15 +56,23 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
   if (typeof content !== 'string') return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${content.refusal}`);
   const wrong = rangeError(volume, packet.sector, sizeBytes, maxReceivedBytes(connection, packet));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
+  const sectors = sizeBytes / 512;
   const device = deviceOf(volume, connection.peer);
   const receiver = connection.receiver;
   const epoch = receiver.epochs.at(-1)!;
   epoch.size++;
   if (!hasDisk(volume)) {
+    rivalArrived(core, resource, volume, packet.sector, sectors);
     return sendAck(core, connection, device, volume, 'P_NEG_ACK', packet.sector, sizeBytes, packet.blockId);
   }
+  const { verdict, rivals } = judgeConflict(resource, volume, connection, device, content, packet.sector, sectors);
+  if (verdict === 'retry') {
+    epoch.size--;
+    epoch.lostWrites = true;
+    return sendAck(core, connection, device, volume, 'P_RETRY_WRITE', packet.sector, sizeBytes, packet.blockId);
+  }
   epoch.active++;
-  volume.applicationSectors += sizeBytes / 512;
+  volume.applicationSectors += sectors;
   const protocol = connection.config.net.protocol;
   const perPacket = connection.protocolVersion >= 100;
   const write: PeerWrite = {
@@ -71,7 +80,7 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     volume: volume.number,
     content,
     sector: packet.sector,
-    sectors: sizeBytes / 512,
+    sectors,
     data: 'data' in packet ? packet.data.slice() : undefined,
     blockId: packet.blockId,
     epoch: epoch.id,
@@ -82,15 +91,24 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     sendReceiveAck: perPacket ? (packet.flags & DataFlag.SEND_RECEIVE_ACK) !== 0 : protocol === 'B',
     sendWriteAck: perPacket ? (packet.flags & DataFlag.SEND_WRITE_ACK) !== 0 : protocol === 'C',
     maySetInSync: (packet.flags & DataFlag.MAY_SET_IN_SYNC) !== 0,
+    superseded: verdict === 'superseded',
     inActivityLog: false,
     connectCount: connection.connectCount,
     operations: 0,
     failed: false,
   };
+  if (write.superseded) {
+    write.content = 'data';
+    write.data ??= new Uint8Array(sizeBytes);
+    overwriteBy(rivals, write.sector, write.data);
+    // No barrier will ask for it.
+    write.fua ||= writeOrdering(resource) === 'flush';
+  }
   receiver.writes.set(write.id, write);
   if (write.sendReceiveAck) sendAck(core, connection, device, volume, 'P_RECV_ACK', write.sector, sizeBytes, write.blockId);
-  const interval = registerInterval(core, volume, 'peer-write', write.sector, write.sectors, write.id, connection.peer);
+  const interval = registerInterval(core, volume, 'peer-write', write.sector, sectors, write.id, connection.peer);
   write.interval = interval.id;
+  rivalArrived(core, resource, volume, write.sector, sectors);
   if (interval.started) peerWriteMayStart(core, resource, volume, connection, write.id);
 };
 
@@ -143,16 +161,21 @@ const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write:
     signal(core, { signal: 'receiver-quiet', resource: connection.resource, peer: connection.peer });
     return;
   }
+  const epoch = connection.receiver.epochs.find(({ id }) => id === write.epoch);
+  assert(epoch !== undefined && epoch.active > 0, 'a peer write belongs to an epoch');
   if (!ok) {
     sendAck(core, connection, device, volume, 'P_NEG_ACK', write.sector, sectors * 512, write.blockId);
+  } else if (write.superseded) {
+    // The writer drops it from the epoch as well: it must neither be counted in it nor hold it up (the kernel's defect, wire-protocol.md §5.9).
+    epoch.size--;
+    epoch.lostWrites = true;
+    sendAck(core, connection, device, volume, 'P_SUPERSEDED', write.sector, sectors * 512, write.blockId);
   } else if (write.maySetInSync && isSyncState(device.repl)) {
     markWrittenOnBoth(core, volume, device, write.sector, sectors);
     sendAck(core, connection, device, volume, 'P_RS_WRITE_ACK', write.sector, sectors * 512, write.blockId);
   } else if (write.sendWriteAck) {
     sendAck(core, connection, device, volume, 'P_WRITE_ACK', write.sector, sectors * 512, write.blockId);
   }
-  const epoch = connection.receiver.epochs.find(({ id }) => id === write.epoch);
-  assert(epoch !== undefined && epoch.active > 0, 'a peer write belongs to an epoch');
   epoch.active--;
   if (ok) epoch.written.set(volume.number, write.attachment);
   signal(core, { signal: 'epoch-progress', resource: connection.resource, peer: connection.peer });
@@ -194,8 +217,8 @@ export const finishEpochs = (core: Core, resource: Resource, connection: Connect
       if (flushes > 0) return;
     }
     receiver.epochs.shift();
-    // Writes of an epoch that no disk holds were refused one by one.
-    sendPacket(core, connection, { packet: 'P_BARRIER_ACK', volume: 0, barrier: oldest.barrier, setSize: oldest.size });
+    // Writes of an epoch that no disk holds were refused one by one. One that is empty after conflicts is none for the writer.
+    if (oldest.size > 0 || !oldest.lostWrites) sendPacket(core, connection, { packet: 'P_BARRIER_ACK', volume: 0, barrier: oldest.barrier, setSize: oldest.size });
     if (receiver.draining && receiver.epochs.length === 1) {
       receiver.draining = false;
       resumeData(core, connection);
@@ -219,39 +242,60 @@ export const epochFlushDone = (core: Core, resource: Resource, volume: Volume, c
   finishEpochs(core, resource, connection);
 };
 
-/** P_DATA_REQUEST: a read for the peer; refused while our disk is not UpToDate. */
+/**
+ * P_DATA_REQUEST: a read for the peer; refused while our disk is not UpToDate. It is read when the peer's own writes that came before
+ * it are on the disk (protocols A and B answer them earlier), and answered when ours that it may show are answered too.
+ */
 export const serveRead = (core: Core, volume: Volume, connection: Connection, packet: BlockRequestPacket): void => {
   const wrong = rangeError(volume, packet.sector, packet.sizeBytes, maxRequestBytes(connection.protocolVersion));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA_REQUEST: ${wrong}`);
-  if (volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
-    return sendAck(core, connection, deviceOf(volume, connection.peer), volume, 'P_NEG_DREPLY', packet.sector, packet.sizeBytes, packet.blockId);
-  }
-  connection.receiver.readsInFlight++;
-  readDisk(core, volume, 'data', packet.sector, packet.sizeBytes / 512, {
-    to: 'peer-read',
-    peer: connection.peer,
-    blockId: packet.blockId,
-    connectCount: connection.connectCount,
-  });
+  const read: PeerRead = { volume: volume.number, sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, reading: false, data: undefined };
+  const interval = registerInterval(core, volume, 'peer-read', read.sector, read.sectors, 0, connection.peer);
+  connection.receiver.reads.set(interval.id, read);
+  if (interval.started) peerReadMayGoOn(core, volume, connection, interval);
 };
 
-export const peerReadDone = (core: Core, resource: Resource, volume: Volume, connection: Connection, operation: DiskOperation, then: Then & { to: 'peer-read' }, result: OperationResult): void => {
-  const device = deviceOf(volume, connection.peer);
-  connection.receiver.readsInFlight--;
+/** The range of a read is free to be read (kind peer-read), or its answer may be given (peer-reply). */
+export const peerReadMayGoOn = (core: Core, volume: Volume, connection: Connection, interval: Interval): void => {
+  const read = mustGet(connection.receiver.reads, interval.id, 'read for the peer');
+  if (interval.kind === 'peer-reply') {
+    endPeerRead(core, volume, connection, interval.id);
+    return sendPacket(core, connection, { packet: 'P_DATA_REPLY', volume: volume.number, sector: read.sector, blockId: read.blockId, sequence: 0, flags: 0, data: read.data! });
+  }
+  if (volume.disk !== Disk.UpToDate || !hasDisk(volume)) return refuseRead(core, volume, connection, interval.id, read);
+  read.reading = true;
+  readDisk(core, volume, 'data', read.sector, read.sectors, { to: 'peer-read', peer: connection.peer, interval: interval.id, connectCount: connection.connectCount });
+};
+
+const endPeerRead = (core: Core, volume: Volume, connection: Connection, interval: number): void => {
+  connection.receiver.reads.delete(interval);
+  releaseInterval(core, volume, interval);
+};
+
+const refuseRead = (core: Core, volume: Volume, connection: Connection, interval: number, read: PeerRead): void => {
+  endPeerRead(core, volume, connection, interval);
+  sendAck(core, connection, deviceOf(volume, connection.peer), volume, 'P_NEG_DREPLY', read.sector, read.sectors * 512, read.blockId);
+};
+
+export const peerReadDone = (core: Core, volume: Volume, connection: Connection, then: Then & { to: 'peer-read' }, result: OperationResult): void => {
+  const read = mustGet(connection.receiver.reads, then.interval, 'read for the peer');
+  const { sector, sectors } = read;
   if (!result.ok) {
-    markOutOfSync(device, operation.sector, operation.sectors);
+    markOutOfSync(deviceOf(volume, connection.peer), sector, sectors);
     if (!volume.backing?.failed) {
-      const detail = `read for the peer ${result.failure}`;
-      signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'read', sector: operation.sector, sectors: operation.sectors, detail });
+      signal(core, { signal: 'disk-error', resource: volume.resource, volume: volume.number, kind: 'read', sector, sectors, detail: `read for the peer ${result.failure}` });
     }
   }
   if (then.connectCount !== connection.connectCount || connection.loss) {
+    endPeerRead(core, volume, connection, then.interval);
     signal(core, { signal: 'receiver-quiet', resource: connection.resource, peer: connection.peer });
     return;
   }
-  if (!result.ok) return sendAck(core, connection, device, volume, 'P_NEG_DREPLY', operation.sector, operation.sectors * 512, then.blockId);
-  const data = result.data ?? new Uint8Array(operation.sectors * 512);
-  sendPacket(core, connection, { packet: 'P_DATA_REPLY', volume: volume.number, sector: operation.sector, blockId: then.blockId, sequence: 0, flags: 0, data });
+  if (!result.ok) return refuseRead(core, volume, connection, then.interval, read);
+  endPeerRead(core, volume, connection, then.interval);
+  const reply = registerInterval(core, volume, 'peer-reply', sector, sectors, 0, connection.peer);
+  connection.receiver.reads.set(reply.id, { ...read, reading: false, data: result.data ?? new Uint8Array(sectors * 512) });
+  if (reply.started) peerReadMayGoOn(core, volume, connection, reply);
 };
 
 /**
@@ -263,6 +307,8 @@ export const resetReceiver = (core: Core, resource: Resource, connection: Connec
   receiver.epochs = [newEpoch(++receiver.lastEpoch)];
   receiver.draining = false;
   receiver.flushesPending = 0;
+  forgetEarly(core, connection);
+  for (const [interval, { volume, reading }] of [...receiver.reads]) if (!reading) endPeerRead(core, volumeOf(resource, volume), connection, interval);
   for (const volume of resource.volumes.values()) {
     const log = volume.backing?.activityLog;
     volume.waitingPeerWrites = volume.waitingPeerWrites.filter(({ peer }) => peer !== connection.peer);
@@ -284,14 +330,15 @@ const hasOperation = (core: Core, connection: Connection, write: number): boolea
 };
 
 /** Nothing of the peer's is on its way to our disks. */
-export const isReceiverQuiet = (connection: Connection): boolean => connection.receiver.writes.size === 0 && connection.receiver.readsInFlight === 0;
+export const isReceiverQuiet = (connection: Connection): boolean => connection.receiver.writes.size === 0 && connection.receiver.reads.size === 0;
 
 /**
  * The connection is gone: what this disk took from the peer and was not asked to flush yet is made durable before the next one, since
  * the writer counts on it if it was frozen meanwhile (submit.ts `resend`). Returns how many ends of operations `loss-flush` follow.
  */
 export const flushAfterLoss = (core: Core, resource: Resource, connection: Connection): number => {
-  if (resource.role === Role.Primary || writeOrdering(resource) !== 'flush') return 0;
+  const isOnlyPrimary = resource.role === Role.Primary && !connection.config.net.allowTwoPrimaries;
+  if (isOnlyPrimary || writeOrdering(resource) !== 'flush') return 0;
   const volumes = [...resource.volumes.values()].filter(hasDisk);
   for (const volume of volumes) flushDisk(core, volume, 'data', { to: 'loss-flush', peer: connection.peer });
   return volumes.length;

@@ -11,13 +11,14 @@ import type { Connection, NetPart, PeerDevice, Request, Resource, Volume } from 
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { Conn, Disk } from '../state/states.js';
 import { DataFlag, type BlockId } from '../wire/packets.js';
-import { findInterval, registerInterval } from '../volume/intervals.js';
+import { findInterval, registerInterval, useInterval } from '../volume/intervals.js';
 import { writeRange } from '../volume/zeroing.js';
 import { markOutOfSync } from './bits.js';
-import { completeIfDone, failRequest, missesDisk, retryElsewhere, startAgain } from './completion.js';
+import { completeIfDone, failRequest, letPeerPass, missesDisk, retryElsewhere, startAgain } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
 import { maxWriteBytes, writePacket } from './on-wire.js';
 import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
+import { nextSequence } from './sequence.js';
 
 const TWO_32 = 2 ** 32;
 
@@ -50,10 +51,14 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
     possible ||= mayWrite(state);
     plans.push({ connection, device, plan: planWrite(state, connection.protocolVersion) });
   }
+  // What our disk took of it before it lost a conflict is not known to the peer.
+  if (request.retry !== 'no' && !possible) for (const { device } of plans) markOutOfSync(device, request.sector, request.sectors);
+  request.retry = 'no';
   if (!possible && !(local && volume.disk === Disk.UpToDate)) return failRequest(core, resource, volume, request);
   if (!local && !plans.some(({ plan }) => plan.mirror)) return failRequest(core, resource, volume, request);
 
   request.submitted = true;
+  useInterval(volume, request.interval, 'in-use');
   // The log is in the order of submission, also for those that waited for their range: so epochs ascend in it.
   resource.log.requests.delete(request.id);
   resource.log.requests.set(request.id, request);
@@ -76,6 +81,8 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
     request.local = 'pending';
     request.localFailed = false;
     request.localOperations = writeRange(core, volume, { ...request, preflush: false }, { to: 'request', request: request.id });
+  } else {
+    letPeerPass(core, resource, volume, request);
   }
 };
 
@@ -86,7 +93,7 @@ const maxEpochSize = (resource: Resource): number => {
 };
 
 /** Sends a write and notes what will end the application's wait (§5.3). Also used to send again after a freeze, with the old epoch. */
-export const sendWrite = (core: Core, connection: Connection, device: PeerDevice, request: Request, maySetInSync: boolean): void => {
+export const sendWrite = (core: Core, connection: Connection, device: PeerDevice, request: Request, maySetInSync: boolean, resent = false): void => {
   const protocol = connection.config.net.protocol;
   let flags = 0;
   if (maySetInSync) flags |= DataFlag.MAY_SET_IN_SYNC;
@@ -107,17 +114,12 @@ export const sendWrite = (core: Core, connection: Connection, device: PeerDevice
     setInSync: false,
     done: false,
     sentAtUs: core.nowUs,
+    resent,
   };
   if (protocol === 'A') connection.sender.awaitingTransport.push({ request: request.id, endBytes: dataStreamEnd(connection) });
   const known = request.net.findIndex(({ peer }) => peer === connection.peer);
   if (known < 0) request.net.push(part);
   else request.net[known] = part;
-};
-
-/** Sequence numbers of wire-protocol.md §5.7: P_DATA and every p_block_ack packet of a volume, in the order made (M12). */
-export const nextSequence = (device: PeerDevice): number => {
-  device.sequence = (device.sequence + 1) >>> 0;
-  return device.sequence;
 };
 
 const submitRead = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
@@ -145,7 +147,7 @@ const readLocally = (core: Core, volume: Volume, request: Request): void => {
 /** P_DATA_REQUEST (§5.10). */
 export const readRemotely = (core: Core, resource: Resource, connection: Connection, request: Request): void => {
   request.net = [
-    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, onGoodDisk: true, setInSync: false, done: false, sentAtUs: core.nowUs },
+    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, onGoodDisk: true, setInSync: false, done: false, sentAtUs: core.nowUs, resent: false },
   ];
   sendDueBarrier(core, connection, resource.log.epoch);
   sendPacket(core, connection, {
@@ -180,6 +182,7 @@ const submitFlush = (core: Core, resource: Resource, volume: Volume, request: Re
       setInSync: false,
       done: !waits,
       sentAtUs: core.nowUs,
+      resent: false,
     });
   }
   if (hasDisk(volume)) {
@@ -222,10 +225,16 @@ const resendWrite = (core: Core, resource: Resource, connection: Connection, req
   const volume = volumeOf(resource, request.volume);
   const device = deviceOf(volume, connection.peer);
   const plan = planWrite(stateOf(resource, volume, connection, device), connection.protocolVersion);
-  // Also what it acknowledged: in the same generation it may have rebooted all the same, and lost what no barrier covers.
-  if (plan.mirror) return sendWrite(core, connection, device, request, plan.maySetInSync);
   const part = partTo(request, connection);
-  part.ok = false;
+  // What another Primary acknowledged it may have overwritten since; it did not reboot (resource/peer-state), and flushed when the connection was lost.
+  const isKept = part.ok && connection.config.net.allowTwoPrimaries;
+  // Also what a Secondary acknowledged: in the same generation it may have rebooted all the same, and lost what no barrier covers.
+  if (plan.mirror && !isKept) {
+    if (request.interval >= 0) useInterval(volume, request.interval, 'in-use');
+    sendWrite(core, connection, device, request, plan.maySetInSync, true);
+    return letPeerPass(core, resource, volume, request);
+  }
+  part.ok &&= plan.mirror;
   part.waitsFor = 'nothing';
   part.done = true;
   completeIfDone(core, resource, volume, request);

@@ -3,12 +3,13 @@
  * DRBD's code, and what it promises is on disk before it is answered.
  */
 
-import { checkAlgorithms, checkConfig, checkOnlineChange } from '../config/check.js';
+import { changesAgreement, checkAlgorithms, checkConfig, checkOnlineChange } from '../config/check.js';
 import { JUST_CREATED, afterSkipAnnounced, newCurrent, newCurrentByOperator } from '../generations/uuid-set.js';
 import { clearAll, setAll } from '../metadata/bitmap.js';
 import type { Core } from '../model/core.js';
 import { signal } from '../model/core.js';
 import type { Connection, Procedure, Resource, Volume } from '../model/types.js';
+import { anyPeerIs } from '../model/view.js';
 import { answerHeld } from '../replication/completion.js';
 import { hasDisk } from '../replication/plan.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
@@ -253,11 +254,11 @@ export const changeOptions = (core: Core, resource: Resource, procedure: Procedu
   const connection = firstConnection(resource);
   const connected = connection.cstate >= Conn.WFReportParams;
   const wanted = what.config;
-  const refusal = checkConfig(wanted) ?? checkAlgorithms(wanted, core.environment) ?? checkOnlineChange(resource.config, wanted, connected ? connection.protocolVersion : undefined);
+  const twoPrimaries = resource.role === Role.Primary && allVolumes(resource).some((volume) => anyPeerIs(volume, Role.Primary));
+  const refusal = checkConfig(wanted) ?? checkAlgorithms(wanted, core.environment) ?? checkOnlineChange(resource.config, wanted, connected ? connection.protocolVersion : undefined, twoPrimaries);
   if (refusal) return finish(core, resource, procedure, refusal.code);
-  const protocolChanges = wanted.peers.some((peer) => resource.connections.get(peer.name)!.config.net.protocol !== peer.net.protocol);
-  // A live change of the protocol takes P_PROTOCOL_UPDATE, which is not here yet.
-  if (protocolChanges && connection.cstate !== Conn.StandAlone) return finish(core, resource, procedure, MUST_BE_STANDALONE);
+  // A live change of what both must agree on takes P_PROTOCOL_UPDATE, which is not here yet.
+  if (changesAgreement(resource.config, wanted) && connection.cstate !== Conn.StandAlone) return finish(core, resource, procedure, MUST_BE_STANDALONE);
   resource.config = wanted;
   for (const volume of wanted.volumes) {
     resource.volumes.get(volume.volume)!.config = volume;

@@ -39,7 +39,7 @@ export const contextOf = (resource: Resource, volume: Volume, connection: Connec
   );
   const uuids = volume.backing?.superblock.uuids;
   return {
-    twoPrimaries: false,
+    twoPrimaries: connection.config.net.allowTwoPrimaries,
     hasNetConfig: connection.cstate !== Conn.StandAlone,
     fencing: fencingPolicy(resource, Disk.Inconsistent) ?? 'dont-care',
     onNoDataAccessible: resource.config.onNoDataAccessible,

@@ -5,6 +5,7 @@
 
 import type { Input } from '../contract/input.js';
 import { startKeepalive } from '../connection/keepalive.js';
+import { loseConnection } from '../connection/loss.js';
 import { connectionTimer, isConnectionTimer } from '../connection/timers.js';
 import { assert, emit, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
@@ -14,8 +15,9 @@ import type { ApplicationRequest, Connection, Procedure, Request, Resource, Volu
 import { connectionTo, deviceOf, volumeOf } from '../model/view.js';
 import { transportTook } from '../replication/acks.js';
 import { localPartDone } from '../replication/completion.js';
+import { retryIfDue } from '../replication/conflicts.js';
 import { sendDueBarrier } from '../replication/epochs.js';
-import { epochFlushDone, finishEpochs, peerReadDone, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
+import { epochFlushDone, finishEpochs, peerReadDone, peerReadMayGoOn, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
 import { maxWriteBytes, ZEROS_SECTORS_MAX } from '../replication/on-wire.js';
 import { submit } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
@@ -77,6 +79,7 @@ const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Requ
   attachment: -1,
   submitted: false,
   parked: false,
+  retry: 'no',
 });
 
 /** 1 MiB: larger requests are the driver's to split (sync-and-activity-log.md §2); zeros and discards may be 128 MiB. */
@@ -183,14 +186,16 @@ const tellOwner = (core: Core, resource: Resource, volume: Volume, operation: Di
       break;
     case 'request': {
       const request = resource.log.requests.get(then.request);
-      if (request) localPartDone(core, resource, volume, request, operation, result);
+      if (!request) break;
+      localPartDone(core, resource, volume, request, operation, result);
+      retryIfDue(core, volume, request);
       break;
     }
     case 'peer-write':
       peerWriteDone(core, resource, volume, connectionTo(resource, then.peer), operation, then.write, result);
       break;
     case 'peer-read':
-      peerReadDone(core, resource, volume, connectionTo(resource, then.peer), operation, then, result);
+      peerReadDone(core, volume, connectionTo(resource, then.peer), then, result);
       break;
     case 'epoch-flush':
       epochFlushDone(core, resource, volume, connectionTo(resource, then.peer), then, result);
@@ -239,6 +244,7 @@ export const passEnded = (core: Core, resource: Resource): void => {
 export const timerDue = (core: Core, resource: Resource, timer: Timer): void => {
   if (isConnectionTimer(timer.kind)) return connectionTimer(core, timer);
   if (timer.kind === 'promote-retry') return runProcedure(core, resource, resource.procedures.get(timer.volume));
+  if (timer.kind === 'early-write') return loseConnection(core, connectionTo(resource, timer.peer), 'ProtocolError', 'acknowledgements that a write of the peer comes after are missing');
   if (timer.kind === 'request-age') return checkRequestAge(core, resource, connectionTo(resource, timer.peer));
   const volume = volumeOf(resource, timer.volume);
   if (timer.kind === 'disk-age') return checkDiskAge(core, resource, volume);
@@ -348,6 +354,7 @@ const streamsReady = (core: Core, resource: Resource, connection: Connection): v
   for (const volume of resource.volumes.values()) {
     const device = deviceOf(volume, connection.peer);
     device.sequence = 0;
+    device.peerSequence = 0;
     device.generationDueOnWrite = false;
     device.peerUuids = undefined;
     device.peerDiskSectors = 0;
@@ -400,12 +407,17 @@ const rangeIsFree = (core: Core, resource: Resource, volume: Volume, id: number)
     case 'own-write': {
       const request = resource.log.requests.get(interval.owner);
       assert(request !== undefined, 'a waiting range belongs to a request');
+      // It may be in a queue already, told to go before a write of the peer went first.
+      if (volume.waiting.includes(request) || volume.backing?.activityLog.waitingForCommit.includes(request)) return;
       // Its turn is looked at anew: the volume may be held now, or have another disk, whose log does not know of it.
       volume.waiting.unshift(request);
       return admit(core, resource, volume);
     }
     case 'peer-write':
       return peerWriteMayStart(core, resource, volume, connectionTo(resource, interval.peer), interval.owner);
+    case 'peer-read':
+    case 'peer-reply':
+      return peerReadMayGoOn(core, volume, connectionTo(resource, interval.peer), interval);
     case 'resync-read':
       return readIntervalStarted(core, resource, volume, deviceOf(volume, interval.peer), connectionTo(resource, interval.peer), interval);
     case 'resync-write':

@@ -11,6 +11,7 @@ import type { LossReason } from '../model/signals.js';
 import { clearTimer } from '../model/timers.js';
 import type { Connection, Resource } from '../model/types.js';
 import { failNetworkParts, resetSender } from '../replication/acks.js';
+import { retryAfterLoss } from '../replication/conflicts.js';
 import { closeEpoch } from '../replication/epochs.js';
 import { flushAfterLoss, isReceiverQuiet, resetReceiver } from '../replication/receiver.js';
 import { abortResync } from '../resync/lifecycle.js';
@@ -71,6 +72,7 @@ export const continueLoss = (core: Core, resource: Resource, connection: Connect
     loss.step = WAITS_FOR_METADATA;
     for (const volume of resource.volumes.values()) volume.peers.get(connection.peer)!.peerUuids = undefined;
     resetSender(connection);
+    retryAfterLoss(core, resource, connection);
     if (!isUndecided(resource)) failNetworkParts(core, resource, connection);
     loss.pending = resource.volumes.size + (loss.established ? flushAfterLoss(core, resource, connection) : 0);
     for (const volume of resource.volumes.values()) queueBitmapWrite(core, volume, { for: 'connection-loss', peer: connection.peer });

@@ -9,7 +9,9 @@ import type { Core } from '../model/core.js';
 import type { Connection, Resource } from '../model/types.js';
 import { epochAcknowledged, readAnswered, readRefused, writeAcknowledged, writeRefused } from '../replication/acks.js';
 import { markOutOfSync } from '../replication/bits.js';
+import { conflictDecided } from '../replication/conflicts.js';
 import { rangeError, receiveBarrier, receiveWrite, serveRead } from '../replication/receiver.js';
+import { holdIfEarly, isWrite, seeSequence, takeEarly } from '../replication/sequence.js';
 import { bitmapExpected, receiveBitmap } from '../resync/bitmap-exchange.js';
 import { resyncAcknowledged, resyncNegAcknowledged, resyncRequest } from '../resync/source.js';
 import { negResyncReply, resyncCancelled, resyncDataReply } from '../resync/target.js';
@@ -26,8 +28,8 @@ export const handlePackets = (core: Core, resource: Resource, connection: Connec
   for (const stream of ['meta', 'data'] as const) {
     for (;;) {
       if (connection.loss) return;
-      const packet = nextPacket(core, connection, stream);
-      if (!packet) break;
+      const packet = takeEarly(core, resource, connection) ?? nextPacket(core, connection, stream);
+      if (!packet || holdIfEarly(core, resource, connection, packet)) break;
       handlePacket(core, resource, connection, packet);
     }
   }
@@ -63,6 +65,7 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
   if (!isBitmap && isDataStreamPacket(packet) && [...resource.volumes.values()].some((other) => bitmapExpected(other.peers.get(connection.peer)!))) {
     return loseConnection(core, connection, 'ProtocolError', `${packet.packet} in the middle of a bitmap`);
   }
+  if ('sequence' in packet && (isWrite(packet) || !isDataStreamPacket(packet))) seeSequence(core, connection, device, packet.sequence);
   switch (packet.packet) {
     case 'P_SYNC_PARAM':
     case 'P_SYNC_PARAM89':
@@ -115,6 +118,7 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     }
     case 'P_SUPERSEDED':
     case 'P_RETRY_WRITE':
+      return conflictDecided(core, resource, connection, packet);
     case 'P_OV_RESULT':
     case 'P_RS_IS_IN_SYNC':
       return refuseConnection(core, connection, `unexpected meta packet ${packet.packet}`);

@@ -77,7 +77,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
     else conn = fresh ? Conn.Connected : me.conn;
   }
   // 8: it rebooted while we were frozen: what it had acknowledged may be lost. We go on without it, in a generation of our own.
-  if (fresh && isUndecided(resource) && volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected) {
+  const rebooted = volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected;
+  if (fresh && isUndecided(resource) && (rebooted || mayHaveLost(resource, connection, peer, conn))) {
     failNetworkParts(core, resource, connection);
     changeState(core, resource, allVolumes(resource), connection, { suspNod: false, suspFen: false }, 'hard', 'the peer was restarted while I/O was frozen');
     answerHeld(core, resource);
@@ -92,6 +93,15 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
     sendUuids(core, connection, volume, device);
     sendState(core, resource, connection, volume, device);
   }
+};
+
+/**
+ * What was acknowledged and not yet stable over there when the link broke cannot be sent again to one who may have written over it
+ * as a Primary, and only one who is Primary still is known not to have rebooted: it is marked instead, and synced.
+ */
+const mayHaveLost = (resource: Resource, connection: Connection, peer: State, conn: Conn): boolean => {
+  if (!connection.config.net.allowTwoPrimaries || (peer.role === Role.Primary && conn === Conn.Connected)) return false;
+  return [...resource.log.requests.values()].some(({ kind, net }) => kind === 'write' && net.some((part) => part.peer === connection.peer && part.ok && !part.done));
 };
 
 /** 6: is the resync decision to be taken now? */

@@ -92,6 +92,7 @@ export const ConfigCode = {
   PauseAlreadySet: 134,
   PauseAlreadyCleared: 135,
   NoDisk: 138,
+  NeedsProtocolC: 139,
   UnknownIntegrityAlg: 141,
   NotTheDataWeLost: 150,
   MustBeStandAlone: 151,
@@ -104,6 +105,7 @@ export const ConfigCode = {
   MinorExists: 161,
   InvalidRequest: 162,
   NeedsProtocol100: 163,
+  TwoPrimariesPresent: 164,
   MetadataUnclean: 165,
   ImplicitShrink: 170,
 } as const;
@@ -130,6 +132,7 @@ const configTexts: Record<ConfigCode, string> = {
   [ConfigCode.PauseAlreadySet]: 'The resync is paused already',
   [ConfigCode.PauseAlreadyCleared]: 'The resync is not paused',
   [ConfigCode.NoDisk]: 'This needs an attached disk',
+  [ConfigCode.NeedsProtocolC]: 'This needs protocol C',
   [ConfigCode.UnknownIntegrityAlg]: 'There is no such data-integrity-alg',
   [ConfigCode.NotTheDataWeLost]: 'This disk does not hold the data that was lost',
   [ConfigCode.MustBeStandAlone]: 'The connection must be StandAlone',
@@ -142,6 +145,7 @@ const configTexts: Record<ConfigCode, string> = {
   [ConfigCode.MinorExists]: 'The minor or volume exists already',
   [ConfigCode.InvalidRequest]: 'Invalid configuration request',
   [ConfigCode.NeedsProtocol100]: 'This needs a peer that speaks protocol 100 or newer',
+  [ConfigCode.TwoPrimariesPresent]: 'There are two primaries: allow-two-primaries cannot be taken back now',
   [ConfigCode.MetadataUnclean]: 'The metadata is unclean: its activity log must be applied first',
   [ConfigCode.ImplicitShrink]: 'Attaching this would shrink a device that holds consistent data',
 };

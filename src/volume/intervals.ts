@@ -11,30 +11,40 @@
 import { assert, signal, type Core } from '../model/core.js';
 import type { Interval, IntervalKind, Volume } from '../model/types.js';
 
-/** Must a new range of this kind wait for an earlier overlapping one of that kind? */
-const waitsFor = (kind: IntervalKind, earlier: IntervalKind): boolean => {
+/** Must a range of this kind wait for an earlier overlapping one? */
+const waitsFor = (kind: IntervalKind, earlier: Interval): boolean => {
   switch (kind) {
     case 'own-read':
-      return earlier === 'own-write' || earlier === 'resync-write' || earlier === 'peer-write';
+      return earlier.kind === 'own-write' || earlier.kind === 'resync-write' || earlier.kind === 'peer-write';
     case 'own-write':
-      return true;
+      return earlier.kind !== 'peer-read' && earlier.kind !== 'peer-reply';
     case 'peer-write':
     case 'resync-write':
-      return earlier !== 'resync-request' && earlier !== 'own-read';
+      if (earlier.kind === 'own-write') return !isOnDisk(earlier);
+      return earlier.kind === 'peer-write' || earlier.kind === 'resync-read' || earlier.kind === 'resync-write';
     case 'resync-read':
-      return earlier === 'own-write' || earlier === 'peer-write' || earlier === 'resync-write';
+      if (earlier.kind === 'own-write') return !isOnDisk(earlier);
+      return earlier.kind === 'peer-write' || earlier.kind === 'resync-write';
+    case 'peer-read':
+      return earlier.kind === 'peer-write' || earlier.kind === 'resync-write';
+    case 'peer-reply':
+      return earlier.kind === 'own-write' && earlier.use !== 'waiting';
     case 'resync-request':
       return false;
   }
 };
 
+/** What the peer sends may go over it, although nobody else may see it yet. */
+const isOnDisk = ({ use }: Interval): boolean => use === 'passable' || use === 'again';
+
 const overlaps = (one: Interval, sector: number, sectors: number): boolean =>
   one.sector < sector + sectors && sector < one.sector + one.sectors;
 
 const mayStart = (volume: Volume, interval: Interval): boolean => {
+  if (interval.use === 'again') return !volume.intervals.some((other) => other.peer !== '' && overlaps(other, interval.sector, interval.sectors) && waitsFor('own-write', other));
   for (const earlier of volume.intervals) {
     if (earlier.id === interval.id) return true;
-    if (overlaps(earlier, interval.sector, interval.sectors) && waitsFor(interval.kind, earlier.kind)) return false;
+    if (overlaps(earlier, interval.sector, interval.sectors) && waitsFor(interval.kind, earlier)) return false;
   }
   return true;
 };
@@ -53,10 +63,36 @@ export const registerInterval = (
   peer: string,
 ): Interval => {
   assert(sectors > 0 && core.nowUs >= 0, 'a range has a length');
-  const interval: Interval = { id: ++volume.lastInterval, kind, sector, sectors, started: false, owner, peer };
-  interval.started = mayStart(volume, interval);
+  const use = kind === 'own-write' ? 'waiting' : 'in-use';
+  const interval: Interval = { id: ++volume.lastInterval, kind, sector, sectors, started: false, use, owner, peer };
+  // Nobody over there can be made to wait for a write that has not left us: it could be waiting for the peer itself.
+  const overtaken = kind === 'peer-write' || kind === 'resync-read' ? ownWritesWaiting(volume, sector, sectors) : [];
+  interval.started = !volume.intervals.some((earlier) => !overtaken.includes(earlier) && overlaps(earlier, sector, sectors) && waitsFor(kind, earlier));
   volume.intervals.push(interval);
+  for (const own of overtaken) moveBehind(core, volume, own);
   return interval;
+};
+
+const ownWritesWaiting = (volume: Volume, sector: number, sectors: number): Interval[] =>
+  volume.intervals.filter((interval) => interval.kind === 'own-write' && interval.use === 'waiting' && overlaps(interval, sector, sectors));
+
+/** Puts an own write behind everything that is registered now. */
+const moveBehind = (core: Core, volume: Volume, interval: Interval): void => {
+  const index = volume.intervals.indexOf(interval);
+  volume.intervals.splice(index, 1);
+  interval.started = false;
+  volume.intervals.push(interval);
+  wake(core, volume, index, interval);
+};
+
+/** Ranges from this place on that waited for `freed`, and may start now, are told. */
+const wake = (core: Core, volume: Volume, from: number, freed: Interval): void => {
+  for (let at = 0; at < volume.intervals.length; at++) {
+    const waiting = volume.intervals[at]!;
+    if (waiting.started || (at < from && waiting.use !== 'again') || !overlaps(freed, waiting.sector, waiting.sectors) || !mayStart(volume, waiting)) continue;
+    waiting.started = true;
+    signal(core, { signal: 'interval-started', resource: volume.resource, volume: volume.number, interval: waiting.id });
+  }
 };
 
 /** Gives a range back; ranges that waited for it and may start now are told. */
@@ -64,13 +100,40 @@ export const releaseInterval = (core: Core, volume: Volume, id: number): void =>
   const index = volume.intervals.findIndex((interval) => interval.id === id);
   assert(index >= 0, () => `interval ${id} was released twice`);
   const [released] = volume.intervals.splice(index, 1);
-  for (let at = index; at < volume.intervals.length; at++) {
-    const waiting = volume.intervals[at]!;
-    if (waiting.started || !overlaps(released!, waiting.sector, waiting.sectors) || !mayStart(volume, waiting)) continue;
-    waiting.started = true;
-    signal(core, { signal: 'interval-started', resource: volume.resource, volume: volume.number, interval: waiting.id });
-  }
+  wake(core, volume, index, released!);
 };
+
+const ownWrite = (volume: Volume, id: number): { interval: Interval; index: number } => {
+  const index = volume.intervals.findIndex((interval) => interval.id === id);
+  const interval = volume.intervals[index];
+  assert(interval?.kind === 'own-write', `interval ${id} is no own write`);
+  return { interval, index };
+};
+
+/** An own write goes its way (`in-use`), or has to be decided upon again (`waiting`). */
+export const useInterval = (volume: Volume, id: number, use: 'in-use' | 'waiting'): void => {
+  ownWrite(volume, id).interval.use = use;
+};
+
+/** An own write is on the disk, and its place among the peer's writes is known: they may go on, although it is not answered. */
+export const letPass = (core: Core, volume: Volume, id: number): void => {
+  const { interval, index } = ownWrite(volume, id);
+  if (isOnDisk(interval)) return;
+  interval.use = 'passable';
+  wake(core, volume, index, interval);
+};
+
+/** An own write that is on our disk has to go its way again. It is told like one that waited from the beginning, and is still in the way of who waited for it. */
+export const useAgain = (core: Core, volume: Volume, id: number): void => {
+  const { interval, index } = ownWrite(volume, id);
+  interval.use = 'again';
+  interval.started = false;
+  wake(core, volume, index, interval);
+};
+
+/** Is a write of the peer registered that overlaps these sectors? */
+export const overlapsPeerWrite = (volume: Volume, sector: number, sectors: number): boolean =>
+  volume.intervals.some((interval) => interval.kind === 'peer-write' && overlaps(interval, sector, sectors));
 
 export const findInterval = (volume: Volume, id: number): Interval | undefined => volume.intervals.find((interval) => interval.id === id);
 
