@@ -220,13 +220,17 @@ export interface Interval {
 // ---- Activity log (sync-and-activity-log.md §1, §2) ------------------------------------------------------------------
 
 export interface ActivityLog {
-  slots: ActivitySlot[];
   /** Committed extent of each slot, `AL_FREE` where none: what is on disk. */
   committed: Uint32Array;
+  /** Extent that a pending transaction will put into each slot; the committed one where none is pending. */
+  extents: Uint32Array;
+  /** Requests that use each slot's extent. */
+  references: Uint32Array;
   /** Slot index by new extent number. */
   byExtent: Map<number, number>;
-  /** Indices of unused slots, and of committed slots without references: the last one was used the longest ago. */
-  free: number[];
+  /** Slots below this one were never used. */
+  unusedSlots: number;
+  /** Committed slots without references: the first one was used the longest ago. */
   lru: Map<number, true>;
   pendingChanges: number[];
   starving: boolean;
@@ -238,12 +242,6 @@ export interface ActivityLog {
   cursor: AlCursor;
   /** Statistics. */
   transactions: number;
-}
-
-export interface ActivitySlot {
-  /** Extent that a pending transaction will put here; equal to the committed one when none is pending. */
-  extent: number;
-  references: number;
 }
 
 // ---- Metadata jobs ---------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ export const attachPrepared = (core: Core, resource: Resource, volume: Volume): 
     if (connection) device.peerUuids = undefined;
   }
   storeUuids(core, volume, setRoleBit(uuidsOf(volume), resource.role === Role.Primary), 'attach');
-  superblock.alExtents = backing.activityLog.slots.length;
+  superblock.alExtents = backing.activityLog.committed.length;
   if (volume.config.disk.alUpdates) superblock.flags &= ~SuperblockFlag.AlDisabled;
   else superblock.flags |= SuperblockFlag.AlDisabled;
   touchSuperblock(backing);

@@ -13,10 +13,11 @@ import type { ActivityLog } from '../model/types.js';
 const SECTORS_PER_EXTENT = 8192;
 
 export const newActivityLog = (slots: number): ActivityLog => ({
-  slots: Array.from({ length: slots }, () => ({ extent: AL_FREE, references: 0 })),
   committed: new Uint32Array(slots).fill(AL_FREE),
+  extents: new Uint32Array(slots).fill(AL_FREE),
+  references: new Uint32Array(slots),
   byExtent: new Map(),
-  free: Array.from({ length: slots }, (_, index) => index),
+  unusedSlots: slots,
   lru: new Map(),
   pendingChanges: [],
   starving: false,
@@ -47,11 +48,11 @@ export const getExtents = (log: ActivityLog, sector: number, sectors: number): G
   for (let extent = first; extent <= last; extent++) {
     const index = log.byExtent.get(extent);
     if (index === undefined) missing++;
-    else if (log.slots[index]!.references === 0) idleHits++;
+    else if (log.references[index] === 0) idleHits++;
   }
   if (missing > 0) {
     if (log.transactionRunning || log.pendingChanges.length + missing > AL_UPDATES_MAX) return 'full';
-    if (missing > log.free.length + log.lru.size - idleHits) {
+    if (missing > log.unusedSlots + log.lru.size - idleHits) {
       log.starving = true;
       return 'full';
     }
@@ -61,9 +62,8 @@ export const getExtents = (log: ActivityLog, sector: number, sectors: number): G
   for (let extent = first; extent <= last; extent++) {
     const index = log.byExtent.get(extent);
     if (index === undefined) continue;
-    const slot = log.slots[index]!;
-    if (slot.references++ === 0) log.lru.delete(index);
-    if (slot.extent !== log.committed[index]) grant = 'pending';
+    if (log.references[index]!++ === 0) log.lru.delete(index);
+    if (log.extents[index] !== log.committed[index]) grant = 'pending';
   }
   for (let extent = first; extent <= last && missing > 0; extent++) {
     if (log.byExtent.has(extent)) continue;
@@ -75,17 +75,17 @@ export const getExtents = (log: ActivityLog, sector: number, sectors: number): G
 };
 
 const assignSlot = (log: ActivityLog, extent: number): void => {
-  let index = log.free.pop();
-  if (index === undefined) {
+  let index: number | undefined;
+  if (log.unusedSlots > 0) index = --log.unusedSlots;
+  else {
     index = log.lru.keys().next().value;
     assert(index !== undefined, 'the activity log has a slot to give');
     log.lru.delete(index);
-    log.byExtent.delete(log.slots[index]!.extent);
+    log.byExtent.delete(log.extents[index]!);
   }
-  const slot = log.slots[index]!;
-  assert(slot.references === 0 && slot.extent === log.committed[index], 'an evicted slot is idle and committed');
-  slot.extent = extent;
-  slot.references = 1;
+  assert(log.references[index] === 0 && log.extents[index] === log.committed[index], 'an evicted slot is idle and committed');
+  log.extents[index] = extent;
+  log.references[index] = 1;
   log.byExtent.set(extent, index);
   log.pendingChanges.push(index);
 };
@@ -96,11 +96,10 @@ export const putExtents = (log: ActivityLog, sector: number, sectors: number): b
   for (let extent = firstExtentOf(sector); extent <= lastExtentOf(sector, sectors); extent++) {
     const index = log.byExtent.get(extent);
     assert(index !== undefined, () => `extent ${extent} is released and not in the activity log`);
-    const slot = log.slots[index]!;
-    assert(slot.references > 0, () => `extent ${extent} was released too often`);
-    if (--slot.references > 0) continue;
+    assert(log.references[index]! > 0, () => `extent ${extent} was released too often`);
+    if (--log.references[index]! > 0) continue;
     // A slot that is still in a transaction becomes idle when that commits.
-    if (slot.extent === log.committed[index]) log.lru.set(index, true);
+    if (log.extents[index] === log.committed[index]) log.lru.set(index, true);
     log.starving = false;
     idle = true;
   }
@@ -110,9 +109,8 @@ export const putExtents = (log: ActivityLog, sector: number, sectors: number): b
 /** The transaction with all pending changes is on disk: they count. */
 export const commitChanges = (log: ActivityLog): void => {
   for (const index of log.pendingChanges) {
-    const slot = log.slots[index]!;
-    log.committed[index] = slot.extent;
-    if (slot.references === 0) log.lru.set(index, true);
+    log.committed[index] = log.extents[index]!;
+    if (log.references[index] === 0) log.lru.set(index, true);
   }
   log.pendingChanges = [];
 };

@@ -150,7 +150,7 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
           endPages(volume, job);
           writeTransaction(core, volume, backing, job);
         } else {
-          advance(backing.activityLog.cursor, backing.activityLog.slots.length, backing.layout);
+          advance(backing.activityLog.cursor, backing.activityLog.committed.length, backing.layout);
           backing.activityLog.transactions++;
           signal(core, { signal: 'extents-active', resource: volume.resource, volume: volume.number });
           return true;
@@ -197,7 +197,7 @@ const writeSuperblock = (core: Core, volume: Volume, backing: Backing, job: Meta
 
 const writeTransaction = (core: Core, volume: Volume, backing: Backing, job: MetadataJob): void => {
   const log = backing.activityLog;
-  const updates = log.pendingChanges.map((slot) => ({ slot, extent: log.slots[slot]!.extent }));
+  const updates = log.pendingChanges.map((slot) => ({ slot, extent: log.extents[slot]! }));
   const block = encodeTransaction(log.cursor, log.committed, updates);
   const sector = backing.layout.alSector + blockIndex(backing.layout, log.cursor.number) * (AL_BLOCK_BYTES / 512);
   metaWrite(core, volume, job, sector, block, true);
