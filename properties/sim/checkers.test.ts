@@ -461,6 +461,34 @@ test('liveness: a split brain excuses standing alone only where the two really p
   assert.equal(ends(innocent), ['split-brain', 'liveness']);
 });
 
+test('liveness: a source that went down before it wrote down the end of its resync may be taken for one that went on alone', () => {
+  const ends = (written: boolean, rule: string): string[] => {
+    const world = pair();
+    const flags = SuperblockFlag.Consistent | SuperblockFlag.WasUpToDate | SuperblockFlag.PrimaryInd;
+    const store = (bitmap: bigint): void =>
+      world.disks[ALICE]!.writeMeta(world.layout.superblockSector, encodeSuperblock({ ...world.superblock(flags), uuids: [2n, bitmap, 0n, 0n] }));
+    world.part();
+    store(4n);
+    world.state(BOB, { conn: Conn.SyncTarget, disk: Disk.Inconsistent, pdsk: Disk.UpToDate, peer: Role.Primary });
+    world.state(ALICE, { conn: Conn.SyncSource, pdsk: Disk.Inconsistent, peer: Role.Secondary });
+    world.state(BOB, { conn: Conn.Connected, disk: Disk.UpToDate });
+    world.state(ALICE, { conn: Conn.Connected, pdsk: Disk.UpToDate });
+    if (written) store(0n);
+    world.goDown(ALICE);
+    world.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
+    world.state(BOB, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown });
+    world.boot(ALICE);
+    world.state(ALICE, { conn: Conn.WFConnection, disk: Disk.UpToDate });
+    world.decide(BOB, 'handshake: refuse', rule, 'split-brain; x');
+    world.state(BOB, { conn: Conn.StandAlone });
+    world.end();
+    return world.reported.filter((property) => property === 'liveness');
+  };
+  assert.equal(ends(false, '70b'), []);
+  assert.equal(ends(true, '70b'), ['liveness']);
+  assert.equal(ends(false, '90'), ['liveness']);
+});
+
 test('liveness: unrelated data is an excuse only after as many generations as a set forgets, and an operator who gave some', () => {
   const ends = (begun: number, given: number): string[] => {
     const world = pair();

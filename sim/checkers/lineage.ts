@@ -15,6 +15,7 @@ import { Conn, Disk, Role } from '../../src/state/states.js';
 import type { Completion, Setup, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
 import { writtenRange } from './image.js';
+import { readStoredMetadata } from './marks.js';
 
 /** One volume as its host last said it is (state observations); how it starts after each boot is `asBooted`. */
 export interface VolumeStatus {
@@ -66,6 +67,9 @@ export interface Promotion {
 /** Why a write of a Primary whose own disk is not UpToDate may be lost. */
 const ONLY_PEER = 'only the peer was UpToDate, and did not get it for good';
 
+/** Place of the bitmap UUID in a superblock: 0 while the two are in sync. */
+const BITMAP_UUID = 1;
+
 const asBooted = (): VolumeStatus => ({
   role: Role.Secondary, peer: Role.Unknown, conn: Conn.StandAlone, disk: Disk.Diskless, pdsk: Disk.DUnknown, connectedAt: 0, primaryAt: 0,
 });
@@ -92,6 +96,9 @@ export class Lineage {
   private readonly forced: Set<number>[];
   /** Since both were last in sync, this side was given writes, or could be, that the other could not get: it may have parted. */
   readonly parted: Map<number, boolean>[];
+  /** Volumes whose last resync from this host has ended, and those where the host went down before it had written that down. */
+  private readonly served: Set<number>[];
+  readonly lostEnd: Set<number>[];
   /** By host and volume, since both were last in sync: its current generation, how often that changed, how often by an operator's order. */
   private readonly generations: Map<number, { current: string; begun: number; given: number }>[];
   /** Operators' orders that throw data away, by host and volume: the next resync may. */
@@ -114,6 +121,8 @@ export class Lineage {
     }));
     this.forced = setup.hosts.map(() => new Set<number>());
     this.parted = setup.hosts.map(() => new Map<number, boolean>());
+    this.served = setup.hosts.map(() => new Set<number>());
+    this.lostEnd = setup.hosts.map(() => new Set<number>());
     this.generations = setup.hosts.map(() => new Map<number, { current: string; begun: number; given: number }>());
     this.orders = setup.hosts.map(() => new Map<number, string>());
     this.contents = setup.hosts.map(() => new Map<number, number>());
@@ -225,6 +234,7 @@ export class Lineage {
     // A Primary whose disk comes back while the other's is out of reach.
     const comesBack = to.role === Role.Primary && from.disk !== Disk.UpToDate && !holdsData(to.pdsk);
     if ((loses || comesBack) && to.disk === Disk.UpToDate) {
+      this.served[place]!.delete(event.volume);
       // Also a former Primary may have acknowledged what never arrived (protocol A).
       const withPrimary = to.role === Role.Primary || to.peer === Role.Primary;
       if (withPrimary || this.onlyOn(place, this.peerOf(place), event.volume, ghost).length > 0) this.parted[place]!.set(event.volume, true);
@@ -246,6 +256,7 @@ export class Lineage {
     const inSync = this.hosts.every((_, host) => saysInSync(this.status(host, event.volume)));
     if (!inSync) return;
     for (const parted of this.parted) parted.set(event.volume, false);
+    for (const lost of this.lostEnd) lost.delete(event.volume);
     for (const host of this.hosts.keys()) Object.assign(this.generationsOf(host, event.volume), { begun: 0, given: 0 });
   }
 
@@ -300,6 +311,7 @@ export class Lineage {
         write[field] = set ? write[field] | (1 << target) : write[field] & ~(1 << target);
       }
     }
+    this.served[source]!.add(volume);
     this.contents[target]!.set(volume, ghost.next());
     setMember(this.hosts[target]!.wrotePrimary, volume, this.status(target, volume).role === Role.Primary);
     setMember(this.hosts[target]!.lostCacheAsPrimary, volume, this.hosts[source]!.lostCacheAsPrimary.has(volume));
@@ -379,6 +391,11 @@ export class Lineage {
       // The other one is Primary on a disk that is not UpToDate: what this one had, or was about to have, was all that counted.
       if (isOwed(write) && write.must === 0 && write.mirrored) write.discarded = ONLY_PEER;
     }
+    for (const volume of this.served[place]!) {
+      const stored = readStoredMetadata(world.hosts[place]!, volume);
+      if (typeof stored !== 'string' && stored.superblock.uuids[BITMAP_UUID] !== 0n) this.lostEnd[place]!.add(volume);
+    }
+    this.served[place]!.clear();
     if (what === 'power-loss') {
       host.powerLostAt = host.downAt;
       for (const volume of host.wrotePrimary) host.lostCacheAsPrimary.add(volume);

@@ -56,6 +56,7 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     // Refused: the connection was given up, or the attach.
     if (!statuses.some((status) => status.conn === Conn.StandAlone || status.disk === Disk.Diskless)) return undefined;
     const parted = setup.expectations.splitBrainPossible && [0, 1].every((host) => lineage.parted[host]!.get(volume) === true);
+    const lostEnd = setup.expectations.splitBrainPossible && lineage.lostEnd.some((volumes) => volumes.has(volume));
     // A policy may solve it, and still two Primaries must not connect (node-states.md §3.2, first rule).
     const twoPrimaries = statuses.every((status) => status.role === Role.Primary);
     const generations = lineage.generationsSinceSync(volume);
@@ -63,6 +64,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (decision.volume !== volume) return false;
       // A set remembers three generations before its own. Nodes do not come to a fourth by themselves, only when an operator gives them some.
       if (decision.decidedBy === 'unrelated-data') return isRefusal(decision) && generations.begun >= 4 && generations.given > 0;
+      // What such a source has cannot be told from what one has that went on alone (generations/compare.ts).
+      if (lostEnd && decision.decidedBy === 'split-brain' && decision.rule.endsWith('b')) return isRefusal(decision);
       if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
       // One of two Primaries would have to give up what it shows to its application.
       if (twoPrimaries && decision.decidedBy === 'rr-conflict') return isRefusal(decision);
