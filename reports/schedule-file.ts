@@ -20,6 +20,7 @@ const actionFields: Record<FaultKind, Record<string, FieldType>> = {
   'stall': { from: 'text', to: 'text', stream: 'stream?', forUs: 'number' },
   'slow-link': { from: 'text', to: 'text', forUs: 'number', latencyUs: 'number', bytesPerSecond: 'number' },
   'disk-error': { host: 'text', area: 'area', operation: 'operation', firstSector: 'number', sectors: 'number', times: 'number' },
+  'corrupt': { host: 'text', firstSector: 'number', sectors: 'number' },
   'latent-error': { host: 'text', firstSector: 'number', sectors: 'number' },
   'slow-disk': { host: 'text', forUs: 'number', factor: 'number' },
   'hang-disk': { host: 'text', forUs: 'number' },

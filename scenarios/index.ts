@@ -12,6 +12,7 @@ import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
 import { generations } from './generations.js';
 import { maintenance } from './maintenance.js';
+import { onlineVerify } from './online-verify.js';
 import { partition } from './partition.js';
 import { recorded } from './recorded.js';
 import { resyncInterrupted } from './resync-interrupted.js';
@@ -36,5 +37,6 @@ export const scenarios: readonly Scenario[] = [
   evictionError,
   volumes,
   activeSetBound,
+  onlineVerify,
   recorded,
 ];

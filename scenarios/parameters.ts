@@ -56,6 +56,7 @@ export const knobs = {
     'disconnect', 'consensus', 'discard-secondary', 'call-pri-lost-after-sb', 'violently-as0p',
   ]),
   afterSb2Pri: anyOf('after-sb-2pri', 'after a split brain, two Primaries', ['disconnect', 'call-pri-lost-after-sb', 'violently-as0p']),
+  verifyAlg: anyOf('verify-alg', 'digest that online verify compares', ['crc32c', 'md5', 'sha1', 'sha256']),
   writes: { name: 'writes', description: 'writes of the application in all', default: 2000, min: 1, max: 1_000_000 },
   durationS: { name: 'duration', description: 'simulated length of the storm', default: 60, min: 5, max: 3600, unit: 's' },
 } satisfies Record<string, Knob>;

@@ -71,6 +71,10 @@ const BLOCKS_PER_PAGE = PAGE_SECTORS / BLOCK_SECTORS;
 const STAMP_MAGIC = 0x5054534c;
 /** Key of a sector that nobody wrote like this: torn, misplaced or garbage. */
 export const GARBAGE = -1;
+/** Key of a sector that holds what the fault `corrupt` put there. */
+export const PLANTED = -2;
+/** First word of such a sector: 'LROT'. */
+const PLANTED_MAGIC = 0x544f524c;
 
 interface Page {
   /** Newest node of each sector, 0 = none. */
@@ -293,7 +297,7 @@ export class GhostRecord implements Ghost {
   keyOf(bytes: Uint8Array, offset: number, sector: number): number {
     if (this.recorded) return contentKey(bytes, offset);
     const words = wordsOf(bytes, offset);
-    if (words[0] !== STAMP_MAGIC) return isZero(words) ? 0 : GARBAGE;
+    if (words[0] !== STAMP_MAGIC) return words[0] === PLANTED_MAGIC ? PLANTED : isZero(words) ? 0 : GARBAGE;
     const stamp = words[1]!;
     if (words[2] !== (sector | 0) || stamp <= 0 || stamp >= this.writes.length) return GARBAGE;
     for (let index = 3; index < SECTOR_WORDS; index++) if (words[index] !== stamp) return GARBAGE;
@@ -345,6 +349,16 @@ function pageOf(history: VolumeHistory, number: number): Page {
   let page = history.pages.get(number);
   if (page === undefined) history.pages.set(number, (page = { heads: new Int32Array(PAGE_SECTORS), blocks: 0 }));
   return page;
+}
+
+/** What the `number`th corruption of a run puts into these sectors: different each time. */
+export function plantedSectors(number: number, sector: number, sectors: number): Uint8Array {
+  const words = new Int32Array(sectors * SECTOR_WORDS).fill(number);
+  for (let index = 0; index < sectors; index++) {
+    words[index * SECTOR_WORDS] = PLANTED_MAGIC;
+    words[index * SECTOR_WORDS + 2] = (sector + index) | 0;
+  }
+  return new Uint8Array(words.buffer);
 }
 
 function wordsOf(bytes: Uint8Array, offset: number): Int32Array {

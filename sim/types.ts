@@ -62,6 +62,11 @@ export type FaultAction =
   | { do: 'disk-error'; host: string; volume?: number; area: 'data' | 'meta'; operation: DiskVerb; firstSector: number; sectors: number; times: number }
   /** These sectors cannot be read until they are written again. */
   | { do: 'latent-error'; host: string; volume?: number; firstSector: number; sectors: number }
+  /**
+   * These sectors hold what nobody wrote, on the medium, and nobody is told. Breaks a disk's contract: only where the scenario knows what
+   * still holds, with a synthetic workload.
+   */
+  | { do: 'corrupt'; host: string; firstSector: number; sectors: number }
   | { do: 'slow-disk'; host: string; forUs: number; factor: number }
   /** Nothing ends: on every disk of the host, or on those of one volume. */
   | { do: 'hang-disk'; host: string; volume?: number; forUs: number }
@@ -152,6 +157,13 @@ export type WorkloadSpec =
       entries: number;
     };
 
+/** `afterUs`: how long the operator waits before it, when the command before it was answered. */
+export interface RepairStep {
+  host: string;
+  command: Command;
+  afterUs?: number;
+}
+
 /** What a scenario asks of one run: everything that the engine needs, drawn from parameters and seed. */
 export interface Setup {
   /** The parameters as resolved: `any` replaced by what the seed drew. A run reports these; given back as they are, they give the same setup. */
@@ -174,7 +186,7 @@ export interface Setup {
    * When the storm is over an operator undoes what faults and other operators left behind (attach a detached disk, connect after a
    * disconnect, resume what was paused): each command once, after links healed and hosts came up; refusals are part of life.
    */
-  afterStorm: { host: string; command: Command }[];
+  afterStorm: RepairStep[];
   /** The storm lasts this long; then faults stop, links heal, and everything must settle within `settleUs`. */
   durationUs: number;
   settleUs: number;
@@ -243,6 +255,7 @@ export const propertyNames = [
   'complementary-states',
   'unexpected-disconnect',
   'outdated-with-cause',
+  'online-verify',
   'real-check',
 ] as const;
 export type PropertyName = (typeof propertyNames)[number];

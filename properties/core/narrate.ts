@@ -4,7 +4,7 @@
 import type { Output, Observation, ObservedState } from '../../src/contract/output.js';
 import { connName, diskName, roleName } from '../../src/state/states.js';
 import { decodeStateWord } from '../../src/state/state-word.js';
-import type { Packet } from '../../src/wire/packets.js';
+import { ID_OUT_OF_SYNC, sameBlockId, type Packet } from '../../src/wire/packets.js';
 import { otherOf, type Event, type Machine } from './pair.js';
 
 export interface Narrator {
@@ -110,6 +110,10 @@ function ofObservation(narrator: Narrator, name: string, event: Observation): st
       return [`${where(name, event.volume)}: generation ${uuidsOf(narrator, event.uuids.map((uuid) => BigInt(`0x${uuid}`)))} because of ${event.why}`];
     case 'resync':
       return [`${where(name, event.volume)}: resync as ${event.side} ${event.what}, ${event.leftBits} of ${event.totalBits} bits left${event.failedBits > 0 ? `, ${event.failedBits} failed` : ''}`];
+    case 'verify':
+      return [`${where(name, event.volume)}: verify as ${event.side} ${event.what}, sector ${event.what === 'started' ? event.startSector : event.reachedSector}${event.foundBits > 0 ? `, ${event.foundBits} blocks differ` : ''}`];
+    case 'out-of-sync':
+      return [`${where(name, event.volume)}: out of sync: ${event.sector}+${event.sectors}`];
     case 'membership':
       return [`${name}: ${event.machine} is ${event.what}`];
     case 'log':
@@ -164,6 +168,8 @@ function detailsOf(narrator: Narrator, packet: Packet): string {
     case 'P_ZEROES':
     case 'P_DATA_REQUEST':
     case 'P_RS_DATA_REQUEST':
+    case 'P_OV_REQUEST':
+    case 'P_OV_REPLY':
     case 'P_OUT_OF_SYNC':
     case 'P_RECV_ACK':
     case 'P_WRITE_ACK':
@@ -172,6 +178,8 @@ function detailsOf(narrator: Narrator, packet: Packet): string {
     case 'P_NEG_DREPLY':
     case 'P_NEG_RS_DREPLY':
       return `${packet.sector}+${packet.sizeBytes / 512}`;
+    case 'P_OV_RESULT':
+      return `${packet.sector}+${packet.sizeBytes / 512} ${sameBlockId(packet.blockId, ID_OUT_OF_SYNC) ? 'differs' : 'is equal'}`;
     case 'P_BARRIER':
       return `${packet.barrier}`;
     case 'P_BARRIER_ACK':

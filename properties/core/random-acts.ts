@@ -46,6 +46,8 @@ const commandsOf = (name: Name): Command[] => [
   { verb: 'invalidate-remote', resource, volume: 0 },
   { verb: 'pause-sync', resource, volume: 0 },
   { verb: 'resume-sync', resource, volume: 0 },
+  { verb: 'verify', resource, volume: 0 },
+  { verb: 'verify', resource, volume: 0, startSector: 64, stopSector: 640 },
   { verb: 'suspend-io', resource },
   { verb: 'resume-io', resource },
   { verb: 'new-current-uuid', resource, volume: 0, clearBitmap: false },

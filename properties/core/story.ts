@@ -12,6 +12,7 @@
 import type { Command } from '../../src/contract/command.js';
 import { Conn, connName, Disk as DiskState, diskName, roleName, type State } from '../../src/state/states.js';
 import { corrupt, crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
+import { persist, write as writeDisk } from './disk.js';
 import { watchOrder, type OrderWatch } from './order.js';
 import { describe, newNarrator, uuidsOf, type Narrator } from './narrate.js';
 
@@ -260,6 +261,23 @@ function runOn(teller: Teller, name: Name, words: string[]): string[] {
       return give({ verb, resource, volume });
     case 'detach':
       return give({ verb, resource, volume, force });
+    /** alice verify from=8 to=64 */
+    case 'verify': {
+      const sectorOf = (key: string): number | undefined => {
+        const word = words.find((one) => one.startsWith(`${key}=`));
+        return word === undefined ? undefined : Number(word.slice(key.length + 1));
+      };
+      const [startSector, stopSector] = [sectorOf('from'), sectorOf('to')];
+      return give({ verb, resource, volume, ...(startSector !== undefined && { startSector }), ...(stopSector !== undefined && { stopSector }) });
+    }
+    /** bob rots 8+8 x: the medium holds other bytes, and nobody was told. */
+    case 'rots': {
+      const { volume: of, sector, sectors } = rangeOf(argument);
+      const disk = machine.disks.get(of)!;
+      writeDisk(disk, 'data', sector, new Uint8Array(sectors * 512).fill(words[2]!.charCodeAt(0)));
+      persist(disk, 'data', sector, sectors);
+      return [];
+    }
     case 'connect':
       return give(connectCommand(name, words));
     case 'disconnect':

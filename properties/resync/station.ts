@@ -21,7 +21,7 @@ import type { Connection, Interval, NodeState, PeerDevice, Resource, Volume } fr
 import { markOutOfSync, markWrittenOnBoth } from '../../src/replication/bits.js';
 import { receiveBitmap } from '../../src/resync/bitmap-exchange.js';
 import { abortResync, bitsCleared, checkFinished, fencePassed, finishAsSource, resyncFlushDone } from '../../src/resync/lifecycle.js';
-import { readIntervalStarted, resyncAcknowledged, resyncNegAcknowledged, resyncReadDone, resyncRequest, serveDelayed } from '../../src/resync/source.js';
+import { readIntervalStarted, resyncAcknowledged, resyncNegAcknowledged, resyncReadDone, rangeRequest, serveDelayed } from '../../src/resync/source.js';
 import { negResyncReply, resyncCancelled, resyncDataReply, resyncTick, resyncWriteDone, writeIntervalStarted } from '../../src/resync/target.js';
 import { Conn, Disk, isSyncState, Role } from '../../src/state/states.js';
 import { newActivityLog } from '../../src/volume/activity-log.js';
@@ -251,7 +251,7 @@ function onPacket(station: Station, packet: Packet): void {
   station.received.push('data' in packet ? { ...packet, data: packet.data.subarray(0, 0) } : packet);
   switch (packet.packet) {
     case 'P_RS_DATA_REQUEST':
-      return resyncRequest(core, resource, volume, device, connection, packet);
+      return rangeRequest(core, resource, volume, device, connection, packet);
     case 'P_RS_DATA_REPLY':
       return resyncDataReply(core, resource, volume, device, connection, packet);
     case 'P_NEG_RS_DREPLY':

@@ -30,6 +30,8 @@ const context: RuleContext = {
   deviceOpen: false,
   otherVolumePeerPrimary: false,
   handshakeUnfinished: false,
+  hasVerifyAlg: false,
+  protocolVersion: 101,
 };
 /** Two healthy connected Secondaries. */
 const connected: State = {
@@ -82,6 +84,10 @@ const cases: Case[] = [
   ['5 nowhere data', { ...connected, disk: Disk.Inconsistent, pdsk: Disk.Inconsistent }, promote, ReturnCode.NoUpToDateDisk],
   ['9 Outdated while connected', { ...connected, conn: Conn.WFReportParams }, { conn: Conn.Ahead, disk: Disk.UpToDate }, ReturnCode.Success],
   ['10 verify', connected, { conn: Conn.VerifyS }, ReturnCode.NoVerifyAlg],
+  ['10 verify with an algorithm', connected, { conn: Conn.VerifyT }, ReturnCode.Success, { hasVerifyAlg: true }],
+  ['10 verify with an old peer', connected, { conn: Conn.VerifyS }, ReturnCode.NotSupported, { hasVerifyAlg: true, protocolVersion: 87 }],
+  ['6 verify without a disk', { ...connected, disk: Disk.Diskless }, { conn: Conn.VerifyS }, ReturnCode.NoLocalDisk, { hasVerifyAlg: true }],
+  ['7 verify without the peer\'s disk', { ...connected, pdsk: Disk.Failed }, { conn: Conn.VerifyS }, ReturnCode.NoRemoteDisk, { hasVerifyAlg: true }],
   ['11 detach under a Primary', { ...primary, pdsk: Disk.Inconsistent }, { disk: Disk.Failed }, ReturnCode.NoUpToDateDisk],
   ['13 connected to an unknown disk', { ...alone, conn: Conn.WFReportParams }, { conn: Conn.Connected, peer: Role.Secondary }, ReturnCode.ConnectedOutdates],
   // §3.3
@@ -97,6 +103,11 @@ const cases: Case[] = [
   ['the handshake itself', alone, { conn: Conn.WFReportParams }, ReturnCode.Success, { handshakeUnfinished: true }],
   ['promoting a sync target', { ...connected, conn: Conn.WFBitMapT, disk: Disk.Outdated }, promote, ReturnCode.InTransientState],
   ['promoting a running sync target', { ...connected, conn: Conn.SyncTarget, disk: Disk.Inconsistent }, promote, ReturnCode.Success],
+  ['verify alone', alone, { conn: Conn.VerifyS }, ReturnCode.NeedConnection, { hasVerifyAlg: true }],
+  ['verify while syncing', { ...connected, conn: Conn.SyncSource, pdsk: Disk.Inconsistent }, { conn: Conn.VerifyS }, ReturnCode.ResyncRunning, { hasVerifyAlg: true }],
+  ['verify while the peer verifies', { ...connected, conn: Conn.VerifyT }, { conn: Conn.VerifyS }, ReturnCode.ResyncRunning, { hasVerifyAlg: true }],
+  ['verify against a bad disk', { ...connected, pdsk: Disk.Inconsistent }, { conn: Conn.VerifyS }, ReturnCode.NoUpToDateDisk, { hasVerifyAlg: true }],
+  ['a disk that turns bad ends a verify', { ...connected, conn: Conn.VerifyT }, { disk: Disk.Inconsistent }, ReturnCode.Success, { hasVerifyAlg: true }, 'hard'],
   ['invalidate alone', alone, { conn: Conn.StartingSyncT }, ReturnCode.NeedConnection],
   ['invalidate', connected, { conn: Conn.StartingSyncT }, ReturnCode.Success],
   ['invalidate without good data (B134)', { ...connected, disk: Disk.Inconsistent, pdsk: Disk.Inconsistent }, { conn: Conn.StartingSyncT }, ReturnCode.NoUpToDateDisk],

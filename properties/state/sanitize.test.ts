@@ -168,6 +168,8 @@ test('every state change in the kernel logs is one that the rules give', () => {
     deviceOpen: false,
     otherVolumePeerPrimary: false,
     handshakeUnfinished: false,
+    hasVerifyAlg: true,
+    protocolVersion: 101,
   };
   let changes = 0;
   const kinds = new Set<string>();

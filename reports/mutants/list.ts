@@ -1,6 +1,6 @@
 /**
- * Deliberate protocol bugs, as data: a checker that has never failed proves nothing. Each is a bug that DRBD once had (the id is that of the
- * bug list the project was given), put back by one replacement in a copy of the source. The source itself knows no mutant.
+ * Deliberate protocol bugs, as data: a checker that has never failed proves nothing. Most are bugs that DRBD once had (the id is that of the
+ * bug list the project was given), each put in by one replacement in a copy of the source. The source itself knows no mutant.
  */
 
 import type { PropertyName } from '../../sim/types.js';
@@ -163,5 +163,33 @@ export const mutants: readonly Mutant[] = [
     newText: '    sendAck',
     scenarios: ['dual-primary'],
     expected: ['unexpected-disconnect', 'liveness'],
+  },
+  {
+    id: 'B196',
+    summary: 'the target of a verify counts from the beginning of the device, wherever the verify began: it waits for results that never come',
+    file: 'src/resync/verify.ts',
+    oldText: '    verify.leftBits -= Math.floor(sector / SECTORS_PER_BIT);\n',
+    newText: '',
+    scenarios: ['online-verify'],
+    set: ['protocol-max=95'],
+    expected: ['liveness', 'complementary-states'],
+  },
+  {
+    id: 'verify-race',
+    summary: 'a block is verified while a write to it is on its way: the two sides compare different moments',
+    file: 'src/volume/intervals.ts',
+    oldText: "      return earlier.kind === 'own-write';\n",
+    newText: '      return false;\n',
+    scenarios: ['online-verify'],
+    expected: ['online-verify'],
+  },
+  {
+    id: 'verify-target-forgets',
+    summary: 'the target of a verify does not mark what the source found',
+    file: 'src/resync/verify.ts',
+    oldText: 'if (sameBlockId(packet.blockId, ID_OUT_OF_SYNC)) markDifference',
+    newText: 'if (sameBlockId(packet.blockId, ID_SYNCER)) markDifference',
+    scenarios: ['online-verify'],
+    expected: ['online-verify', 'no-silent-divergence'],
   },
 ];

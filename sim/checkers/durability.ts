@@ -5,20 +5,21 @@
 
 import { Disk } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
-import { type WriteRecord, recordOf } from '../ghost.js';
+import { type WriteRecord, PLANTED, recordOf } from '../ghost.js';
 import type { ImageReader } from './image.js';
-import { describe, judgeSector } from './image.js';
+import { BLOCK_SECTORS, describe, judgeSector } from './image.js';
 import { type Lineage, isOwed } from './lineage.js';
+import type { Planted } from './online-verify.js';
 
 const REPORTS_MAX = 3;
 
-export function durability(lineage: Lineage, images: (world: WorldView) => ImageReader): Checker {
+export function durability(lineage: Lineage, planted: Planted, images: (world: WorldView) => ImageReader): Checker {
   const checkImage = (host: number, volume: number, world: WorldView): void => {
     const ghost = recordOf(world.ghost);
     const bit = 1 << host;
     let reports = 0;
     images(world).forEachSector(world.hosts[host]!, volume, (sector, key) => {
-      if (reports >= REPORTS_MAX) return;
+      if (reports >= REPORTS_MAX || (key === PLANTED && planted.excuses(volume, Math.floor(sector / BLOCK_SECTORS), world))) return;
       const mustShow = (write: WriteRecord): boolean => (write.must & bit) !== 0 && isOwed(write);
       const problem = judgeSector(ghost, volume, sector, key, mustShow, (write) => (write.never & bit) === 0);
       if (problem === undefined) return;

@@ -6,7 +6,7 @@
 import type { Input } from '../../src/contract/index.js';
 import type { HostView, WorldView } from '../types.js';
 import type { GhostRecord, WriteRecord } from '../ghost.js';
-import { GARBAGE } from '../ghost.js';
+import { GARBAGE, PLANTED } from '../ghost.js';
 
 export const BLOCK_SECTORS = 8;
 
@@ -72,7 +72,7 @@ export function judgeSector(
     if (owed === undefined && mustShow(write)) owed = write;
   }
   if (key === 0 && owed === undefined) return undefined;
-  return { found, missing: owed, garbage: key === GARBAGE || (found === undefined && key !== 0) };
+  return { found, missing: owed, garbage: key === GARBAGE || key === PLANTED || (found === undefined && key !== 0) };
 }
 
 /** One line for a report. */

@@ -15,6 +15,7 @@ import { liveness } from './liveness.js';
 import { metadataSanity } from './metadata-sanity.js';
 import { noSilentDivergence } from './no-silent-divergence.js';
 import { outdatedWithCause } from './outdated-with-cause.js';
+import { onlineVerify, Planted } from './online-verify.js';
 import { resyncDirection } from './resync-direction.js';
 import { splitBrain } from './split-brain.js';
 import { unexpectedDisconnect } from './unexpected-disconnect.js';
@@ -22,6 +23,7 @@ import { writeOrder } from './write-order.js';
 
 export function makeCheckers(setup: Setup): Checker[] {
   const lineage = new Lineage(setup);
+  const planted = new Planted(setup);
   let reader: ImageReader | undefined;
   const images = (world: WorldView): ImageReader => (reader ??= new ImageReader(recordOf(world.ghost)));
   /** Reports nothing itself: it keeps the account that durability is judged by. */
@@ -35,11 +37,12 @@ export function makeCheckers(setup: Setup): Checker[] {
   };
   const skipped = new Set(setup.expectations.skip.map(({ property }) => property));
   const checkers = [
-    durability(lineage, images),
+    onlineVerify(setup, lineage, planted),
+    durability(lineage, planted, images),
     writeOrder(setup, lineage, images),
     linearizability(lineage),
-    noSilentDivergence(setup, lineage),
-    convergence(setup, lineage),
+    noSilentDivergence(setup, lineage, planted),
+    convergence(setup, lineage, planted),
     resyncDirection(lineage),
     splitBrain(lineage),
     boundedRecovery(setup, lineage),

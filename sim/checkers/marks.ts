@@ -89,3 +89,26 @@ export const volumeView = (host: HostView, volume: number): VolumeView | undefin
 /** Is a write to this block on its way on that host? */
 export const isInFlight = (view: VolumeView | undefined, block: number): boolean =>
   view !== undefined && view.inFlight.some(({ sector, sectors }) => sector < (block + 1) * 8 && block * 8 < sector + sectors);
+
+/** Where one host keeps its marks now; what lies on disk is read when it is asked for. */
+export class Side {
+  readonly view: VolumeView | undefined;
+  private stored: StoredMetadata | string | undefined;
+
+  /** A host that goes down just now still has its core, but what that knew is lost: `up` is the lineage's word. */
+  constructor(private readonly host: HostView, private readonly volume: number, up: boolean) {
+    this.view = up ? volumeView(host, volume) : undefined;
+  }
+
+  marks(block: number): boolean {
+    const bitmap = this.view?.peers[0]?.bitmap;
+    if (bitmap !== undefined) return isMarkedInMemory(bitmap, block);
+    this.stored ??= readStoredMetadata(this.host, this.volume);
+    return typeof this.stored !== 'string' && isMarkedIn(this.stored, block);
+  }
+
+  describe(conn: number): string {
+    const where = this.view?.peers[0]?.bitmap === undefined ? 'metadata on disk' : 'bitmap in memory';
+    return `(${this.host.state}, connection state ${conn}, ${where})`;
+  }
+}

@@ -7,12 +7,12 @@
  */
 
 import { Conn, Role } from '../../src/state/states.js';
-import type { VolumeView } from '../../src/contract/index.js';
-import type { Checker, HostView, Setup, WorldView } from '../types.js';
+import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
-import { type StoredMetadata, isInFlight, isMarkedIn, isMarkedInMemory, readStoredMetadata, volumeView } from './marks.js';
+import { isInFlight, Side } from './marks.js';
+import type { Planted } from './online-verify.js';
 
 const BLOCK_SECTORS = 8;
 /** Marked blocks looked at again at each checkpoint. */
@@ -26,7 +26,7 @@ interface Suspects {
   marked: Set<number>;
 }
 
-export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
+export function noSilentDivergence(setup: Setup, lineage: Lineage, planted: Planted): Checker {
   const volumes = setup.hosts[0]!.config.volumes.map((volume) => volume.volume);
   const suspects = new Map<number, Suspects>(volumes.map((volume) => [volume, { fresh: new Set(), marked: new Set() }]));
   let reports = 0;
@@ -57,6 +57,7 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
         return;
       }
       fresh.delete(block);
+      if (planted.excuses(volume, block, world)) return;
       if (reports++ >= REPORTS_MAX) return;
       const who = world.hosts.map((host, place) => `${host.name} ${sides[place]!.describe(lineage.status(place, volume).conn)}`).join(', ');
       const detail = `block ${block} (sector ${block * BLOCK_SECTORS}) of volume ${volume} differs and is marked nowhere: ${who}`;
@@ -82,6 +83,10 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage): Checker {
       const last = Math.floor((range.sector + range.sectors - 1) / BLOCK_SECTORS);
       for (let block = Math.floor(range.sector / BLOCK_SECTORS); block <= last; block++) fresh.add(block);
     },
+    onOutput(_host, output) {
+      if (output.type !== 'observe' || output.event.event !== 'out-of-sync') return;
+      suspects.get(output.event.volume)!.fresh.add(Math.floor(output.event.sector / BLOCK_SECTORS));
+    },
     onHost(_host, what, world) {
       if (what === 'boot') return;
       everything(world);
@@ -104,27 +109,4 @@ function isSettled(lineage: Lineage, volume: number): boolean {
     const unaware = status.role === Role.Primary && status.conn >= Conn.WFReportParams && peer.conn < Conn.WFReportParams;
     return !unaware;
   });
-}
-
-/** Where one host keeps its marks now; what lies on disk is read when it is asked for. */
-class Side {
-  readonly view: VolumeView | undefined;
-  private stored: StoredMetadata | string | undefined;
-
-  /** A host that goes down just now still has its core, but what that knew is lost: `up` is the lineage's word. */
-  constructor(private readonly host: HostView, private readonly volume: number, up: boolean) {
-    this.view = up ? volumeView(host, volume) : undefined;
-  }
-
-  marks(block: number): boolean {
-    const bitmap = this.view?.peers[0]?.bitmap;
-    if (bitmap !== undefined) return isMarkedInMemory(bitmap, block);
-    this.stored ??= readStoredMetadata(this.host, this.volume);
-    return typeof this.stored !== 'string' && isMarkedIn(this.stored, block);
-  }
-
-  describe(conn: number): string {
-    const where = this.view?.peers[0]?.bitmap === undefined ? 'metadata on disk' : 'bitmap in memory';
-    return `(${this.host.state}, connection state ${conn}, ${where})`;
-  }
 }

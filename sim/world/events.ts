@@ -3,7 +3,7 @@
  * (a disk operation, a segment, a connect attempt) is its own event.
  */
 
-import type { Fault } from '../types.js';
+import type { Fault, RepairStep } from '../types.js';
 import type { DiskOperation } from './disk.js';
 import type { ActiveFault } from './faults.js';
 import type { HandlerRun } from './handlers.js';
@@ -37,6 +37,8 @@ export type WorldEvent =
   | { kind: 'released'; host: Host; boot: number }
   | { kind: 'manager' }
   | { kind: 'repair' }
+  /** The operator has waited long enough. */
+  | { kind: 'next-repair'; host: Host; steps: RepairStep[] }
   /** Preparation took too long. */
   | { kind: 'prepare' }
   | { kind: 'checkpoint' }

@@ -4,6 +4,7 @@
  */
 
 import type { Fault, FaultAction, StreamKind } from '../types.js';
+import { plantedSectors } from '../ghost.js';
 import type { Disk } from './disk.js';
 import { type Host, diskOperationKind } from './host.js';
 import type { LinkBlock } from './link.js';
@@ -29,6 +30,8 @@ interface Disturbance {
 export class Faults {
   private active: ActiveFault[] = [];
   private disturbances: Disturbance[] = [];
+  /** Corruptions so far. */
+  private planted = 0;
 
   constructor(
     private readonly world: World,
@@ -198,6 +201,9 @@ export class Faults {
         for (let n = 0; n < action.sectors; n++) badSectors.add(action.firstSector + n);
         return true;
       }
+      case 'corrupt':
+        this.diskOf(action.host, undefined, 'data').device.write(action.firstSector, plantedSectors(++this.planted, action.firstSector, action.sectors), true);
+        return true;
       case 'slow-disk':
         for (const { slowFactors } of world.host(action.host).disks()) slowFactors.push(action.factor);
         this.goesOn(action, action.forUs);
@@ -278,6 +284,7 @@ function disturbedHosts(action: FaultAction): string[] {
     case 'power-loss':
     case 'disk-error':
     case 'latent-error':
+    case 'corrupt':
       return [];
     default:
       return action satisfies never;

@@ -51,6 +51,12 @@ export class Observer {
       case 'resync':
         this.resync(host, event);
         return;
+      case 'verify':
+        this.story(host.name, `volume ${event.volume}: verify ${event.what} as ${event.side}, from ${event.startSector} to ${event.reachedSector}, ${event.foundBits} blocks differ`);
+        return;
+      case 'out-of-sync':
+        this.story(host.name, `volume ${event.volume}: out of sync: ${event.sector}+${event.sectors}`);
+        return;
       case 'connection-lost':
         this.metrics.disconnects++;
         this.story(host.name, `connection lost: ${event.reason}${event.detail === '' ? '' : `, ${event.detail}`}`);

@@ -5,6 +5,7 @@
 
 import type { Command, Reply } from '../../src/contract/index.js';
 import { Conn } from '../../src/state/states.js';
+import type { RepairStep } from '../types.js';
 import { type HandlerRun, handlerAnswered } from './handlers.js';
 import type { Host } from './host.js';
 import type { World } from './world.js';
@@ -15,7 +16,7 @@ export type Purpose =
   | { by: 'prepare'; command: Command }
   | { by: 'operator'; command: Command }
   | { by: 'manager' }
-  | { by: 'repair'; command: Command; left: Command[] }
+  | { by: 'repair'; command: Command; left: RepairStep[] }
   | { by: 'handler'; run: HandlerRun };
 
 const PREPARE_TIMEOUT_US = 60_000_000;
@@ -31,6 +32,8 @@ export class Operators {
   private commandRuns = false;
   private tooLong = false;
   private repaired = false;
+  /** Steps after the storm that are still to come, where some of them wait: the run goes on until then. */
+  private stepsLeft = 0;
 
   constructor(private readonly world: World) {}
 
@@ -147,7 +150,14 @@ export class Operators {
   // ---- After the storm ----------------------------------------------------------------------------------------------------
 
   settle(): void {
+    const { afterStorm } = this.world.setup;
+    if (afterStorm.some(({ afterUs }) => afterUs !== undefined)) this.stepsLeft = afterStorm.length;
     this.world.schedule(this.world.nowUs + REPAIR_US, { kind: 'repair' });
+  }
+
+  /** The operator has something to do that takes its time. */
+  get isWaiting(): boolean {
+    return this.stepsLeft > 0;
   }
 
   /** The operator undoes what the storm left (`Setup.afterStorm`); each host's commands one after the other. Attaching is tried twice. */
@@ -155,18 +165,30 @@ export class Operators {
     const { world } = this;
     const again = this.repaired;
     const orders = world.setup.afterStorm.filter(({ command }) => !again || command.verb === 'attach');
-    for (const host of world.hosts) this.runRepairs(host, orders.filter((step) => step.host === host.name).map((step) => step.command));
+    for (const host of world.hosts) this.runRepairs(host, orders.filter((step) => step.host === host.name));
     if (again) return;
     this.repaired = true;
     if (orders.some(({ command }) => command.verb === 'attach')) world.schedule(world.nowUs + ATTACH_AGAIN_US, { kind: 'repair' });
     world.manager.settle();
   }
 
-  private runRepairs(host: Host, commands: Command[]): void {
-    const [first, ...left] = commands;
-    if (!first || host.state !== 'running') return;
-    this.world.observer.story(host.name, `after the storm: ${first.verb}`);
-    host.command(first, { by: 'repair', command: first, left });
+  private runRepairs(host: Host, steps: RepairStep[]): void {
+    const [first] = steps;
+    if (first?.afterUs === undefined) this.nextRepair(host, steps);
+    else this.world.schedule(this.world.nowUs + first.afterUs, { kind: 'next-repair', host, steps });
+  }
+
+  /** The first of these steps, now. */
+  nextRepair(host: Host, steps: RepairStep[]): void {
+    const [first, ...left] = steps;
+    if (!first || host.state !== 'running') {
+      this.stepsLeft -= steps.length;
+      return;
+    }
+    this.stepsLeft--;
+    const { command } = first;
+    this.world.observer.story(host.name, `after the storm: ${command.verb}`);
+    host.command(command, { by: 'repair', command, left });
   }
 }
 

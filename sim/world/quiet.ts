@@ -5,7 +5,7 @@ import type { World } from './world.js';
 
 /** Everyone runs, everything is answered, connected, up to date, and somebody is Primary if somebody sees to that. */
 export function isQuiet(world: World): boolean {
-  if (!world.client.idle) return false;
+  if (!world.client.idle || world.operators.isWaiting) return false;
   if (world.setup.failover.by === 'manager' && !world.hosts.some((host) => host.role === Role.Primary)) return false;
   return world.hosts.every((host) => {
     if (host.state !== 'running' || host.commands.size > 0) return false;

@@ -38,6 +38,7 @@ const eventPackets = [
   'P_AUTH_CHALLENGE', 'P_AUTH_RESPONSE', 'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_RS_DATA_REQUEST', 'P_RS_DATA_REPLY', 'P_RS_WRITE_ACK', 'P_PING', 'P_PING_ACK', 'P_STATE_CHG_REQ',
   'P_STATE_CHG_REPLY', 'P_CONN_ST_CHG_REQ', 'P_CONN_ST_CHG_REPLY', 'P_OUT_OF_SYNC', 'P_TRIM', 'P_ZEROES', 'P_SUPERSEDED', 'P_RETRY_WRITE',
   'P_DATA_REQUEST', 'P_DATA_REPLY',
+  'P_OV_REQUEST', 'P_OV_REPLY', 'P_OV_RESULT',
 ] as const;
 
 /** A random subset of the kinds, each with even odds, and at least one. */
@@ -111,6 +112,8 @@ export function drawAction(random: RandomStream, options: SwarmOptions, kind: Fa
       const { firstSector, sectors } = drawRange(random, options);
       return { do: 'latent-error', host, firstSector, sectors: Math.min(64, sectors) };
     }
+    case 'corrupt':
+      return { do: 'corrupt', host, firstSector: options.firstSector + random.integer(0, options.sectors - 1), sectors: 1 };
     case 'slow-disk':
       return { do: 'slow-disk', host, forUs: drawSpan(random, options.longestUs), factor: random.integer(2, 50) };
     case 'hang-disk':

@@ -250,6 +250,9 @@ export class World implements WorldView {
       case 'manager':
         this.manager.tick();
         return;
+      case 'next-repair':
+        this.operators.nextRepair(event.host, event.steps);
+        return;
       case 'repair':
         this.operators.repair();
         return;

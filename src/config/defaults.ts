@@ -41,4 +41,5 @@ export const defaultNetOptions: NetOptions = {
   useRle: true,
   socketCheckTimeout: 0,
   sndbufSize: 0,
+  verifyAlg: '',
 };

@@ -79,6 +79,8 @@ export interface NetOptions {
   socketCheckTimeout: number;
   /** Bytes; bounds what a resync target asks for before it waits. 0 = 128 KiB. */
   sndbufSize: number;
+  /** The kernel's name of the digest that online verify compares; empty: no verify. */
+  verifyAlg: string;
 }
 
 /** Where a volume's metadata is: `internal`, `flexible` (a device of its own), or a numbered 128 MiB slot. */

@@ -69,12 +69,13 @@ export function syncParamPacket(connection: Connection, volume: Volume): SyncPar
   const options = volume.disk === Disk.Diskless ? defaultDiskOptions : volume.config.disk;
   const { resyncRate, cPlanAhead, cDelayTarget, cFillTarget, cMaxRate } = options;
   const version = connection.protocolVersion;
-  if (version < 89) return { packet: 'P_SYNC_PARAM', volume: volume.number, resyncRate, ...(version === 88 ? { verifyAlg: '' } : {}) };
+  const { verifyAlg } = connection.config.net;
+  if (version < 89) return { packet: 'P_SYNC_PARAM', volume: volume.number, resyncRate, ...(version === 88 ? { verifyAlg } : {}) };
   return {
     packet: 'P_SYNC_PARAM89',
     volume: volume.number,
     resyncRate,
-    verifyAlg: '',
+    verifyAlg,
     csumsAlg: '',
     ...(version >= 95 ? { controller: { cPlanAhead, cDelayTarget, cFillTarget, cMaxRate } } : {}),
   };

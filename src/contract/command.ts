@@ -21,6 +21,8 @@ export type Command =
   | { verb: 'invalidate-remote'; resource: string; volume: number }
   | { verb: 'pause-sync'; resource: string; volume: number }
   | { verb: 'resume-sync'; resource: string; volume: number }
+  /** Compares the disks from a sector (default: where the last verify ended) to another (default: the end). While it runs: sets where it stops. */
+  | { verb: 'verify'; resource: string; volume: number; startSector?: number; stopSector?: number }
   | { verb: 'suspend-io'; resource: string }
   | { verb: 'resume-io'; resource: string }
   | { verb: 'new-current-uuid'; resource: string; volume: number; clearBitmap: boolean }

@@ -81,6 +81,9 @@ export type Observation =
   | { event: 'generation'; resource: string; volume: number; uuids: [string, string, string, string]; why: string }
   /** Out-of-sync bits were changed in bulk, or a resync went on: bits are 4 KiB blocks. */
   | { event: 'resync'; resource: string; volume: number; peer: string; what: 'started' | 'finished' | 'aborted' | 'paused' | 'resumed'; side: 'source' | 'target'; totalBits: number; leftBits: number; failedBits: number }
+  /** A verify begins, is over (`finished`: to where it should go), or found that these sectors differ. Sectors compared lie before `reachedSector`. */
+  | { event: 'verify'; resource: string; volume: number; peer: string; what: 'started' | 'finished' | 'aborted'; side: 'source' | 'target'; startSector: number; reachedSector: number; foundBits: number }
+  | { event: 'out-of-sync'; resource: string; volume: number; peer: string; sector: number; sectors: number }
   /** The connection went down for this reason (Timeout, BrokenPipe, NetworkFailure, ProtocolError, TearDown, Disconnecting). */
   | { event: 'connection-lost'; resource: string; peer: string; reason: string; detail: string }
   | { event: 'membership'; machine: string; what: string }

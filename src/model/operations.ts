@@ -25,6 +25,8 @@ export type Then =
   | { to: 'resync-read'; peer: string; interval: number; blockId: BlockId; connectCount: number }
   /** A write on the resync target (resync/target). */
   | { to: 'resync-write'; peer: string; interval: number; connectCount: number }
+  /** A read on the verify source, to be compared with the peer's digest (resync/verify). */
+  | { to: 'verify-read'; peer: string; interval: number }
   /** The flush of the data disk before a resync is reported finished (resync/finish; D8). */
   | { to: 'resync-flush'; peer: string; connectCount: number }
   /** Its owner was told that it failed when the disk was detached by force: it only has to end. */

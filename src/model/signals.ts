@@ -55,6 +55,8 @@ export type Signal =
   | { signal: 'bitmap-received'; resource: string; volume: number; peer: string }
   /** Every block was asked for and answered, and the peer has processed our acknowledgements (the ping fence). */
   | { signal: 'resync-complete'; resource: string; volume: number; peer: string; failedBits: number }
+  /** Every block was compared, and both sides know the results. */
+  | { signal: 'verify-complete'; resource: string; volume: number; peer: string }
   // From handlers.
   | { signal: 'handler-exited'; resource: string; volume: number | undefined; handler: number; name: HandlerName; exitCode: number }
   /** Nothing of it is in use any more: the node takes it out of its map. */
@@ -67,7 +69,7 @@ export type Signal =
   | { signal: 'procedures'; resource: string };
 
 /** Why a ping was asked for, so that its answer finds who waits. */
-export type PingPurpose = 'promote' | 'resync-finish-target' | 'resync-finish-source' | 'stalled-send';
+export type PingPurpose = 'promote' | 'resync-finish-target' | 'resync-finish-source' | 'verify-finish-target' | 'verify-finish-source' | 'stalled-send';
 
 /** Why a metadata job was queued, so that its end finds who waits. */
 export type MetadataPurpose =

@@ -16,7 +16,7 @@ import type { Bitmap } from '../metadata/bitmap.js';
 import type { Layout } from '../metadata/layout.js';
 import type { Superblock } from '../metadata/superblock.js';
 import type { MembershipState } from '../membership/membership.js';
-import type { ResyncState, BitmapReceiver } from '../resync/types.js';
+import type { BitmapReceiver, ResyncState, VerifyState } from '../resync/types.js';
 import type { Conn, Disk, Role, State } from '../state/states.js';
 import type { BlockId, DataPacket, TrimPacket } from '../wire/packets.js';
 import type { DiskOperation } from './operations.js';
@@ -185,6 +185,9 @@ export interface PeerDevice {
   /** P_SYNC_UUID that arrived while our own marks were still being written (StartingSyncT). */
   earlySyncUuid: bigint | undefined;
   resync: ResyncState | undefined;
+  verify: VerifyState | undefined;
+  /** Where the next verify begins when nobody says it: where the last one ended, or 0. */
+  verifyFromSector: number;
 }
 
 export interface PeerUuids {
@@ -197,7 +200,7 @@ export interface PeerUuids {
   flags: number;
 }
 
-export type IntervalKind = 'own-read' | 'own-write' | 'peer-write' | 'peer-read' | 'peer-reply' | 'resync-request' | 'resync-read' | 'resync-write';
+export type IntervalKind = 'own-read' | 'own-write' | 'peer-write' | 'peer-read' | 'peer-reply' | 'resync-request' | 'resync-read' | 'resync-write' | 'verify-request' | 'verify-read';
 
 export interface Interval {
   id: number;

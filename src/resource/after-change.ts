@@ -16,6 +16,7 @@ import { answerHeld, disownLocalWrites } from '../replication/completion.js';
 import { resend } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { abortResync, pauseResync, resumeResync, startResync } from '../resync/lifecycle.js';
+import { verifyCanStop } from '../resync/verify.js';
 import { hasNoGoodData } from '../state/sanitize.js';
 import { Conn, Disk, Role, isSyncState, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
@@ -205,7 +206,10 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     const targetEnded = context.from.disk < Disk.UpToDate && context.from.conn >= Conn.SyncSource && context.to.conn === Conn.Connected;
     // A disk that did not take the end of the resync does not tell it (D8): what comes next is that it failed.
     if (targetEnded && context.volume.backing?.failed) return 'done';
-    if (hasLink(context) && (failedSoftly || targetEnded)) sendStateOf(context.core, context.connection, context.volume, context.to);
+    // The target of a verify ends on it. A disk that ended it has told already (15, or here).
+    const verified = context.from.conn === Conn.VerifyS && context.to.conn === Conn.Connected && context.from.disk === context.to.disk;
+    const tellsEnd = verified && verifyCanStop(context.connection.protocolVersion);
+    if (hasLink(context) && (failedSoftly || targetEnded || tellsEnd)) sendStateOf(context.core, context.connection, context.volume, context.to);
     return 'done';
   },
   /** Pausing, ending. */

@@ -12,11 +12,12 @@ import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js
 import { anyPeerIs, deviceOf, stateOf } from '../model/view.js';
 import { closeEpoch } from '../replication/epochs.js';
 import { hasUsableDisk, planWrite } from '../replication/plan.js';
+import { endVerify, startVerify } from '../resync/verify.js';
 import { evaluateAll, sameState, stateFields, type ChangeKind } from '../state/evaluate.js';
 import { isSuccess, type ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { flagsFromState } from '../state/superblock-flags.js';
-import type { RuleContext } from '../state/validity.js';
+import { isVerify, type RuleContext } from '../state/validity.js';
 import type { Fencing } from '../config/types.js';
 import { returnUncommitted } from '../volume/admission.js';
 import { queueSuperblock, touchSuperblock } from '../volume/metadata-io.js';
@@ -46,6 +47,8 @@ export const contextOf = (resource: Resource, volume: Volume, connection: Connec
     deviceOpen: volume.openers.length > 0 || hasRequests(resource, volume),
     otherVolumePeerPrimary: otherPeerPrimary,
     handshakeUnfinished: connection.stateSent,
+    hasVerifyAlg: connection.config.net.verifyAlg !== '',
+    protocolVersion: connection.protocolVersion,
     exposedEqualsCurrent: uuids !== undefined && uuids[0] === volume.exposedUuid,
     negotiation: device.negotiation,
   };
@@ -174,6 +177,8 @@ const synchronousEffects = (core: Core, resource: Resource, target: Target, to: 
   if (to.disk >= Disk.Consistent && from.disk < Disk.Consistent && volume.backing) {
     volume.exposedUuid = expose(uuidsOf(volume)).exposed;
   }
+  if (isVerify(from.conn) && from.conn !== to.conn) endVerify(core, resource, volume, device);
+  if (isVerify(to.conn) && from.conn !== to.conn) startVerify(core, resource, volume, device, connection, to.conn === Conn.VerifyS ? 'source' : 'target');
   const becamePrimary = from.peer === Role.Secondary && to.peer === Role.Primary;
   if (from.disk === Disk.Inconsistent && from.pdsk === Disk.Inconsistent && becamePrimary) device.considerResync = true;
   if (from.conn === Conn.WFReportParams && to.conn !== Conn.WFReportParams) {

@@ -38,6 +38,8 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   bitmapReceiver: undefined,
   earlySyncUuid: undefined,
   resync: undefined,
+  verify: undefined,
+  verifyFromSector: 0,
 });
 
 /** `config` must have passed `checkConfig`. */

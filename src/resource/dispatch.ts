@@ -24,6 +24,7 @@ import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../resync/lifecycle.js';
 import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
 import { resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
+import { verifyFencePassed, verifyIntervalStarted, verifyReadDone, verifyTick } from '../resync/verify.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
 import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
@@ -45,6 +46,7 @@ import { handlePackets } from './packets.js';
 import { demote, promote } from './promote.js';
 import { checkRequestAge, startRequestTimer } from './request-age.js';
 import { resyncComplete } from './resync-end.js';
+import { verify, verifyComplete } from './verify.js';
 
 // ---- The application ----------------------------------------------------------------------------------------------------
 
@@ -206,6 +208,9 @@ const tellOwner = (core: Core, resource: Resource, volume: Volume, operation: Di
     case 'resync-write':
       resyncWriteDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
       break;
+    case 'verify-read':
+      verifyReadDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, result);
+      break;
     case 'resync-flush':
       resyncFlushDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
       break;
@@ -252,6 +257,7 @@ export const timerDue = (core: Core, resource: Resource, timer: Timer): void => 
   const device = deviceOf(volume, timer.peer);
   switch (timer.kind) {
     case 'resync-tick':
+      if (device.verify) return verifyTick(core, resource, volume, device, connection);
       return resyncTick(core, resource, volume, device, connection);
     case 'serve-delay':
       return serveDelayed(core, resource, volume, device, connection);
@@ -279,10 +285,13 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
     case 'bytes-sent':
       return transportTook(core, resource, connectionTo(resource, value.peer));
     case 'ping-acknowledged': {
-      if (value.purpose !== 'resync-finish-source' && value.purpose !== 'resync-finish-target') return;
-      const side = value.purpose === 'resync-finish-source' ? 'source' : 'target';
+      const [what, , side] = value.purpose.split('-') as [string, string, 'source' | 'target'];
       const connection = connectionTo(resource, value.peer);
-      for (const volume of resource.volumes.values()) fencePassed(core, resource, volume, deviceOf(volume, value.peer), connection, side);
+      for (const volume of resource.volumes.values()) {
+        const device = deviceOf(volume, value.peer);
+        if (what === 'resync') fencePassed(core, resource, volume, device, connection, side);
+        if (what === 'verify') verifyFencePassed(core, resource, volume, device, side);
+      }
       return;
     }
     case 'metadata-written':
@@ -329,6 +338,10 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
     case 'resync-complete': {
       const volume = volumeOf(resource, value.volume);
       return resyncComplete(core, resource, volume, connectionTo(resource, value.peer), deviceOf(volume, value.peer), value.failedBits);
+    }
+    case 'verify-complete': {
+      const volume = volumeOf(resource, value.volume);
+      return verifyComplete(core, resource, volume, connectionTo(resource, value.peer), deviceOf(volume, value.peer));
     }
     case 'handler-exited':
       // Only fence-peer is waited for; the others tell somebody something.
@@ -422,6 +435,9 @@ const rangeIsFree = (core: Core, resource: Resource, volume: Volume, id: number)
       return readIntervalStarted(core, resource, volume, deviceOf(volume, interval.peer), connectionTo(resource, interval.peer), interval);
     case 'resync-write':
       return writeIntervalStarted(core, resource, volume, deviceOf(volume, interval.peer), connectionTo(resource, interval.peer), interval);
+    case 'verify-request':
+    case 'verify-read':
+      return verifyIntervalStarted(core, volume, deviceOf(volume, interval.peer), connectionTo(resource, interval.peer), interval);
     case 'resync-request':
       assert(false, 'a resync request never waits for a range');
   }
@@ -467,6 +483,8 @@ const runProcedure = (core: Core, resource: Resource, procedure: Procedure | und
       return pauseSync(core, resource, procedure, what.volume, true);
     case 'resume-sync':
       return pauseSync(core, resource, procedure, what.volume, false);
+    case 'verify':
+      return verify(core, resource, procedure, what);
     case 'suspend-io':
       return suspendIo(core, resource, procedure);
     case 'resume-io':

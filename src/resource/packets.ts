@@ -13,12 +13,14 @@ import { conflictDecided } from '../replication/conflicts.js';
 import { rangeError, receiveBarrier, receiveWrite, serveRead } from '../replication/receiver.js';
 import { holdIfEarly, isWrite, seeSequence, takeEarly } from '../replication/sequence.js';
 import { bitmapExpected, receiveBitmap } from '../resync/bitmap-exchange.js';
-import { resyncAcknowledged, resyncNegAcknowledged, resyncRequest } from '../resync/source.js';
+import { rangeRequest, resyncAcknowledged, resyncNegAcknowledged } from '../resync/source.js';
 import { negResyncReply, resyncCancelled, resyncDataReply } from '../resync/target.js';
+import { verifyRefused, verifyReply, verifyResult } from '../resync/verify.js';
 import { ID_SYNCER, sameBlockId, type Packet } from '../wire/packets.js';
 import { answerRequest, requestAnswered } from './consent.js';
 import { receiveProtocol, receiveSizes, receiveSyncParam, receiveSyncUuid, receiveUuids } from './peer-parameters.js';
 import { receiveState } from './peer-state.js';
+import { verifyRequested } from './verify.js';
 
 /** 128 MiB: the longest range that one notice may name. */
 const NOTICE_BYTES_MAX = 128 * 1024 * 1024;
@@ -94,12 +96,21 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     case 'P_NEG_DREPLY':
       return readRefused(core, resource, connection, packet);
     case 'P_RS_DATA_REQUEST':
-      return resyncRequest(core, resource, volume, device, connection, packet);
+      return rangeRequest(core, resource, volume, device, connection, packet);
     case 'P_RS_DATA_REPLY':
       return resyncDataReply(core, resource, volume, device, connection, packet);
+    case 'P_OV_REQUEST':
+      verifyRequested(core, resource, volume, connection, device);
+      return rangeRequest(core, resource, volume, device, connection, packet);
+    case 'P_OV_REPLY':
+      return verifyReply(core, volume, device, connection, packet);
+    case 'P_OV_RESULT':
+      return verifyResult(core, resource, volume, device, connection, packet);
     case 'P_NEG_RS_DREPLY':
+      if (device.verify?.side === 'source') return verifyRefused(core, resource, volume, device, connection, packet);
       return negResyncReply(core, resource, volume, device, connection, packet);
     case 'P_RS_CANCEL':
+      if (device.verify?.side === 'source') return verifyRefused(core, resource, volume, device, connection, packet);
       return resyncCancelled(core, resource, volume, device, connection, packet);
     case 'P_RECV_ACK':
     case 'P_WRITE_ACK':
@@ -119,7 +130,6 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     case 'P_SUPERSEDED':
     case 'P_RETRY_WRITE':
       return conflictDecided(core, resource, connection, packet);
-    case 'P_OV_RESULT':
     case 'P_RS_IS_IN_SYNC':
       return refuseConnection(core, connection, `unexpected meta packet ${packet.packet}`);
     default:

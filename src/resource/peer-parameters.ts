@@ -25,9 +25,20 @@ export const receiveProtocol = (core: Core, connection: Connection, packet: Prot
   connection.peerDryRun = (packet.connFlags & ProtocolFlag.DRY_RUN) !== 0;
 };
 
-/** The numbers of whoever spoke last win (§3.5); digests must be the same on both sides, and we have none yet. */
+/**
+ * The numbers of whoever spoke last win (§3.5). Digests must be the same on both sides in the handshake; later, the peer's administrator has
+ * changed them, and we follow.
+ */
 export const receiveSyncParam = (core: Core, volume: Volume, connection: Connection, packet: SyncParamPacket | SyncParam89Packet): void => {
-  if (packet.verifyAlg) return refuseConnection(core, connection, `verify-alg differs: the peer has ${packet.verifyAlg}`);
+  const { net } = connection.config;
+  const { verifyAlg } = packet;
+  if (verifyAlg !== undefined && verifyAlg !== net.verifyAlg) {
+    const isHandshake = volume.peers.get(connection.peer)!.repl < Conn.Connected;
+    if (isHandshake) return refuseConnection(core, connection, `verify-alg differs: ours is "${net.verifyAlg}", the peer's "${verifyAlg}"`);
+    const isKnown = verifyAlg === '' || core.environment.digest(verifyAlg, []) !== undefined;
+    if (!isKnown) return refuseConnection(core, connection, `verify-alg "${verifyAlg}", which the peer wants now, is not known here`);
+    net.verifyAlg = verifyAlg;
+  }
   if (packet.packet === 'P_SYNC_PARAM89' && packet.csumsAlg) return refuseConnection(core, connection, `csums-alg differs: the peer has ${packet.csumsAlg}`);
   if (!volume.backing) return;
   const disk = volume.config.disk;

@@ -14,6 +14,7 @@ import { connOf, stateOf } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
 import { answerHeld } from '../replication/completion.js';
 import { finishAsSource } from '../resync/lifecycle.js';
+import { finishAsVerifyTarget } from '../resync/verify.js';
 import { isSuccess, returnText } from '../state/refusals.js';
 import { decodeStateWord } from '../state/state-word.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
@@ -48,6 +49,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
     changeState(core, resource, [volume], connection, { conn: Conn.Connected, pdsk: Disk.Inconsistent, peer: peer.role }, 'hard', 'the target ended with failed blocks');
     return;
   }
+  // 3: its results are on their way. Unlike the kernel we take what else the word says: it may be from before the verify.
+  if (me.conn === Conn.VerifyT && peer.conn === Conn.Connected) finishAsVerifyTarget(core, resource, volume, device, connection);
   // 4
   if (me.pdsk === Disk.UpToDate && peerDisk === Disk.Inconsistent && me.conn === Conn.Connected && peer.conn > Conn.SyncSource) peerDisk = Disk.UpToDate;
   // 5

@@ -4,7 +4,6 @@
  * acknowledgement (a ping as fence, M10), and the target's disk has made it durable (D8).
  */
 
-import { requestPing } from '../connection/keepalive.js';
 import { countOutOfSync, type Bitmap } from '../metadata/bitmap.js';
 import { assert, flushDisk, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
@@ -12,7 +11,7 @@ import { setTimer } from '../model/timers.js';
 import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { Conn } from '../state/states.js';
 import { findInterval, releaseInterval } from '../volume/intervals.js';
-import { bitmapOf, failedBits, hasDisk, hasOpenBits, noteProgress, observeResync, removeResync, signalDiskError } from './progress.js';
+import { bitmapOf, failedBits, fenceIsPassed, hasDisk, hasOpenBits, noteProgress, observeResync, removeResync, requestFence, signalDiskError } from './progress.js';
 import { newController, newMarks } from './rate.js';
 import type { ResyncState } from './types.js';
 
@@ -131,17 +130,8 @@ export const finishAsSource = (core: Core, resource: Resource, volume: Volume, p
   return true;
 };
 
-/** Answers to pings come in order, but do not say for which volume: each volume counts how many come before its own. */
-const askForFence = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
-  let before = 0;
-  for (const other of resource.volumes.values()) {
-    const waiting = other.peers.get(peerDevice.peer)?.resync;
-    if (other !== volume && waiting?.side === resync.side && waiting.phase === 'fencing') before = Math.max(before, waiting.fenceAcks);
-  }
-  resync.phase = 'fencing';
-  resync.fenceAcks = before + 1;
-  requestPing(core, connection, resync.side === 'target' ? 'resync-finish-target' : 'resync-finish-source');
-};
+const askForFence = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void =>
+  requestFence(core, resource, volume, peerDevice, connection, resync.side === 'target' ? 'resync-finish-target' : 'resync-finish-source', (device) => device.resync);
 
 /**
  * A P_PING_ACK with purpose resync-finish-target or -source came: to be called once for EVERY volume of the connection, those that wait
@@ -150,7 +140,7 @@ const askForFence = (core: Core, resource: Resource, volume: Volume, peerDevice:
  */
 export const fencePassed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, side: 'source' | 'target'): void => {
   const { resync } = peerDevice;
-  if (resync?.side !== side || resync.phase !== 'fencing' || --resync.fenceAcks > 0 || !hasDisk(volume)) return;
+  if (!resync || !fenceIsPassed(resync, side) || !hasDisk(volume)) return;
   if (side === 'source') return complete(core, resource, volume, peerDevice, resync);
   if (!volume.config.disk.diskFlushes) return completeOrGoOn(core, resource, volume, peerDevice, resync);
   resync.phase = 'flushing';

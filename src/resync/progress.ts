@@ -1,16 +1,18 @@
 /**
- * What source and target share: how much of a resync is left, which blocks failed, and what follows when bits were cleared.
+ * What source and target of a resync, and of a verify, share: how much of a resync is left, which blocks failed, and what follows when bits were cleared.
  * Bits are cleared by replication/bits `markWrittenOnBoth` alone, for resync and application writes alike (bug B050).
  */
 
 import { countBits, countOutOfSync, createBitmap, nextRun, nextSetBit, setOutOfSync, type Bitmap } from '../metadata/bitmap.js';
+import { requestPing } from '../connection/keepalive.js';
 import { assert, emit, signal, type Core } from '../model/core.js';
+import type { PingPurpose } from '../model/signals.js';
 import { clearTimer } from '../model/timers.js';
-import type { PeerDevice, Resource, Volume } from '../model/types.js';
+import type { Connection, PeerDevice, Resource, Volume } from '../model/types.js';
 import { hasUsableDisk } from '../replication/plan.js';
 import { queueBitmapWrite } from '../volume/metadata-io.js';
 import { advanceMarks, throttle } from './rate.js';
-import type { ResyncState } from './types.js';
+import type { RangeServer, ResyncState } from './types.js';
 
 /** timers-and-order.md §1.3, "lazy progress". */
 const LAZY_WRITE_US = 2_000_000;
@@ -58,11 +60,54 @@ export const noteProgress = (core: Core, volume: Volume, peerDevice: PeerDevice,
 };
 
 /** Does the application go first now (c-min-rate)? */
-export const mustGiveWay = (core: Core, volume: Volume, peerDevice: PeerDevice, resync: ResyncState): boolean => {
+export const mustGiveWay = (core: Core, volume: Volume, peerDevice: PeerDevice, run: Pick<RangeServer, 'marks' | 'lastApplicationSectors'>): boolean => {
   const application = { requestsWaiting: volume.waiting.length > 0, sectors: volume.applicationSectors };
-  const decision = throttle(resync, application, volume.config.disk.cMinRate, core.nowUs, bitmapOf(peerDevice).weight);
-  resync.lastApplicationSectors = decision.lastApplicationSectors;
+  const leftBits = peerDevice.verify?.leftBits ?? bitmapOf(peerDevice).weight;
+  const decision = throttle(run, application, volume.config.disk.cMinRate, core.nowUs, leftBits);
+  run.lastApplicationSectors = decision.lastApplicationSectors;
   return decision.slowDown;
+};
+
+/** What ends behind a ping: a resync or a verify. */
+type Fenced = Pick<ResyncState, 'side' | 'phase' | 'fenceAcks'>;
+
+/**
+ * Everything is done: a ping makes sure that the peer has processed what was sent before it (M10). Answers to pings come in
+ * order, but do not say for which volume: each volume counts how many come before its own. `runOf` finds the like of other volumes.
+ */
+export const requestFence = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  purpose: PingPurpose,
+  runOf: (device: PeerDevice) => Fenced | undefined,
+): void => {
+  const run = runOf(peerDevice);
+  assert(run !== undefined, 'a fence ends something');
+  let before = 0;
+  for (const other of resource.volumes.values()) {
+    const waiting = other === volume ? undefined : runOf(other.peers.get(peerDevice.peer)!);
+    if (waiting?.side === run.side && waiting.phase === 'fencing') before = Math.max(before, waiting.fenceAcks);
+  }
+  run.phase = 'fencing';
+  run.fenceAcks = before + 1;
+  requestPing(core, connection, purpose);
+};
+
+/** One answer to a ping of this side's came: is it the one that the run waits for? */
+export const fenceIsPassed = (run: Fenced | undefined, side: 'source' | 'target'): boolean =>
+  run?.side === side && run.phase === 'fencing' && --run.fenceAcks === 0;
+
+/** What may be on its way before a request waits for the next tick. sndbuf-size 0 leaves the buffer to the system; then we count with 128 KiB. */
+export const sendBufferBytes = (connection: Connection): number => connection.config.net.sndbufSize || 128 << 10;
+
+/** The digest of a block, in bytes of its own. The algorithm was looked for when it was configured. */
+export const blockDigest = (core: Core, algorithm: string, data: Uint8Array): Uint8Array => {
+  const digest = core.environment.digest(algorithm, [data]);
+  assert(digest !== undefined, `the digest ${algorithm} is there`);
+  return digest;
 };
 
 /** Tells of a failed operation, unless the disk was given up already. */

@@ -1,7 +1,8 @@
 /**
  * The resync source is passive: it serves what the target asks for (wire-protocol.md §7.3) and clears bits when the target says
- * that it has written. A range is registered while it is read, until the reply is queued, so that an application write to it
- * stands entirely before or behind the reply on the data stream (§7.6, bug B006).
+ * that it has written. The target of a verify serves digests in the same way (§8). A range is registered while it is read, until
+ * the reply is queued, so that an application write to it stands entirely before or behind the reply on the data stream (§7.6,
+ * bug B006).
  */
 
 import { loseConnection } from '../connection/loss.js';
@@ -10,25 +11,30 @@ import { assert, readDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import { isTimerSet, setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
-import { markWrittenOnBoth } from '../replication/bits.js';
+import { markOutOfSync, markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { hasDisk, markFailed, mustGiveWay, signalDiskError } from './progress.js';
-import type { ResyncState, ServedRange } from './types.js';
+import { blockDigest, hasDisk, markFailed, mustGiveWay, signalDiskError } from './progress.js';
+import type { RangeServer, ResyncState, ServedRange } from './types.js';
+import { noteVerifyRequest } from './verify.js';
 
 /** The largest request that any peer may make, whatever the protocol version (wire-protocol.md §4). */
 const REQUEST_BYTES_MAX = 1 << 20;
 /** timers-and-order.md §1.3, "serve delay". */
 const SERVE_DELAY_US = 100_000;
 
+/** Who serves ranges now. A resync and a verify are never there together. */
+const serverOf = ({ resync, verify }: PeerDevice): RangeServer | undefined =>
+  resync?.side === 'source' ? resync : verify?.side === 'target' ? verify : undefined;
+
 /**
- * P_RS_DATA_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because no resync
- * runs here, is refused (P_NEG_RS_DREPLY).
+ * P_RS_DATA_REQUEST, P_OV_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because
+ * no resync or verify runs here, is refused (P_NEG_RS_DREPLY).
  */
-export const resyncRequest = (
+export const rangeRequest = (
   core: Core,
   resource: Resource,
   volume: Volume,
@@ -38,38 +44,40 @@ export const resyncRequest = (
 ): void => {
   const wrong = rangeError(volume, packet.sector, packet.sizeBytes, REQUEST_BYTES_MAX);
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
-  const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId };
-  const { resync } = peerDevice;
-  if (resync?.side !== 'source' || volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
+  const verifies = packet.packet === 'P_OV_REQUEST';
+  const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, answer: verifies ? 'digest' : 'data' };
+  const server = verifies === (peerDevice.verify !== undefined) ? serverOf(peerDevice) : undefined;
+  if (!server || volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
     return sendAck(core, connection, peerDevice, volume, 'P_NEG_RS_DREPLY', range.sector, range.sectors * 512, range.blockId);
   }
-  resync.delayed.push(range);
+  if (peerDevice.verify) noteVerifyRequest(core, volume, peerDevice, connection, peerDevice.verify, range.sector);
+  server.delayed.push(range);
   if (!isTimerSet(core, 'serve-delay', resource.name, peerDevice.peer, volume.number)) {
-    serve(core, resource, volume, peerDevice, connection, resync);
+    serve(core, resource, volume, peerDevice, connection, server);
   }
 };
 
 /** Timer `serve-delay`: the oldest request has waited long enough; the next may have to wait in its turn. */
 export const serveDelayed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
-  const { resync } = peerDevice;
-  if (resync?.side !== 'source' || resync.delayed.length === 0 || !hasDisk(volume)) return;
-  read(core, resource, volume, peerDevice, connection, resync, resync.delayed.shift()!);
-  serve(core, resource, volume, peerDevice, connection, resync);
+  const server = serverOf(peerDevice);
+  if (!server || server.delayed.length === 0 || !hasDisk(volume)) return;
+  read(core, resource, volume, peerDevice, connection, server, server.delayed.shift()!);
+  serve(core, resource, volume, peerDevice, connection, server);
 };
 
 /** Serves waiting requests in order until one has to give way to the application. A Primary target wants its data soon. */
-const serve = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
-  while (resync.delayed.length > 0) {
-    if (peerDevice.role !== Role.Primary && mustGiveWay(core, volume, peerDevice, resync)) {
+const serve = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, server: RangeServer): void => {
+  while (server.delayed.length > 0) {
+    if (peerDevice.role !== Role.Primary && mustGiveWay(core, volume, peerDevice, server)) {
       return setTimer(core, 'serve-delay', resource.name, peerDevice.peer, volume.number, SERVE_DELAY_US);
     }
-    read(core, resource, volume, peerDevice, connection, resync, resync.delayed.shift()!);
+    read(core, resource, volume, peerDevice, connection, server, server.delayed.shift()!);
   }
 };
 
-const read = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, range: ServedRange): void => {
+const read = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, server: RangeServer, range: ServedRange): void => {
   const interval = registerInterval(core, volume, 'resync-read', range.sector, range.sectors, 0, peerDevice.peer);
-  resync.reads.set(interval.id, range);
+  server.reads.set(interval.id, range);
   if (interval.started) readIntervalStarted(core, resource, volume, peerDevice, connection, interval);
 };
 
@@ -82,8 +90,8 @@ export const readIntervalStarted = (
   connection: Connection,
   interval: Interval,
 ): void => {
-  const range = peerDevice.resync?.reads.get(interval.id);
-  assert(range !== undefined, 'a resync read waits for its range');
+  const range = serverOf(peerDevice)?.reads.get(interval.id);
+  assert(range !== undefined, 'a read for the peer waits for its range');
   readDisk(core, volume, 'data', range.sector, range.sectors, {
     to: 'resync-read',
     peer: peerDevice.peer,
@@ -104,24 +112,26 @@ export const resyncReadDone = (
   _operation: DiskOperation,
   result: OperationResult,
 ): void => {
-  const { resync } = peerDevice;
-  const range = resync?.reads.get(then.interval);
-  if (!resync || !range) return;
-  resync.reads.delete(then.interval);
-  reply(core, resource, volume, peerDevice, connection, resync, range, result);
+  const server = serverOf(peerDevice);
+  const range = server?.reads.get(then.interval);
+  if (!server || !range) return;
+  server.reads.delete(then.interval);
+  if (range.answer === 'digest') replyDigest(core, resource, volume, peerDevice, connection, range, result);
+  else replyData(core, resource, volume, peerDevice, connection, range, result);
   releaseInterval(core, volume, then.interval);
 };
 
-const reply = (
+const replyData = (
   core: Core,
   resource: Resource,
   volume: Volume,
   peerDevice: PeerDevice,
   connection: Connection,
-  resync: ResyncState,
   range: ServedRange,
   result: OperationResult,
 ): void => {
+  const { resync } = peerDevice;
+  assert(resync !== undefined, 'data is served by the source of a resync');
   // A target that lost its disk has forgotten its requests.
   if (peerDevice.pdsk < Disk.Inconsistent) return;
   if (!result.ok) {
@@ -141,6 +151,28 @@ const reply = (
     data: result.data ?? new Uint8Array(range.sectors * 512),
   });
 };
+
+/** A block that cannot be read is equal to nothing: a digest of zeros says so (wire-protocol.md §8). */
+const replyDigest = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  range: ServedRange,
+  result: OperationResult,
+): void => {
+  const { sector, sectors, blockId } = range;
+  const digest = blockDigest(core, connection.config.net.verifyAlg, result.ok ? (result.data ?? new Uint8Array(sectors * 512)) : NO_BYTES);
+  if (!result.ok) {
+    digest.fill(0);
+    markOutOfSync(peerDevice, sector, sectors);
+  }
+  sendPacket(core, connection, { packet: 'P_OV_REPLY', volume: volume.number, sector, blockId, sizeBytes: sectors * 512, digest });
+  if (!result.ok) signalDiskError(core, resource, volume, 'read', range, `verify read ${result.failure}`);
+};
+
+const NO_BYTES = new Uint8Array(0);
 
 /** P_RS_WRITE_ACK with ID_SYNCER: the target has written the blocks. For a range that we did not send it is a protocol error. */
 export const resyncAcknowledged = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {

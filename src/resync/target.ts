@@ -15,18 +15,16 @@ import type { Connection, Interval, PeerDevice, Resource, Volume } from '../mode
 import { markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn } from '../state/states.js';
-import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requestBecomesWrite } from '../volume/intervals.js';
+import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requestIsAnswered } from '../volume/intervals.js';
 import { maxRequestBytes } from '../wire/context.js';
 import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { bitmapOf, hasDisk, markFailed, mustGiveWay, signalDiskError } from './progress.js';
+import { bitmapOf, hasDisk, markFailed, mustGiveWay, sendBufferBytes, signalDiskError } from './progress.js';
 import { ratePlan, TICK_US } from './rate.js';
 import type { ResyncRequest, ResyncState } from './types.js';
 
 const SECTORS_PER_BIT = 8;
 const BIT_BYTES = 4096;
-/** sndbuf-size 0 leaves the buffer to the system; this is what we then count with. */
-const SEND_BUFFER_BYTES = 128 << 10;
 
 /** Timer `resync-tick`: asks for the next blocks. Does nothing while paused: resuming sets the timer again. */
 export const resyncTick = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
@@ -59,8 +57,7 @@ const takeBudget = (resync: ResyncState, volume: Volume, connection: Connection)
 const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, budget: number): void => {
   const bitmap = bitmapOf(peerDevice);
   const mostBits = maxRequestBytes(connection.protocolVersion) / BIT_BYTES;
-  const sendBuffer = connection.config.net.sndbufSize || SEND_BUFFER_BYTES;
-  for (let left = budget; left > 0 && unsentBytes(connection) <= sendBuffer / 2; ) {
+  for (let left = budget; left > 0 && unsentBytes(connection) <= sendBufferBytes(connection) / 2; ) {
     const range = nextRange(resync, bitmap, resync.cursorBit, Math.min(left, mostBits));
     if (!range) {
       // Once round; what is still to be asked for, or again, is found by the next tick.
@@ -164,7 +161,7 @@ export const resyncDataReply = (
   resync.answeredSectors += request.sectors;
   request.data = packet.data.slice();
   request.stage = 'answered';
-  if (requestBecomesWrite(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
+  if (requestIsAnswered(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
 };
 
 const notAsked = (name: string, sector: number, sizeBytes: number): string => `${name}: nobody asked for ${sizeBytes} bytes at sector ${sector}`;

@@ -1,6 +1,6 @@
 /**
- * State of a bitmap exchange and of a running resync, one per volume and peer, as plain data. Both exist only while the
- * thing runs: what outlives a resync is the bitmap.
+ * State of a bitmap exchange, of a running resync and of a running verify, one per volume and peer, as plain data. Each exists
+ * only while the thing runs: what outlives it is the bitmap.
  *
  * Positions are bits (4 KiB blocks) or 512-byte sectors, as the name says.
  */
@@ -13,7 +13,18 @@ export interface BitmapReceiver {
   positionBits: number;
 }
 
-export interface ResyncState {
+/** What serves ranges to the peer: the source of a resync, the target of a verify. */
+export interface RangeServer {
+  marks: SpeedMarks;
+  /** `volume.applicationSectors` when the throttle last found the application at work. */
+  lastApplicationSectors: number;
+  /** Requests that wait because the application goes first, in order of arrival. */
+  delayed: ServedRange[];
+  /** Requests that are being read or wait for their range, by interval id. */
+  reads: Map<number, ServedRange>;
+}
+
+export interface ResyncState extends RangeServer {
   side: 'source' | 'target';
   /**
    * `running`: blocks are asked for and answered. `fencing`: all are, a ping makes sure that the peer has seen every
@@ -26,9 +37,6 @@ export interface ResyncState {
   totalBits: number;
   /** Bits that could not be read or written: they stay set and are not asked for again. Made at the first failure. */
   failed: Bitmap | undefined;
-  marks: SpeedMarks;
-  /** `volume.applicationSectors` when the throttle last found the application at work. */
-  lastApplicationSectors: number;
   /** When cleared bits were last queued to be written out. */
   lastLazyWriteAtUs: number;
 
@@ -44,10 +52,6 @@ export interface ResyncState {
   // ---- Source only.
   /** The target said that it is done; what is still open here waits for a barrier's acknowledgement. */
   targetIsDone: boolean;
-  /** Requests that wait because the application goes first, in order of arrival. */
-  delayed: ServedRange[];
-  /** Requests that are being read or wait for their range, by interval id. */
-  reads: Map<number, ServedRange>;
   /** Sent and not yet acknowledged: nothing else can be, so no stray acknowledgement clears a bit. */
   unacknowledged: ServedRange[];
 }
@@ -67,6 +71,48 @@ export interface ServedRange {
   sector: number;
   sectors: number;
   blockId: BlockId;
+  /** What the answer holds: the data, or the digest of it for a verify. */
+  answer: 'data' | 'digest';
+}
+
+/** The blocks of a verify are bits of the bitmap, one request each (wire-protocol.md §8). */
+export interface VerifyState extends RangeServer {
+  /** `source` (VerifyS) asks and compares, `target` (VerifyT) reads and answers. */
+  side: 'source' | 'target';
+  /** `fencing`: all is compared, a ping makes sure that the peer's results, or ours, have been processed. */
+  phase: 'running' | 'fencing';
+  /** As in a resync. */
+  fenceAcks: number;
+  /** The first block of this run; the target learns it from the first request. */
+  startSector: number;
+  /** Blocks whose result is still to come. */
+  leftBits: number;
+  /** Blocks that were found to differ. */
+  foundBits: number;
+
+  // ---- Source only.
+  /** The next block to ask for, and where to stop. */
+  positionSector: number;
+  endSector: number;
+  /** Asked for or about to be, in ascending order. */
+  requests: VerifyRequest[];
+  /** Sectors answered since the last tick. */
+  answeredSectors: number;
+  controller: RateController;
+
+  // ---- Target only.
+  /** The first request has come. */
+  isAsked: boolean;
+}
+
+/** One block on its way. `interval` is its entry in the volume's intervals: verify-request, then verify-read. */
+export interface VerifyRequest {
+  sector: number;
+  sectors: number;
+  interval: number;
+  /** `waiting` for own writes to the block to end; `free` of them, to be asked for; `answered`: our own block is read or will be. */
+  stage: 'waiting' | 'free' | 'asked' | 'answered';
+  digest: Uint8Array;
 }
 
 /** What the throttle measures from: (time, bits left), at least 3 s apart. */

@@ -2,15 +2,14 @@
  * How a state change is judged (node-states.md §3, §5): sanitize, then check, on one snapshot; the answer is the whole plan.
  * Nothing here changes a state: whoever asked applies `next`, or answers with `code`.
  *
- * For the caller (src/resource): a RuleContext has no `protocol`, since no rule of this feature set looks at it, and the
- * kernel's quirk that a hard change which leaves conn alone returns NOTHING_TO_DO although it is applied is not copied:
- * NothingToDo here always means that `next` equals the current state.
+ * For the caller (src/resource): the kernel's quirk that a hard change which leaves conn alone returns NOTHING_TO_DO although
+ * it is applied is not copied: NothingToDo here always means that `next` equals the current state.
  */
 
 import { ReturnCode } from './refusals.js';
 import { sanitize } from './sanitize.js';
 import { Conn, Disk, Role, type State } from './states.js';
-import { hardLimit, softLimit, stateValidity, type RuleContext } from './validity.js';
+import { hardLimit, isVerify, softLimit, stateValidity, type RuleContext } from './validity.js';
 
 /** A request in terms of fields: DRBD's (mask, val). Absent fields stay. */
 export type StateChange = Partial<State>;
@@ -60,6 +59,11 @@ export const evaluateChange = (current: State, change: StateChange, kind: Change
   // never good would with it (node-states.md §8.8).
   if (kind !== 'hard' && change.disk === Disk.Outdated && current.disk < Disk.Outdated && current.disk !== Disk.Attaching) {
     return { code: ReturnCode.LowerThanOutdated, next: current, warnings: [] };
+  }
+  // The same: a verify without two good disks becomes Connected, which would be nothing to do, or the end of a resync.
+  if (kind !== 'hard' && change.conn !== undefined && isVerify(change.conn) && current.conn >= Conn.Connected) {
+    const code = softVerdict(current, { ...current, ...change }, kind, context);
+    if (code < ReturnCode.Success) return { code, next: current, warnings: [] };
   }
   const { state: next, warnings } = sanitize(current, { ...current, ...change }, context);
   if (sameState(current, next)) return { code: ReturnCode.NothingToDo, next, warnings };

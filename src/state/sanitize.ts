@@ -130,11 +130,12 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
     state.peer = Role.Unknown;
     if (state.pdsk > Disk.DUnknown || state.pdsk < Disk.Inconsistent) state.pdsk = Disk.DUnknown;
   }
-  // 3. A resync or verify without one of its disks is over.
-  if (state.conn > Conn.Connected && (state.disk <= Disk.Failed || state.pdsk <= Disk.Failed)) {
-    warnings.push(
-      state.conn === Conn.VerifyS || state.conn === Conn.VerifyT ? 'Online verify aborted: a disk is gone' : 'Resync aborted: a disk is gone',
-    );
+  // 3. A resync or verify without one of its disks is over. A verify also when one of them is kept in spite of an error: the kernel
+  // would call that one UpToDate again.
+  const verifies = state.conn === Conn.VerifyS || state.conn === Conn.VerifyT;
+  const worst = verifies ? Disk.Inconsistent : Disk.Failed;
+  if (state.conn > Conn.Connected && (state.disk <= worst || state.pdsk <= worst)) {
+    warnings.push(verifies ? 'Online verify aborted: a disk is gone or bad' : 'Resync aborted: a disk is gone');
     state.conn = Conn.Connected;
   }
   // 4. A late attach lost the peer that it negotiated with.

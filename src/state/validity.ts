@@ -19,9 +19,16 @@ export interface RuleContext extends SanitizeOptions {
   otherVolumePeerPrimary: boolean;
   /** STATE_SENT: our parameters went out on this connection, and the handshake is not finished. */
   handshakeUnfinished: boolean;
+  /** The option verify-alg is set. */
+  hasVerifyAlg: boolean;
+  /** Agreed with the peer; 0 before. */
+  protocolVersion: number;
 }
 
-const isVerify = (conn: Conn): boolean => conn === Conn.VerifyS || conn === Conn.VerifyT;
+/** Online verify came with this version (wire-protocol.md §12). */
+const VERIFY_SINCE = 88;
+
+export const isVerify = (conn: Conn): boolean => conn === Conn.VerifyS || conn === Conn.VerifyT;
 const isStartingSync = (conn: Conn): boolean => conn === Conn.StartingSyncS || conn === Conn.StartingSyncT;
 const isFailure = (conn: Conn): boolean => conn >= Conn.Timeout && conn <= Conn.TearDown;
 
@@ -44,10 +51,7 @@ export const hardLimit = (from: State, to: State): ReturnCode => {
   return code;
 };
 
-/**
- * §3.2: is this state valid in itself? The first rule that matches decides.
- * Rule 10 has no "peer too old" half here: no volume has a verify-alg yet, so the other half always comes first.
- */
+/** §3.2: is this state valid in itself? The first rule that matches decides. */
 export const stateValidity = (state: State, context: RuleContext): ReturnCode => {
   const primary = state.role === Role.Primary;
   // 1
@@ -74,7 +78,10 @@ export const stateValidity = (state: State, context: RuleContext): ReturnCode =>
   // But beside a disk that is away (sanitizer, step 5).
   if (outdatable && state.disk === Disk.Outdated && (state.pdsk > Disk.Negotiating || state.peer === Role.Primary)) return ReturnCode.ConnectedOutdates;
   // 10
-  if (isVerify(state.conn)) return ReturnCode.NoVerifyAlg;
+  if (isVerify(state.conn)) {
+    if (!context.hasVerifyAlg) return ReturnCode.NoVerifyAlg;
+    if (context.protocolVersion < VERIFY_SINCE) return ReturnCode.NotSupported;
+  }
   // 11
   if (primary && state.disk < Disk.UpToDate && state.pdsk < Disk.UpToDate) return ReturnCode.NoUpToDateDisk;
   // 12
@@ -110,6 +117,8 @@ export const softLimit = (from: State, to: State, context: RuleContext): ReturnC
   ) {
     code = ReturnCode.InTransientState;
   }
+  // Nor this: it would call the bad disk UpToDate, and blocks that nobody has synced would be compared and called equal or not.
+  if (isVerify(to.conn) && (from.disk !== Disk.UpToDate || from.pdsk !== Disk.UpToDate)) code = ReturnCode.NoUpToDateDisk;
   if (isVerify(to.conn) && from.conn < Conn.Connected) code = ReturnCode.NeedConnection;
   if (isVerify(to.conn) && to.conn !== from.conn && from.conn > Conn.Connected) code = ReturnCode.ResyncRunning;
   if (isStartingSync(to.conn) && from.conn < Conn.Connected) code = ReturnCode.NeedConnection;

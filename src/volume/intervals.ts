@@ -21,8 +21,12 @@ const waitsFor = (kind: IntervalKind, earlier: Interval): boolean => {
     case 'peer-write':
     case 'resync-write':
       if (earlier.kind === 'own-write') return !isOnDisk(earlier);
-      return earlier.kind === 'peer-write' || earlier.kind === 'resync-read' || earlier.kind === 'resync-write';
+      return earlier.kind === 'peer-write' || earlier.kind === 'resync-read' || earlier.kind === 'verify-read' || earlier.kind === 'resync-write';
+    case 'verify-request':
+      // What the peer reads now would be older than this write, or newer than what we read later.
+      return earlier.kind === 'own-write';
     case 'resync-read':
+    case 'verify-read':
       if (earlier.kind === 'own-write') return !isOnDisk(earlier);
       return earlier.kind === 'peer-write' || earlier.kind === 'resync-write';
     case 'peer-read':
@@ -142,14 +146,16 @@ export const overlapsOwnWrite = (volume: Volume, sector: number, sectors: number
   volume.intervals.some((interval) => interval.kind === 'own-write' && overlaps(interval, sector, sectors));
 
 /**
- * The answer to a resync request has arrived: its range is now written. Own writes that waited for the answer still come
- * after it, whatever else was registered meanwhile comes before it, as it arrived before it. Sets `started`.
+ * The answer to a request has arrived: its range is now written, or read to be compared. Own writes that waited for the answer
+ * still come after it, whatever else was registered meanwhile comes before it, as it arrived before it. Sets `started`.
  */
-export const requestBecomesWrite = (volume: Volume, id: number): Interval => {
+export const requestIsAnswered = (volume: Volume, id: number): Interval => {
   const index = volume.intervals.findIndex((interval) => interval.id === id);
-  assert(index >= 0 && volume.intervals[index]!.kind === 'resync-request', () => `interval ${id} is no resync request`);
+  assert(index >= 0, () => `interval ${id} is not registered`);
   const interval = volume.intervals.splice(index, 1)[0]!;
-  interval.kind = 'resync-write';
+  const isResync = interval.kind === 'resync-request';
+  assert(isResync || interval.kind === 'verify-request', () => `interval ${id} is no request`);
+  interval.kind = isResync ? 'resync-write' : 'verify-read';
   const next = volume.intervals.findIndex(
     (other, at) => at >= index && other.kind === 'own-write' && !other.started && overlaps(other, interval.sector, interval.sectors),
   );

@@ -20,7 +20,8 @@ export interface BlockId {
 
 /** Marks a resync request or its acknowledgement (not used by DRBD 9 targets in requests, captures/with-drbd9 27). */
 export const ID_SYNCER: BlockId = { high: 0xffffffff, low: 0xffffffff };
-/** The verdict of P_OV_RESULT that found a difference; everything else (4711 from the kernel) means "in sync" (wire-protocol.md §8). */
+/** The verdicts of P_OV_RESULT; everything but the second means "in sync", also DRBD 9's "skipped" (wire-protocol.md §8). */
+export const ID_IN_SYNC: BlockId = { high: 0, low: 4711 };
 export const ID_OUT_OF_SYNC: BlockId = { high: 0, low: 4712 };
 
 export const sameBlockId = (a: BlockId, b: BlockId): boolean => a.low === b.low && a.high === b.high;
