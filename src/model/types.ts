@@ -486,6 +486,8 @@ export interface AfterChange {
   step: number;
   /** Decided at the moment of the change, on its snapshot: a new current UUID is due (generation-uuids.md §3). */
   newGeneration: boolean;
+  /** What the peer is to be told in any case: the state of this change, and our UUIDs before it. */
+  announces: 'nothing' | 'state' | 'uuids';
   /** Data that a step keeps for the next. */
   reason: string;
 }

@@ -46,6 +46,14 @@ const isSource = (conn: Conn): boolean => conn === Conn.SyncSource || conn === C
 const isTarget = (conn: Conn): boolean => conn === Conn.SyncTarget || conn === Conn.PausedSyncT;
 const hasLink = (context: Context): boolean => context.to.conn >= Conn.Connected;
 
+/** It may have been seen Attaching in the handshake: whoever negotiates waits for our answer (bug B097). */
+const isAwaited = (context: Context): boolean => {
+  const attached = context.from.pdsk < Disk.Negotiating && context.to.pdsk >= Disk.Negotiating && context.to.pdsk !== Disk.DUnknown;
+  return hasLink(context) && (attached || context.change.announces === 'uuids');
+};
+
+const isLateAttach = (context: Context): boolean => hasLink(context) && context.from.disk === Disk.Attaching && context.to.disk === Disk.Negotiating;
+
 const durableSuperblock = ({ core, volume }: Context): StepResult => {
   if (!volume.backing || volume.backing.failed || !isSuperblockDirty(volume.backing)) return 'done';
   queueSuperblock(core, volume, { for: 'worker' });
@@ -104,12 +112,11 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     startResync(context.core, context.resource, context.volume, context.device, context.connection, 'source');
     return 'done';
   },
-  /** 7: the peer has a disk again. */
+  /** 7: the peer has a disk again, or waits for our half of what both decide. The generation that it is told is durable (D6). */
+  (context) => (isAwaited(context) ? durableSuperblock(context) : 'done'),
   (context) => {
-    // It may have been seen Attaching in the handshake: whoever negotiates waits for our answer (bug B097).
-    const attached = context.from.pdsk < Disk.Negotiating && context.to.pdsk >= Disk.Negotiating && context.to.pdsk !== Disk.DUnknown;
-    if (!attached || !hasLink(context)) return 'done';
-    sendUuids(context.core, context.connection, context.volume, context.device);
+    if (context.device.repl < Conn.Connected || (!isAwaited(context) && context.change.announces === 'nothing')) return 'done';
+    if (isAwaited(context)) sendUuids(context.core, context.connection, context.volume, context.device);
     sendStateOf(context.core, context.connection, context.volume, context.to);
     return 'done';
   },
@@ -138,8 +145,9 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     return 'done';
   },
   /** 11: late attach. */
+  (context) => (isLateAttach(context) ? durableSuperblock(context) : 'done'),
   (context) => {
-    if (!hasLink(context) || context.from.disk !== Disk.Attaching || context.to.disk !== Disk.Negotiating) return 'done';
+    if (!isLateAttach(context) || context.device.repl < Conn.Connected) return 'done';
     sendSizes(context.core, context.connection, context.volume);
     sendUuids(context.core, context.connection, context.volume, context.device);
     sendStateOf(context.core, context.connection, context.volume, context.to);

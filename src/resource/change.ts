@@ -145,7 +145,7 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
     volume.newCurrentUuidDue = false;
     volume.generationPending = true;
   }
-  resource.worker.push({ volume: volume.number, peer: connection.peer, from, to, step: 0, newGeneration, reason });
+  resource.worker.push({ volume: volume.number, peer: connection.peer, from, to, step: 0, newGeneration, announces: 'nothing', reason });
   signal(core, { signal: 'worker', resource: resource.name });
   signal(core, { signal: 'procedures', resource: resource.name });
 };
@@ -153,7 +153,22 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
 /** A Primary without a disk begins to write: what it writes is a generation of its own, before the first block (`generationDueOnWrite`). */
 export const beginGeneration = (core: Core, resource: Resource, volume: Volume, connection: Connection): void => {
   const state = stateOf(resource, volume, connection, deviceOf(volume, connection.peer));
-  resource.worker.push({ volume: volume.number, peer: connection.peer, from: state, to: state, step: 0, newGeneration: true, reason: 'first write of a diskless Primary' });
+  resource.worker.push({ volume: volume.number, peer: connection.peer, from: state, to: state, step: 0, newGeneration: true, announces: 'nothing', reason: 'first write of a diskless Primary' });
+  signal(core, { signal: 'worker', resource: resource.name });
+};
+
+/**
+ * The peer is told the state as it is now, and our UUIDs before it if that is asked: by the change that led there if its consequences are
+ * still to be drawn, else behind what is queued. Not at once: a generation may be on its way to the disk (D6), and UUIDs before this state (M1).
+ */
+export const announceInTurn = (core: Core, resource: Resource, volume: Volume, connection: Connection, announces: 'state' | 'uuids'): void => {
+  const state = stateOf(resource, volume, connection, deviceOf(volume, connection.peer));
+  const last = resource.worker.at(-1);
+  if (last?.step === 0 && last.volume === volume.number && last.peer === connection.peer && sameState(last.to, state)) {
+    if (last.announces !== 'uuids') last.announces = announces;
+  } else {
+    resource.worker.push({ volume: volume.number, peer: connection.peer, from: state, to: state, step: 0, newGeneration: false, announces, reason: 'the peer waits for it' });
+  }
   signal(core, { signal: 'worker', resource: resource.name });
 };
 

@@ -20,8 +20,7 @@ import { decodeStateWord } from '../state/state-word.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { FeatureFlag, type PacketOf } from '../wire/packets.js';
 import { queueFullSync } from '../volume/metadata-io.js';
-import { sendState, sendUuids } from './announce.js';
-import { allVolumes, changeState, isUndecided, storeUuids, uuidsOf } from './change.js';
+import { allVolumes, announceInTurn, changeState, isUndecided, storeUuids, uuidsOf } from './change.js';
 import { runEventHandler } from './handlers.js';
 import { followsExposed } from './peer-parameters.js';
 
@@ -92,10 +91,7 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   if ([...resource.volumes.values()].every((other) => other.peers.get(connection.peer)!.repl >= Conn.Connected)) connection.discardMyData = false;
   // 9: tell the peer that we want a resync.
   const wantsResync = outcome && conn !== me.conn && conn > Conn.Connected && peer.conn <= Conn.Connected && peer.disk !== Disk.Negotiating;
-  if (!fresh && (wantsResync || abortsAttach)) {
-    sendUuids(core, connection, volume, device);
-    sendState(core, resource, connection, volume, device);
-  }
+  if (!fresh && (wantsResync || abortsAttach)) announceInTurn(core, resource, volume, connection, 'uuids');
 };
 
 /**

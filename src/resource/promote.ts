@@ -8,8 +8,7 @@ import { deviceOf, volumeOf } from '../model/view.js';
 import { markOutOfSync } from '../replication/bits.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role } from '../state/states.js';
-import { sendState, sendUuids } from './announce.js';
-import { allVolumes, changeState, judge, storeUuids, uuidsOf } from './change.js';
+import { allVolumes, announceInTurn, changeState, judge, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
 import { startFencing } from './fencing.js';
 import { endHold, finish, hold, wait, waitForMetadata, waitForTimer, type CommandOf } from './procedures.js';
@@ -49,10 +48,7 @@ export const promote = (core: Core, resource: Resource, procedure: Procedure, wh
     case Step.Durable:
       for (const volume of resource.volumes.values()) {
         const device = volume.peers.get(connection.peer)!;
-        if (device.repl >= Conn.Connected) {
-          if (procedure.forced) sendUuids(core, connection, volume, device);
-          sendState(core, resource, connection, volume, device);
-        }
+        if (device.repl >= Conn.Connected) announceInTurn(core, resource, volume, connection, procedure.forced ? 'uuids' : 'state');
         endHold(core, volume, PROMOTE_HOLD);
       }
       return finish(core, resource, procedure, ReturnCode.Success);
@@ -173,7 +169,7 @@ export const demote = (core: Core, resource: Resource, procedure: Procedure): vo
     case DemoteStep.Durable:
       for (const volume of volumes) {
         const device = volume.peers.get(connection.peer)!;
-        if (device.repl >= Conn.Connected) sendState(core, resource, connection, volume, device);
+        if (device.repl >= Conn.Connected) announceInTurn(core, resource, volume, connection, 'state');
       }
       return finish(core, resource, procedure, ReturnCode.Success);
   }
