@@ -16,7 +16,7 @@ const contested: Knob = {
 };
 
 const parameters = [
-  withDefault(knobs.twoPrimaries, 'yes'), knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.protocolMax,
+  withDefault(knobs.twoPrimaries, 'yes'), knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.readBalancing, knobs.protocolMax,
   knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.afterSb2Pri, withDefault(knobs.writes, 3000), withDefault(knobs.durationS, 30), contested,
 ];
 

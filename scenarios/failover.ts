@@ -9,7 +9,7 @@ import { ALICE, BOB, SECOND_US, afterStorm, at, commands, pairSetup, usableSecto
 import { knobs, resolve, withDefault } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.protocolMax,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
   withDefault(knobs.failover, 'manager'), knobs.writes, knobs.durationS,
 ];
 

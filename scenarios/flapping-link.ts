@@ -9,7 +9,7 @@ import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors }
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.protocolMax,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
   knobs.writes, knobs.durationS,
 ];
 

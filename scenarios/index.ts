@@ -14,6 +14,7 @@ import { generations } from './generations.js';
 import { maintenance } from './maintenance.js';
 import { onlineVerify } from './online-verify.js';
 import { partition } from './partition.js';
+import { readBalancing } from './read-balancing.js';
 import { recorded } from './recorded.js';
 import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
@@ -29,6 +30,7 @@ export const scenarios: readonly Scenario[] = [
   splitBrain,
   generations,
   dualPrimary,
+  readBalancing,
   degradedThenFailover,
   maintenance,
   slowDisk,

@@ -5,7 +5,7 @@
 
 import { defaultDiskOptions, defaultNetOptions } from '../src/config/defaults.js';
 import type {
-  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, OnNoDataAccessible, Protocol, ResourceConfig,
+  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, OnNoDataAccessible, Protocol, ReadBalancing, ResourceConfig,
 } from '../src/contract/index.js';
 import { layoutOf } from '../src/metadata/layout.js';
 import { FeatureFlag } from '../src/wire/packets.js';
@@ -108,6 +108,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     fencing: text(parameters, 'fencing', 'dont-care') as Fencing,
     onIoError: text(parameters, 'on-io-error', 'detach') as OnIoError,
     alExtents: number(parameters, 'al-extents', defaultDiskOptions.alExtents),
+    readBalancing: text(parameters, 'read-balancing', 'prefer-local') as ReadBalancing,
     diskTimeout: number(parameters, 'disk-timeout', defaultDiskOptions.diskTimeout),
     ...(fixedRate ? { cPlanAhead: 0, resyncRate: timing.pick([10_000, 40_000, 200_000]) } : {}),
     cMinRate: timing.pick([0, 250, 4000]),

@@ -42,6 +42,12 @@ export const knobs = {
     [101, 101, 101, 101, 97, 96, 95, 94, 91, 90, 88, 86],
   ),
   failover: anyOf('failover', 'who promotes the survivor', ['manager', 'membership']),
+  readBalancing: anyOf(
+    'read-balancing',
+    'which disk is read when both are good',
+    ['prefer-local', 'prefer-remote', 'round-robin', 'least-pending', 'when-congested-remote', '32K-striping', '1M-striping'],
+    ['prefer-local', 'prefer-local', 'prefer-local', 'prefer-local', 'prefer-remote', 'round-robin', 'least-pending', '32K-striping'],
+  ),
   twoPrimaries: anyOf('two-primaries', 'both nodes may be Primary at once (protocol C)', ['no', 'yes'], ['no', 'no', 'no', 'no', 'no', 'no', 'no', 'yes']),
   afterSb0Pri: anyOf('after-sb-0pri', 'after a split brain, no Primary present', [
     'disconnect',

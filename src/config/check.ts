@@ -7,7 +7,7 @@ import type { Environment } from '../contract/environment.js';
 import type { HandlerName } from '../contract/output.js';
 import { ConfigCode, configText } from '../state/refusals.js';
 import { Conn, Role } from '../state/states.js';
-import type { DiskOptions, NetOptions, ResourceConfig, VolumeConfig } from './types.js';
+import type { DiskOptions, NetOptions, ReadBalancing, ResourceConfig, VolumeConfig } from './types.js';
 
 export interface ConfigRefusal {
   code: ConfigCode;
@@ -75,6 +75,20 @@ const handlerNames: Record<HandlerName, true> = {
   'out-of-sync': true,
 };
 
+const readBalancing: Record<ReadBalancing, true> = {
+  'prefer-local': true,
+  'prefer-remote': true,
+  'round-robin': true,
+  'least-pending': true,
+  'when-congested-remote': true,
+  '32K-striping': true,
+  '64K-striping': true,
+  '128K-striping': true,
+  '256K-striping': true,
+  '512K-striping': true,
+  '1M-striping': true,
+};
+
 /** Quoted tokens of the configuration language are up to 255 bytes; a name also travels in a heartbeat, a byte a character. */
 const nameIsUsable = (name: string): boolean => /^[\x21-\x7e]{1,128}$/.test(name);
 
@@ -99,7 +113,8 @@ const checkVolume = (config: ResourceConfig, volume: VolumeConfig): ConfigRefusa
     outOfRange(where, sizes, volume.sizeSectors) ??
     (volume.metaDisk.kind === 'indexed' ? outOfRange(where, slotIndexes, volume.metaDisk.index) : undefined) ??
     checkRanges(where, diskRanges, volume.disk) ??
-    outOfRange(where, alExtents, volume.disk.alExtents)
+    outOfRange(where, alExtents, volume.disk.alExtents) ??
+    (Object.hasOwn(readBalancing, volume.disk.readBalancing) ? undefined : refusal(ConfigCode.InvalidAttribute, `${where}: there is no read-balancing ${volume.disk.readBalancing}`))
   );
 };
 

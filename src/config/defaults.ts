@@ -11,6 +11,7 @@ export const defaultDiskOptions: DiskOptions = {
   resyncRate: 250,
   alExtents: 1237,
   alUpdates: true,
+  readBalancing: 'prefer-local',
   discardZeroesIfAligned: true,
   cPlanAhead: 20,
   cDelayTarget: 10,

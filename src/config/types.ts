@@ -18,6 +18,18 @@ export type AfterSb0Pri =
   | 'discard-remote';
 export type AfterSb1Pri = 'disconnect' | 'consensus' | 'discard-secondary' | 'call-pri-lost-after-sb' | 'violently-as0p';
 export type AfterSb2Pri = 'disconnect' | 'call-pri-lost-after-sb' | 'violently-as0p';
+export type ReadBalancing =
+  | 'prefer-local'
+  | 'prefer-remote'
+  | 'round-robin'
+  | 'least-pending'
+  | 'when-congested-remote'
+  | '32K-striping'
+  | '64K-striping'
+  | '128K-striping'
+  | '256K-striping'
+  | '512K-striping'
+  | '1M-striping';
 export type RrConflict = 'disconnect' | 'call-pri-lost' | 'violently';
 
 export interface DiskOptions {
@@ -31,6 +43,8 @@ export interface DiskOptions {
   /** Slots of the active set. */
   alExtents: number;
   alUpdates: boolean;
+  /** Which disk is read when both are good. */
+  readBalancing: ReadBalancing;
   /** The disk is known to read as zeros where an aligned discard was; otherwise zeros are written instead. */
   discardZeroesIfAligned: boolean;
   /** 0.1 s; 0 = fixed rate. */

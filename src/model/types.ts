@@ -111,6 +111,8 @@ export interface Volume {
   /** Ranges of the data area with a write, or a resync read or request, on its way, in order of registration. */
   intervals: Interval[];
   lastInterval: number;
+  /** The last read that both disks could have served went to the peer (read-balancing round-robin). */
+  readThere: boolean;
   /** Application requests in flight: writes submitted and not completed. */
   writesInFlight: number;
   /** Sectors of the data area that the application and its replicated writes have read and written so far: what a resync gives way to. */

@@ -36,11 +36,12 @@ export const planWrite = (state: State, protocolVersion: number): WritePlan => {
 /** Is there good data to write to: a write with no UpToDate disk on either side fails (sync-and-activity-log.md §5.2). */
 export const mayWrite = (state: State): boolean => state.disk === Disk.UpToDate || (state.conn >= Conn.Connected && state.pdsk === Disk.UpToDate);
 
-/** `local`, `remote`, or nowhere (sync-and-activity-log.md §5.1, read-balancing prefer-local). */
-export const planRead = (state: State, hasBitsInRange: boolean, localFailed: boolean): 'local' | 'remote' | 'nowhere' => {
+/** Which disk may be read (sync-and-activity-log.md §5.1); of `either`, read-balancing takes one. */
+export const planRead = (state: State, hasBitsInRange: boolean, localFailed: boolean): 'local' | 'either' | 'remote' | 'nowhere' => {
   const local = !localFailed && (state.disk === Disk.UpToDate || (state.disk === Disk.Inconsistent && !hasBitsInRange && isBeingSynced(state)));
-  if (local) return 'local';
-  return state.conn >= Conn.Connected && state.pdsk === Disk.UpToDate ? 'remote' : 'nowhere';
+  const remote = state.conn >= Conn.Connected && state.pdsk === Disk.UpToDate;
+  if (local) return remote && !hasBitsInRange ? 'either' : 'local';
+  return remote ? 'remote' : 'nowhere';
 };
 
 /** An Inconsistent disk may be read where it has no bits only while it is known to be the target of good data. */

@@ -18,6 +18,7 @@ import { completeIfDone, failRequest, letPeerPass, missesDisk, retryElsewhere, s
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
 import { maxWriteBytes, writePacket } from './on-wire.js';
 import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
+import { prefersPeer } from './read-balancing.js';
 import { nextSequence } from './sequence.js';
 
 const TWO_32 = 2 ** 32;
@@ -129,10 +130,11 @@ const submitRead = (core: Core, resource: Resource, volume: Volume, request: Req
     const bits = device.bitmap ? countOutOfSync(device.bitmap, request.sector, request.sectors) : 0;
     const state = stateOf(resource, volume, connection, device);
     const route = planRead(state, bits > 0, localFailed || !hasDisk(volume));
-    if (route === 'local') return readLocally(core, volume, request);
     // A peer that could not read it is not asked again on this connection.
     const wasRefused = request.net.some(({ peer, connectCount }) => peer === connection.peer && connectCount === connection.connectCount);
-    if (route === 'remote' && !wasRefused) return readRemotely(core, resource, connection, request);
+    const isSentAway = route === 'either' && !wasRefused && prefersPeer(resource, volume, connection, request);
+    if (route === 'local' || (route === 'either' && !isSentAway)) return readLocally(core, volume, request);
+    if (route !== 'nowhere' && !wasRefused) return readRemotely(core, resource, connection, request);
   }
   if (resource.connections.size === 0 && hasDisk(volume) && !localFailed && volume.disk === Disk.UpToDate) return readLocally(core, volume, request);
   failRequest(core, resource, volume, request);

@@ -67,6 +67,7 @@ export const newResource = (core: Core, config: ResourceConfig): Resource => {
       waitingPeerWrites: [],
       intervals: [],
       lastInterval: 0,
+      readThere: false,
       writesInFlight: 0,
       applicationSectors: 0,
     });
