@@ -12,7 +12,7 @@ import { type Knob, knobs, resolve, withDefault } from './parameters.js';
 const policy: Knob = { ...knobs.readBalancing, odds: ['prefer-remote', 'prefer-remote', 'round-robin', 'least-pending', 'when-congested-remote', '32K-striping', '1M-striping'] };
 
 const parameters = [
-  policy, knobs.protocol, knobs.twoPrimaries, knobs.fencing, knobs.volumes, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.protocolMax,
+  policy, knobs.protocol, knobs.twoPrimaries, knobs.fencing, knobs.volumes, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax,
   withDefault(knobs.failover, 'manager'), withDefault(knobs.writes, 1000), withDefault(knobs.durationS, 30),
 ];
 

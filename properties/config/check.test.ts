@@ -38,6 +38,7 @@ const { InvalidAttribute, StonithWithProtocolA, MinorExists } = ConfigCode;
 const refused: [edit: Edit, code: ConfigCode, named: string][] = [
   [disk((options) => (options.resyncRate = 0)), InvalidAttribute, 'resync-rate 0'],
   [disk((options) => (options.resyncRate = 4194305)), InvalidAttribute, 'resync-rate'],
+  [disk((options) => (options.readBalancing = 'sometimes' as 'prefer-local')), InvalidAttribute, 'read-balancing sometimes'],
   [disk((options) => (options.cPlanAhead = 301)), InvalidAttribute, 'c-plan-ahead'],
   [disk((options) => (options.cDelayTarget = 0)), InvalidAttribute, 'c-delay-target'],
   [disk((options) => (options.cFillTarget = -1)), InvalidAttribute, 'c-fill-target'],

@@ -120,6 +120,7 @@ function optionsOf(words: readonly string[]): PairOptions {
         options.membership = { intervalMs: 400, deadTimeMs: Number(value) };
         break;
       case 'fencing':
+      case 'read-balancing':
       case 'on-io-error':
       case 'resync-rate':
       case 'al-extents':

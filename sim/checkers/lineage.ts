@@ -306,6 +306,8 @@ export class Lineage {
     for (const write of ghost.writes) {
       if (write === undefined || write.volume !== volume) continue;
       const uncertain = overlapsAny(write, underway);
+      // It is settled again when nothing is on its way over it any more.
+      if (uncertain && isOwed(write) && !this.unsettled.includes(write)) this.unsettled.push(write);
       for (const field of ['must', 'durable', 'never', 'lostPower'] as const) {
         const set = (write[field] & (1 << source)) !== 0 && !(uncertain && field !== 'never');
         write[field] = set ? write[field] | (1 << target) : write[field] & ~(1 << target);

@@ -183,6 +183,8 @@ export interface PeerDevice {
   sequence: number;
   /** The newest of the peer's numbers on this connection. */
   peerSequence: number;
+  /** Reads served for the peer, by interval: waiting for their range, being read, or (with data) waiting for our own writes to be answered. */
+  reads: Map<number, PeerRead>;
   bitmapReceiver: BitmapReceiver | undefined;
   /** P_SYNC_UUID that arrived while our own marks were still being written (StartingSyncT). */
   earlySyncUuid: bigint | undefined;
@@ -339,14 +341,11 @@ export interface ReceiverState {
   draining: boolean;
   /** Flushes of the running epoch end that are in flight. */
   flushesPending: number;
-  /** Reads served for the peer, by interval: waiting for their range, being read, or (with data) waiting for our own writes to be answered. */
-  reads: Map<number, PeerRead>;
   /** A write that came on the data stream before acknowledgements that the peer had sent earlier; nothing behind it is read meanwhile. */
   early: DataPacket | TrimPacket | undefined;
 }
 
 export interface PeerRead {
-  volume: number;
   sector: number;
   sectors: number;
   blockId: BlockId;

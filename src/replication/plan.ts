@@ -44,8 +44,11 @@ export const planRead = (state: State, hasBitsInRange: boolean, localFailed: boo
   return remote ? 'remote' : 'nowhere';
 };
 
-/** An Inconsistent disk may be read where it has no bits only while it is known to be the target of good data. */
-const isBeingSynced = (state: State): boolean => state.pdsk === Disk.UpToDate && state.conn >= Conn.Connected;
+/**
+ * An Inconsistent disk may be read where it has no bits only in the middle of a resync. Connected without one (on-io-error pass_on), it is
+ * not told of what another Primary writes.
+ */
+const isBeingSynced = (state: State): boolean => state.pdsk === Disk.UpToDate && state.conn > Conn.Connected;
 
 /** Does a write on this disk need our activity log although the peer is the primary (sync-and-activity-log.md §2)? */
 export const isOnlyDisk = (state: State): boolean => state.pdsk < Disk.Inconsistent && state.peer === Role.Primary;

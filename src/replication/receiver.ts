@@ -25,7 +25,7 @@ import { forgetEarly, nextSequence } from './sequence.js';
 
 const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: new Map(), active: 0, lostWrites: false, flush: 'none' });
 
-export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, reads: new Map(), early: undefined });
+export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, early: undefined });
 
 /** The ordering method in force: the weakest that a volume's options allow (sync-and-activity-log.md §5.7). */
 const writeOrdering = (resource: Resource): 'flush' | 'drain' | 'none' => {
@@ -249,15 +249,15 @@ export const epochFlushDone = (core: Core, resource: Resource, volume: Volume, c
 export const serveRead = (core: Core, volume: Volume, connection: Connection, packet: BlockRequestPacket): void => {
   const wrong = rangeError(volume, packet.sector, packet.sizeBytes, maxRequestBytes(connection.protocolVersion));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_DATA_REQUEST: ${wrong}`);
-  const read: PeerRead = { volume: volume.number, sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, reading: false, data: undefined };
+  const read: PeerRead = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, reading: false, data: undefined };
   const interval = registerInterval(core, volume, 'peer-read', read.sector, read.sectors, 0, connection.peer);
-  connection.receiver.reads.set(interval.id, read);
+  deviceOf(volume, connection.peer).reads.set(interval.id, read);
   if (interval.started) peerReadMayGoOn(core, volume, connection, interval);
 };
 
 /** The range of a read is free to be read (kind peer-read), or its answer may be given (peer-reply). */
 export const peerReadMayGoOn = (core: Core, volume: Volume, connection: Connection, interval: Interval): void => {
-  const read = mustGet(connection.receiver.reads, interval.id, 'read for the peer');
+  const read = mustGet(deviceOf(volume, connection.peer).reads, interval.id, 'read for the peer');
   if (interval.kind === 'peer-reply') {
     endPeerRead(core, volume, connection, interval.id);
     return sendPacket(core, connection, { packet: 'P_DATA_REPLY', volume: volume.number, sector: read.sector, blockId: read.blockId, sequence: 0, flags: 0, data: read.data! });
@@ -268,7 +268,7 @@ export const peerReadMayGoOn = (core: Core, volume: Volume, connection: Connecti
 };
 
 const endPeerRead = (core: Core, volume: Volume, connection: Connection, interval: number): void => {
-  connection.receiver.reads.delete(interval);
+  deviceOf(volume, connection.peer).reads.delete(interval);
   releaseInterval(core, volume, interval);
 };
 
@@ -278,7 +278,7 @@ const refuseRead = (core: Core, volume: Volume, connection: Connection, interval
 };
 
 export const peerReadDone = (core: Core, volume: Volume, connection: Connection, then: Then & { to: 'peer-read' }, result: OperationResult): void => {
-  const read = mustGet(connection.receiver.reads, then.interval, 'read for the peer');
+  const read = mustGet(deviceOf(volume, connection.peer).reads, then.interval, 'read for the peer');
   const { sector, sectors } = read;
   if (!result.ok) {
     markOutOfSync(deviceOf(volume, connection.peer), sector, sectors);
@@ -294,7 +294,7 @@ export const peerReadDone = (core: Core, volume: Volume, connection: Connection,
   if (!result.ok) return refuseRead(core, volume, connection, then.interval, read);
   endPeerRead(core, volume, connection, then.interval);
   const reply = registerInterval(core, volume, 'peer-reply', sector, sectors, 0, connection.peer);
-  connection.receiver.reads.set(reply.id, { ...read, reading: false, data: result.data ?? new Uint8Array(sectors * 512) });
+  deviceOf(volume, connection.peer).reads.set(reply.id, { ...read, reading: false, data: result.data ?? new Uint8Array(sectors * 512) });
   if (reply.started) peerReadMayGoOn(core, volume, connection, reply);
 };
 
@@ -308,8 +308,8 @@ export const resetReceiver = (core: Core, resource: Resource, connection: Connec
   receiver.draining = false;
   receiver.flushesPending = 0;
   forgetEarly(core, connection);
-  for (const [interval, { volume, reading }] of [...receiver.reads]) if (!reading) endPeerRead(core, volumeOf(resource, volume), connection, interval);
   for (const volume of resource.volumes.values()) {
+    for (const [interval, { reading }] of [...deviceOf(volume, connection.peer).reads]) if (!reading) endPeerRead(core, volume, connection, interval);
     const log = volume.backing?.activityLog;
     volume.waitingPeerWrites = volume.waitingPeerWrites.filter(({ peer }) => peer !== connection.peer);
     if (log) log.peerWritesForCommit = log.peerWritesForCommit.filter(({ peer }) => peer !== connection.peer);
@@ -330,7 +330,8 @@ const hasOperation = (core: Core, connection: Connection, write: number): boolea
 };
 
 /** Nothing of the peer's is on its way to our disks. */
-export const isReceiverQuiet = (connection: Connection): boolean => connection.receiver.writes.size === 0 && connection.receiver.reads.size === 0;
+export const isReceiverQuiet = (resource: Resource, connection: Connection): boolean =>
+  connection.receiver.writes.size === 0 && [...resource.volumes.values()].every((volume) => deviceOf(volume, connection.peer).reads.size === 0);
 
 /**
  * The connection is gone: what this disk took from the peer and was not asked to flush yet is made durable before the next one, since

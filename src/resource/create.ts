@@ -35,6 +35,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   negotiation: undefined,
   sequence: 0,
   peerSequence: 0,
+  reads: new Map(),
   bitmapReceiver: undefined,
   earlySyncUuid: undefined,
   resync: undefined,

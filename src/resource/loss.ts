@@ -68,7 +68,7 @@ export const continueLoss = (core: Core, resource: Resource, connection: Connect
   const loss = connection.loss;
   if (!loss) return;
   if (loss.step === WAITS_FOR_DISK) {
-    if (!isReceiverQuiet(connection) || resource.worker.length > 0) return;
+    if (!isReceiverQuiet(resource, connection) || resource.worker.length > 0) return;
     loss.step = WAITS_FOR_METADATA;
     for (const volume of resource.volumes.values()) volume.peers.get(connection.peer)!.peerUuids = undefined;
     resetSender(connection);
