@@ -3,8 +3,10 @@
  * at each flush point.
  */
 
-import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import type { MetadataStep } from '../src/metadata/apply-al.js';
+import { DeviceError, reasonOf, sectorsOf } from './disk/devices.js';
+import { tryLock } from './disk/system.js';
 
 /** Ends the tool with this exit code (metadata.md §9) after the message on stderr. */
 export class LockmetaError extends Error {
@@ -44,24 +46,16 @@ export function openDevice(path: string, writable: boolean, busy: (reason: strin
     fd = openSync(path, flags);
   }
   try {
+    // A daemon that serves this disk holds its lock; nothing forces that.
+    if (!tryLock(fd)) throw new LockmetaError(EXIT_USAGE, `${path} is in use by another process`);
     return { fd, path, sectors: sectorsOf(fd, path) };
   } catch (error) {
     closeSync(fd);
-    throw error;
+    throw error instanceof DeviceError ? new LockmetaError(EXIT_USAGE, error.message) : error;
   }
 }
 
 export const closeDevice = (device: MetaDevice): void => closeSync(device.fd);
-
-/** Node cannot ask a block device for its size, sysfs can. */
-function sectorsOf(fd: number, path: string): number {
-  const stat = fstatSync(fd);
-  if (stat.isFile()) return Math.floor(stat.size / 512);
-  if (!stat.isBlockDevice()) throw new LockmetaError(EXIT_USAGE, `'${path}' is neither a block device nor a regular file!`);
-  const major = ((stat.rdev >>> 8) & 0xfff) | 0;
-  const minor = (stat.rdev & 0xff) | ((stat.rdev >>> 12) & 0xfff00);
-  return Number(readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'utf8'));
-}
 
 /** Reads exactly `bytes` bytes; throws when the device does not hold them. */
 export function readAt(device: MetaDevice, sector: number, bytes: number): Uint8Array {
@@ -99,17 +93,3 @@ function attempt<T>(device: MetaDevice, what: string, operation: () => T): T {
 }
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
-
-const wellKnown: Record<string, string> = {
-  ENOENT: 'No such file or directory',
-  EACCES: 'Permission denied',
-  EPERM: 'Operation not permitted',
-  EBUSY: 'Device or resource busy',
-  EISDIR: 'Is a directory',
-  EROFS: 'Read-only file system',
-  EIO: 'Input/output error',
-  ENOSPC: 'No space left on device',
-  EFBIG: 'File too large',
-};
-
-const reasonOf = (error: unknown): string => wellKnown[codeOf(error) ?? ''] ?? (error instanceof Error ? error.message : String(error));

@@ -6,6 +6,8 @@
  *   other hash, same build           not deterministic              exit 4
  *   other hash, other build, fails   the failure is still there     exit 1 (or 3)
  *   other hash, other build, holds   the failure is gone            exit 0
+ *
+ * A recording of a production node (`lockadm record`) is told apart by its first bytes: replay-recording.ts.
  */
 
 import type { RunRequest, RunResult } from '../sim/types.js';
@@ -15,9 +17,11 @@ import { exitCodeOfFailure, exitCodes } from './exit-codes.js';
 import type { FailureFile } from './failure-file.js';
 import { buildHash, readFailureFile } from './failure-file.js';
 import { fillParameters, quoteWord, scenarioNamed } from './parameters.js';
+import { isRecordingFile, replayRecording } from './replay-recording.js';
 import { configurationLines, resultLines } from './run.js';
 
 export function replayCommand(path: string, context: CommandContext): ExitCode {
+  if (isRecordingFile(path)) return replayRecording(path, context);
   const file = readFailureFile(path);
   const scenario = scenarioNamed(context.engine.scenarios, file.scenario);
   const parameters = fillParameters(scenario, Object.entries(file.parameters).map(([name, value]) => ({ name, value: String(value) })));

@@ -161,7 +161,7 @@ export class FakeWorld implements WorldView {
 
   private node(place: number): Node {
     const peer: PeerView = { peer: NAMES[1 - place]!, state: undefined as unknown as PeerView['state'], bitmap: this.bitmaps[place], failedBits: 0 };
-    const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: DATA_SECTORS, activeExtents: [], inFlight: this.inFlight[place]!, waiting: 0 };
+    const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: DATA_SECTORS, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
     const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: undefined };
     return { resources: () => [resource] } as unknown as Node;
   }

@@ -10,6 +10,7 @@ import type { Input } from './input.js';
 import type { Output } from './output.js';
 import type { State } from '../state/states.js';
 import type { Bitmap } from '../metadata/bitmap.js';
+import type { Superblock } from '../metadata/superblock.js';
 
 export interface Node {
   readonly name: string;
@@ -43,6 +44,10 @@ export interface VolumeView {
   readonly sizeSectors: number;
   /** Extents (4 MiB) of the activity log that are active in memory, in slot order. */
   readonly activeExtents: number[];
+  /** What the metadata of the attached disk says: generations and flags. */
+  readonly superblock: Readonly<Superblock> | undefined;
+  /** Activity-log transactions of this attachment. */
+  readonly activityLogTransactions: number;
   /** Writes that are on their way: accepted from the application or the peer and not yet finished everywhere. */
   readonly inFlight: { sector: number; sectors: number }[];
   /** Requests that wait to be admitted (suspended, starving, resync lock). */

@@ -267,6 +267,8 @@ const volumeView = (resource: Resource, volume: Volume): VolumeView => ({
   uuids: volume.backing && !volume.backing.attaching ? volume.backing.superblock.uuids : undefined,
   sizeSectors: volume.sizeSectors,
   activeExtents: volume.backing ? activeExtents(volume.backing.activityLog) : [],
+  superblock: volume.backing && !volume.backing.attaching ? volume.backing.superblock : undefined,
+  activityLogTransactions: volume.backing?.activityLog.transactions ?? 0,
   inFlight: [
     ...[...resource.log.requests.values()].filter(({ kind, submitted, retry, volume: of }) => kind === 'write' && (submitted || retry !== 'no') && of === volume.number),
     ...[...resource.connections.values()].flatMap(({ receiver }) =>

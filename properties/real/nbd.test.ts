@@ -1,0 +1,318 @@
+// The NBD server, on volumes in memory: what clients agree on, what they get, and that none of them can hurt the others.
+
+import { connect, type Socket } from 'node:net';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from '../fast-check.js';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { ByteQueue } from '../../real/nbd/bytes.js';
+import { NbdClient, NbdFailure } from '../../real/nbd/client.js';
+import type { Completion, Export, Refusal, Volumes } from '../../real/nbd/exports.js';
+import { CommandFlag, NbdCommand, NbdError, NbdOption, OptionReply, TransmissionFlag } from '../../real/nbd/protocol.js';
+import { NbdServer, type NbdAddress } from '../../real/nbd/server.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'lockstep-nbd-'));
+const SIZE = 40 << 20;
+
+/** Volumes in memory; answers come later, or when `release` is called. */
+class MemoryVolumes implements Volumes {
+  readonly content = new Uint8Array(SIZE);
+  readonly calls: string[] = [];
+  isHeld = false;
+  failure: 'EIO' | 'EROFS' | undefined = undefined;
+  private held: (() => void)[] = [];
+
+  list(): Export[] {
+    return ['r0/0', 'r0/1'].map((name) => ({ resource: 'r0', volume: Number(name.at(-1)), name, description: `the volume ${name}`, sizeBytes: SIZE }));
+  }
+  find(name: string): Export | Refusal {
+    if (name === 'secondary') return { isUnknown: false, reason: 'secondary is Secondary here' };
+    return this.list().find((one) => one.name === name) ?? { isUnknown: true, reason: `there is no export ${name}` };
+  }
+  opened(where: Export, who: string): void {
+    this.calls.push(`opened ${where.name} by ${who.replace(/\d+/g, 'N')}`);
+  }
+  closed(where: Export): void {
+    this.calls.push(`closed ${where.name}`);
+  }
+  read(_where: Export, offset: number, bytes: number, completion: Completion): void {
+    this.answer('read', completion, () => this.content.slice(offset, offset + bytes));
+  }
+  write(_where: Export, offset: number, data: Uint8Array, fua: boolean, completion: Completion): void {
+    const own = data.slice();
+    this.answer(fua ? 'write fua' : 'write', completion, () => void this.content.set(own, offset));
+  }
+  writeZeroes(_where: Export, offset: number, bytes: number, mayUnmap: boolean, completion: Completion): void {
+    this.answer(mayUnmap ? 'zeroes' : 'zeroes kept', completion, () => void this.content.fill(0, offset, offset + bytes));
+  }
+  discard(_where: Export, offset: number, bytes: number, completion: Completion): void {
+    this.answer('discard', completion, () => void this.content.fill(0, offset, offset + bytes));
+  }
+  flush(_where: Export, completion: Completion): void {
+    this.answer('flush', completion, () => undefined);
+  }
+  release(): void {
+    this.isHeld = false;
+    for (const one of this.held.splice(0)) one();
+  }
+  private answer(call: string, completion: Completion, work: () => Uint8Array | void): void {
+    this.calls.push(call);
+    const run = (): void => {
+      if (this.failure) completion.failed(this.failure);
+      else completion.done(work() ?? undefined);
+    };
+    if (this.isHeld) this.held.push(run);
+    else setImmediate(run);
+  }
+}
+
+const volumes = new MemoryVolumes();
+const server = new NbdServer(volumes, () => undefined);
+const unix: NbdAddress = { kind: 'unix', path: join(folder, 'nbd.sock') };
+let tcp: NbdAddress;
+test.before(async () => {
+  await server.listen(unix);
+  tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+});
+test.after(() => {
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+test.before.each(async () => {
+  volumes.failure = undefined;
+  volumes.release();
+  await until(() => server.clientCount === 0, 'every client is gone');
+  volumes.calls.length = 0;
+});
+
+/** Waits until something holds; what never does is a failure. */
+async function until(holds: () => boolean, what: string): Promise<void> {
+  for (const end = Date.now() + 20_000; !holds(); ) {
+    if (Date.now() > end) throw new Error(`never: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+const raw = (): Socket => (tcp.kind === 'tcp' ? connect(tcp.port, tcp.host) : (assert.unreachable() as never));
+const collected = (socket: Socket): Promise<Buffer> =>
+  new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk) => chunks.push(chunk));
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(Buffer.concat(chunks)));
+  });
+const u32 = (value: number): Buffer => Buffer.from(new Uint32Array([value]).buffer).swap32();
+const option = (code: number, data: Uint8Array): Buffer => Buffer.concat([Buffer.from('IHAVEOPT'), u32(code), u32(data.length), data]);
+const goData = (name: string): Buffer => Buffer.concat([u32(name.length), Buffer.from(name), Buffer.from([0, 0])]);
+const requestBytes = (command: number, flags: number, cookie: number, offset: number, bytes: number): Buffer =>
+  Buffer.concat([u32(0x25609513), Buffer.from([flags >> 8, flags & 255, command >> 8, command & 255]), u32(0), u32(cookie), u32(0), u32(offset), u32(bytes)]);
+const failure = (work: Promise<unknown>): Promise<NbdFailure> => work.then(() => assert.unreachable() as never, (error: NbdFailure) => error);
+
+test('reads give what writes wrote, over unix and TCP, with simple and structured replies', async () => {
+  assert.is(statSync((unix as { path: string }).path).mode & 0o777, 0o600);
+  for (const address of [unix, tcp]) {
+    for (const structured of [true, false]) {
+      const client = await NbdClient.open(address, 'r0/0', structured);
+      assert.is(client.sizeBytes, SIZE);
+      const data = new Uint8Array(5 << 20).map((_, index) => index * 7);
+      await client.write(4096, data);
+      assert.is(Buffer.compare(await client.read(4096, data.length), data), 0);
+      await client.flush();
+      client.close();
+    }
+  }
+});
+
+test('what the server announces is what it does: FUA, zeroes, trim, DF', async () => {
+  const client = await NbdClient.open(tcp, 'r0/1');
+  const expected = ['HasFlags', 'SendFlush', 'SendFua', 'SendTrim', 'SendWriteZeroes', 'SendDf', 'CanMultiConn'] as const;
+  assert.is(client.flags, expected.reduce((sum, name) => sum | TransmissionFlag[name], 0));
+  volumes.calls.length = 0;
+  await client.write(0, new Uint8Array(512).fill(1), true);
+  await client.writeZeroes(0, 512);
+  await client.writeZeroes(0, 512, CommandFlag.NoHole | CommandFlag.Fua);
+  await client.trim(0, 512, CommandFlag.Fua);
+  await client.request(NbdCommand.Read, CommandFlag.Df, 0, 4096, undefined, 4096);
+  assert.equal(volumes.calls, ['write fua', 'zeroes', 'zeroes kept', 'flush', 'discard', 'flush', 'read']);
+  client.close();
+});
+
+test('many requests at once, each with its own answer', async () => {
+  const client = await NbdClient.open(unix, 'r0/0');
+  await Promise.all(Array.from({ length: 200 }, (_, index) => client.write(index * 4096, new Uint8Array(4096).fill(index))));
+  const read = await Promise.all(Array.from({ length: 200 }, (_, index) => client.read(index * 4096, 4096)));
+  assert.equal(read.map(([first]) => first), Array.from({ length: 200 }, (_, index) => index));
+  client.close();
+});
+
+test('a refusal says why: unknown export, Secondary', async () => {
+  assert.match((await failure(NbdClient.open(tcp, 'nowhere'))).message, /there is no export nowhere/);
+  const refused = await failure(NbdClient.open(tcp, 'secondary'));
+  assert.equal([refused.message, refused.code], ['secondary is Secondary here', OptionReply.Policy]);
+  assert.equal(volumes.calls, []);
+});
+
+test('NBD_OPT_LIST names the exports; NBD_OPT_EXPORT_NAME opens one; NBD_OPT_ABORT ends', async () => {
+  const socket = raw();
+  const all = collected(socket);
+  socket.write(Buffer.concat([u32(3), option(NbdOption.List, Buffer.alloc(0)), option(NbdOption.Abort, Buffer.alloc(0))]));
+  const text = (await all).toString('latin1');
+  assert.ok(text.includes('r0/0') && text.includes('the volume r0/1'));
+
+  const old = raw();
+  const bytes = collected(old);
+  old.write(Buffer.concat([u32(1), option(NbdOption.ExportName, Buffer.from('r0/0')), requestBytes(NbdCommand.Disconnect, 0, 0, 0, 0)]));
+  // Without NO_ZEROES the export is followed by 124 zeros.
+  assert.is((await bytes).length, 18 + 134);
+});
+
+test('the core is told who has a volume open, and when no more', async () => {
+  const client = await NbdClient.open(tcp, 'r0/1');
+  client.close();
+  await until(() => volumes.calls.length >= 2, 'closed');
+  assert.equal(volumes.calls, ['opened r0/1 by NBD client N at N.N.N.N:N', 'closed r0/1']);
+});
+
+test('what cannot be done is answered, and the next request is still understood', async () => {
+  const client = await NbdClient.open(tcp, 'r0/0');
+  const code = async (work: Promise<unknown>): Promise<number | undefined> => (await failure(work)).code;
+  assert.is(await code(client.request(9, 0, 0, 0, undefined, 0)), NbdError.Invalid, 'unknown command');
+  assert.is(await code(client.request(NbdCommand.Write, 0x8000, 0, 512, new Uint8Array(512), 0)), NbdError.Invalid, 'unknown flag, with payload');
+  assert.is(await code(client.read(100, 512)), NbdError.Invalid, 'not a sector');
+  assert.is(await code(client.read(0, 0)), NbdError.Invalid, 'nothing');
+  assert.is(await code(client.read(SIZE, 512)), NbdError.Invalid, 'beyond the end');
+  assert.is(await code(client.write(SIZE - 512, new Uint8Array(1024))), NbdError.NoSpace, 'beyond the end');
+  assert.is(await code(client.request(NbdCommand.Read, 0, 0, 33 << 20, undefined, 0)), NbdError.Invalid, 'too much');
+  assert.is(await code(client.write(0, new Uint8Array(33 << 20))), NbdError.Invalid, 'too much');
+  volumes.failure = 'EIO';
+  assert.is(await code(client.read(0, 4096)), NbdError.Io);
+  assert.is(await code(client.write(0, new Uint8Array(3 << 20))), NbdError.Io);
+  volumes.failure = 'EROFS';
+  assert.is(await code(client.write(0, new Uint8Array(512))), NbdError.Permission);
+  volumes.failure = undefined;
+  assert.is((await client.read(0, 512)).length, 512);
+  client.close();
+});
+
+test('suspended I/O delays and does not fail; a client that asks too much waits for itself', async () => {
+  const [greedy, modest] = [await NbdClient.open(tcp, 'r0/0'), await NbdClient.open(tcp, 'r0/1')];
+  volumes.isHeld = true;
+  volumes.calls.length = 0;
+  const writes = Array.from({ length: 64 }, (_, index) => greedy.write(index << 19, new Uint8Array(1 << 19).fill(3)));
+  const begun = (): number => volumes.calls.filter((call) => call === 'write').length;
+  await until(() => begun() >= 16, 'the greedy one has its share');
+  const read = modest.read(0, 512);
+  await until(() => volumes.calls.includes('read'), 'the modest one is served');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(begun() < 64, `${begun()} writes of 512 KiB were taken`);
+  volumes.release();
+  await Promise.all([...writes, read]);
+  for (const client of [greedy, modest]) client.close();
+});
+
+test('a volume that the core does not admit is not served, and then is', async () => {
+  const [one, other] = [await NbdClient.open(tcp, 'r0/0'), await NbdClient.open(tcp, 'r0/1')];
+  server.admit('r0', 0, false);
+  let isAnswered = false;
+  const waiting = one.read(0, 512).then(() => (isAnswered = true));
+  await other.read(0, 512);
+  assert.is(isAnswered, false);
+  server.admit('r0', 0, true);
+  await waiting;
+  for (const client of [one, other]) client.close();
+});
+
+test('hostile clients: cut off anywhere, garbage, absurd lengths; others are served', async () => {
+  const good = await NbdClient.open(unix, 'r0/0');
+  const session = Buffer.concat([
+    u32(3),
+    option(NbdOption.StructuredReply, Buffer.alloc(0)),
+    option(99, Buffer.from('what')),
+    option(NbdOption.Go, goData('r0/0')),
+    requestBytes(NbdCommand.Write, 0, 1, 0, 4096),
+    Buffer.alloc(4096, 5),
+    requestBytes(NbdCommand.Read, 0, 2, 0, 4096),
+  ]);
+  const sent: Buffer[] = Array.from({ length: 60 }, (_, index) => session.subarray(0, Math.floor((index * session.length) / 60)));
+  sent.push(
+    Buffer.from('GET / HTTP/1.1\r\nHost: nbd\r\n\r\n'),
+    Buffer.concat([u32(3), Buffer.from('IHAVEOPT'), u32(7), u32(0xffffffff)]),
+    Buffer.concat([u32(3), option(NbdOption.Go, Buffer.concat([u32(0xfffffff0), Buffer.alloc(20)]))]),
+    Buffer.concat([u32(3), option(NbdOption.Go, Buffer.alloc(3))]),
+    Buffer.concat([u32(3), option(NbdOption.Go, Buffer.alloc(100_000))]),
+    Buffer.concat([u32(3), option(NbdOption.ExportName, Buffer.alloc(9000, 65))]),
+    Buffer.concat([u32(0xffffffff), Buffer.alloc(1000)]),
+    Buffer.concat([u32(3), option(NbdOption.Go, goData('r0/0')), requestBytes(NbdCommand.Write, 0, 1, 0, 0xffffffff)]),
+    Buffer.concat([u32(3), option(NbdOption.Go, goData('r0/0')), Buffer.alloc(100, 1)]),
+    Buffer.concat(Array.from({ length: 2000 }, (_, index) => (index === 0 ? u32(3) : option(1000 + index, Buffer.alloc(0))))),
+  );
+  await Promise.all(
+    sent.map(async (bytes) => {
+      const socket = raw();
+      const ended = collected(socket);
+      socket.write(bytes);
+      setTimeout(() => socket.destroy(), 50);
+      await ended;
+    }),
+  );
+  await good.write(0, new Uint8Array(512).fill(9));
+  assert.is((await good.read(0, 512))[0], 9);
+  good.close();
+  await until(() => server.clientCount === 0, 'every client is gone');
+  const count = (what: string): number => volumes.calls.filter((call) => call.startsWith(what)).length;
+  assert.is(count('opened'), count('closed'));
+});
+
+test('a client that does not read its replies is not read either', async () => {
+  const socket = raw();
+  socket.on('error', () => undefined);
+  socket.pause();
+  socket.write(Buffer.concat([u32(3), option(NbdOption.Go, goData('r0/0'))]));
+  socket.write(Buffer.concat(Array.from({ length: 200 }, (_, index) => requestBytes(NbdCommand.Read, 0, index, 0, 1 << 20))));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const reads = volumes.calls.filter((call) => call === 'read').length;
+  assert.ok(reads < 60, `${reads} MiB were read for nobody`);
+  const good = await NbdClient.open(tcp, 'r0/1');
+  await good.read(0, 512);
+  good.close();
+  socket.destroy();
+});
+
+test('bytes come out of the queue as they went in, however they were cut', () => {
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 20 }), { maxLength: 20 }), fc.array(fc.integer({ min: 0, max: 30 }), { maxLength: 20 }), (chunks, wants) => {
+      const queue = new ByteQueue();
+      const all = Buffer.concat(chunks);
+      const rest = [...chunks];
+      let at = 0;
+      for (const [index, bytes] of wants.entries()) {
+        if (index % 3 === 2) {
+          let left = bytes;
+          while (left > 0 && (rest.length > 0 || left > 0)) {
+            left -= queue.skip(left);
+            const next = rest.shift();
+            if (!next) break;
+            queue.push(next);
+          }
+          at += bytes - left;
+          if (left > 0) return;
+          continue;
+        }
+        let got = queue.pull(bytes);
+        while (!got) {
+          const next = rest.shift();
+          if (!next) return;
+          queue.push(next);
+          got = queue.pull(bytes);
+        }
+        assert.is(Buffer.compare(got, all.subarray(at, at + bytes)), 0);
+        at += bytes;
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test.run();

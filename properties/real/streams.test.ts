@@ -1,0 +1,166 @@
+// Streams: what the core wishes of the network, on loopback.
+
+import { connect as connectSocket, createServer, type AddressInfo } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Streams, type PeerAddresses } from '../../real/net/streams.js';
+import type { Input } from '../../src/contract/index.js';
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** One side: its inputs in order, and a way to wait for one. */
+class Side {
+  readonly inputs: Input[] = [];
+  readonly warnings: string[] = [];
+  readonly streams: Streams;
+
+  constructor(addresses: PeerAddresses) {
+    this.streams = new Streams(
+      () => addresses,
+      (input) => this.inputs.push(input.type === 'stream-received' ? { ...input, bytes: input.bytes.slice() } : input),
+      (_resource, text) => this.warnings.push(text),
+    );
+  }
+
+  async until<T extends Input['type']>(type: T, count = 1): Promise<Extract<Input, { type: T }>> {
+    for (let tries = 0; tries < 2000; tries++) {
+      const found = this.inputs.filter((input): input is Extract<Input, { type: T }> => input.type === type);
+      if (found.length >= count) return found[count - 1]!;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    throw new Error(`no ${type} in ${JSON.stringify(this.inputs.map((input) => input.type))}`);
+  }
+
+  received(): Uint8Array {
+    return Buffer.concat(this.inputs.filter((input) => input.type === 'stream-received').map(({ bytes }) => bytes));
+  }
+
+  async receivedBytes(count: number): Promise<Uint8Array> {
+    for (let tries = 0; tries < 2000 && this.received().length < count; tries++) await new Promise((resolve) => setTimeout(resolve, 1));
+    return this.received();
+  }
+}
+
+async function twoSides(): Promise<{ here: Side; there: Side }> {
+  const [port, otherPort] = [await freePort(), await freePort()];
+  const [one, other] = [{ host: '127.0.0.1', port }, { host: '127.0.0.1', port: otherPort }];
+  return { here: new Side({ local: one, remote: other }), there: new Side({ local: other, remote: one }) };
+}
+
+/** Connected: `here` opened stream 1, `there` accepted it. */
+async function connected(): Promise<{ here: Side; there: Side; accepted: number }> {
+  const { here, there } = await twoSides();
+  there.streams.listen('r0', 'alpha');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  here.streams.connect(1, 'r0', 'beta');
+  await here.until('stream-connected');
+  const { stream } = await there.until('stream-accepted');
+  return { here, there, accepted: stream };
+}
+
+const close = (...sides: Side[]): void => sides.forEach(({ streams }) => streams.closeAll());
+
+test('bytes go both ways in order, and the transport says what it took', async () => {
+  const { here, there, accepted } = await connected();
+  const pieces = [new Uint8Array([1]), new Uint8Array(300_000).fill(2), new Uint8Array([3]), new Uint8Array(300_000).fill(4)];
+  here.streams.send(1, pieces);
+  there.streams.send(accepted, [new Uint8Array([9, 8])]);
+  assert.is(Buffer.compare(await there.receivedBytes(600_002), Buffer.concat(pieces)), 0);
+  assert.equal([...(await here.receivedBytes(2))], [9, 8]);
+  await here.until('stream-sent');
+  const totals = here.inputs.filter((input) => input.type === 'stream-sent').map(({ bytesTotal }) => bytesTotal);
+  assert.is(totals.at(-1), 600_002);
+  assert.ok(totals.length > 1, 'a long write shows progress');
+  assert.equal(totals, [...totals].sort((a, b) => a - b));
+  close(here, there);
+});
+
+test('bytes that were received stay as they are until the pass is over', async () => {
+  const { here, there, accepted } = await connected();
+  const kept: Uint8Array[] = [];
+  const given = here.streams;
+  there.streams.send(accepted, [new Uint8Array(4096).fill(1)]);
+  await here.receivedBytes(4096);
+  const raw: Input[] = [];
+  (given as unknown as { give: (input: Input) => void }).give = (input) => raw.push(input);
+  there.streams.send(accepted, [new Uint8Array(4096).fill(2)]);
+  while (!raw.some((input) => input.type === 'stream-received')) await new Promise((resolve) => setTimeout(resolve, 1));
+  there.streams.send(accepted, [new Uint8Array(4096).fill(3)]);
+  while (raw.filter((input) => input.type === 'stream-received').length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (const input of raw) if (input.type === 'stream-received') kept.push(input.bytes);
+  assert.equal(kept.map((bytes) => bytes[0]), [2, 3]);
+  given.passEnded();
+  close(here, there);
+});
+
+test('a stream that is not read holds the sender back', async () => {
+  const { here, there, accepted } = await connected();
+  there.streams.setReading(accepted, false);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const bytes = new Uint8Array(32 << 20);
+  here.streams.send(1, [bytes.subarray(0, 16 << 20), bytes.subarray(16 << 20)]);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.ok(there.received().length <= 1 << 20, `${there.received().length} bytes were read`);
+  assert.ok(!here.inputs.some((input) => input.type === 'stream-sent' && input.bytesTotal === bytes.length));
+  there.streams.setReading(accepted, true);
+  assert.is((await there.receivedBytes(bytes.length)).length, bytes.length);
+  close(here, there);
+});
+
+test('the end of a stream is told once: closed, reset', async () => {
+  const { here, there, accepted } = await connected();
+  here.streams.send(1, [new Uint8Array(100_000).fill(5)]);
+  here.streams.close(1);
+  const { stream, how } = await there.until('stream-closed');
+  assert.equal([stream, how], [accepted, 'closed']);
+  // What was queued before the close has left.
+  assert.is(there.received().length, 100_000);
+  there.streams.close(accepted);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.is(there.inputs.filter((input) => input.type === 'stream-closed').length, 1);
+  assert.is(here.inputs.filter((input) => input.type === 'stream-closed').length, 0, 'who closed is not told');
+  close(here, there);
+});
+
+test('nobody listens: refused, once; a port that is taken: listen-failed', async () => {
+  const { here, there } = await twoSides();
+  here.streams.connect(7, 'r0', 'beta');
+  assert.is((await here.until('connect-refused')).stream, 7);
+  there.streams.listen('r0', 'alpha');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  there.streams.listen('r1', 'alpha');
+  assert.match((await there.until('listen-failed')).reason, /EADDRINUSE/);
+  assert.is(here.inputs.length, 1);
+  close(here, there);
+});
+
+test('a stranger is turned away', async () => {
+  const port = await freePort();
+  const there = new Side({ local: { host: '127.0.0.1', port }, remote: { host: '127.0.0.2', port } });
+  there.streams.listen('r0', 'alpha');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const socket = connectSocket({ host: '127.0.0.1', port });
+  await new Promise((resolve) => socket.on('close', resolve));
+  assert.is(there.inputs.length, 0);
+  assert.match(there.warnings[0]!, /is not from alpha \(127.0.0.2\)/);
+  close(there);
+});
+
+test('an attempt that was given up is not told of', async () => {
+  const { here, there } = await twoSides();
+  there.streams.listen('r0', 'alpha');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  here.streams.connect(1, 'r0', 'beta');
+  here.streams.close(1);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.is(here.inputs.length, 0);
+  close(here, there);
+});
+
+test.run();

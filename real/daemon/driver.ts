@@ -1,0 +1,347 @@
+/**
+ * Drives one core: hands it facts, takes its wishes, keeps its alarm. What arrives in one turn of the event loop is one pass;
+ * what a synchronous disk answers comes in the next pass of the same turn. Nothing of the protocol is decided here.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { type Observable, Subject } from 'rxjs';
+import { digests } from '../../src/digests/digests.js';
+import type { Command, Environment, HandlerName, Input, Node, Observation, Output, Reply } from '../../src/contract/index.js';
+import { createNode } from '../../src/node/index.js';
+import type { LocalResource } from '../conf/local.js';
+import { BackingDisk, ReadSlab, type DiskStatistics } from '../disk/backing-disk.js';
+import { type Device, DeviceError, DeviceTable } from '../disk/devices.js';
+import { Heartbeats, type PeerLink } from '../net/heartbeat.js';
+import { Streams, type StreamStatistics } from '../net/streams.js';
+import { runHandler } from './handlers.js';
+
+/** Who asked for I/O on a volume. */
+export interface Application {
+  done(id: number, data: Uint8Array | undefined): void;
+  failed(id: number, error: 'EIO' | 'EROFS' | 'ENXIO' | 'EINVAL'): void;
+  admit(resource: string, volume: number, on: boolean): void;
+}
+
+/** Sees all that goes in and out of the core, in order. */
+export interface Recorder {
+  input(input: Input, nowUs: number): void;
+  outputs(outputs: readonly Output[]): void;
+  drawn(value: bigint): void;
+}
+
+/** Passes in one turn of the event loop, before sockets are looked at again. */
+const PASSES_MAX = 32;
+/** setTimeout takes no more. */
+const SLEEP_MAX_MS = 2 ** 31 - 1;
+
+type StreamOutput = Extract<Output, { type: 'listen' | 'stop-listening' | 'connect' | 'close' | 'send' | 'read-stream' }>;
+
+const isOfStreams = (output: Output): output is StreamOutput => {
+  const { type } = output;
+  return type === 'send' || type === 'close' || type === 'read-stream' || type === 'connect' || type === 'listen' || type === 'stop-listening';
+};
+
+interface OpenDisk {
+  disk: BackingDisk;
+  data: Device;
+  meta: Device;
+}
+
+export class Driver {
+  readonly node: Node;
+  application: Application | undefined = undefined;
+  recorder: Recorder | undefined = undefined;
+  /** A handler is started; it ended, with its exit code (0 where it could not be run). */
+  onHandler: (phase: 'call' | 'response', resource: string, name: HandlerName, status?: number) => void = () => undefined;
+  private readonly seen = new Subject<Observation>();
+  /** State changes, decisions and words of the core, in order. */
+  readonly observations: Observable<Observation> = this.seen;
+  private readonly devices = new DeviceTable();
+  private readonly reads = new ReadSlab();
+  private readonly disks = new Map<string, OpenDisk>();
+  private readonly streams: Streams;
+  private readonly heartbeats: Heartbeats;
+  private links: readonly PeerLink[] = [];
+  private readonly commands = new Map<number, (reply: Reply) => void>();
+  private lastCommand = 0;
+  private lastRequest = 0;
+  /** Inputs that came while outputs were carried out. */
+  private queue: Input[] = [];
+  private isBusy = false;
+  private isScheduled = false;
+  private isStopped = false;
+  private alarm: NodeJS.Timeout | undefined = undefined;
+  private alarmUs = Infinity;
+  private lastNowUs = 0;
+
+  constructor(
+    name: string,
+    /** The resources as configured; commands name them before the core knows them. */
+    private readonly localOf: (resource: string) => LocalResource | undefined,
+    /** Called with a broken invariant: this process is over. */
+    private readonly broken: (error: unknown) => void,
+    /** Where handlers find the configuration. */
+    private readonly configPath: string,
+  ) {
+    const environment: Environment = {
+      ...digests,
+      random64: () => {
+        const value = randomBytes(8).readBigUInt64LE();
+        this.recorder?.drawn(value);
+        return value;
+      },
+    };
+    this.node = createNode(name, environment);
+    const addressesOf = (resource: string, peer: string) => {
+      const found = this.localOf(resource)?.peers.find((one) => one.name === peer);
+      if (!found) throw new Error(`${resource} has no peer ${peer}`);
+      return found;
+    };
+    const log = (resource: string, text: string): void => this.seen.next({ event: 'log', resource, level: 'warning', text });
+    this.streams = new Streams(addressesOf, (input) => this.give(input), log);
+    this.heartbeats = new Heartbeats((input) => this.give(input), (text) => log('', text));
+  }
+
+  // ---- Inputs ----------------------------------------------------------------------------------------------------------
+
+  /** A fact for the core; bytes in it are lent until the end of the pass. */
+  give(input: Input): void {
+    if (this.isStopped) return;
+    if (this.isBusy) this.queue.push(input);
+    else this.guarded(() => this.hand(input));
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    setImmediate(this.pass);
+  }
+
+  /** An id for a request of the application. */
+  nextRequest(): number {
+    return ++this.lastRequest;
+  }
+
+  command(command: Command): Promise<Reply> {
+    return new Promise((resolve) => {
+      const id = ++this.lastCommand;
+      this.commands.set(id, resolve);
+      this.give({ type: 'command', id, command });
+    });
+  }
+
+  /** No more inputs; disks and streams are closed as they are. */
+  stop(): void {
+    this.isStopped = true;
+    clearTimeout(this.alarm);
+    this.streams.closeAll();
+    this.heartbeats.close();
+    for (const [key, { disk, data, meta }] of this.disks) {
+      this.disks.delete(key);
+      disk.close(() => this.releaseDevices(data, meta));
+    }
+    this.seen.complete();
+  }
+
+  /** Where heartbeats go and come from. */
+  setLinks(links: readonly PeerLink[]): void {
+    this.links = links;
+    this.heartbeats.setLinks(links);
+  }
+
+  diskStatistics(resource: string, volume: number): DiskStatistics | undefined {
+    return this.disks.get(`${resource}/${volume}`)?.disk.statistics;
+  }
+
+  streamStatistics(resource: string, peer: string): StreamStatistics {
+    return this.streams.statistics(resource, peer);
+  }
+
+  private hand(input: Input): void {
+    const nowUs = this.nowUs();
+    this.recorder?.input(input, nowUs);
+    this.node.handle(input, nowUs);
+  }
+
+  private nowUs(): number {
+    this.lastNowUs = Math.max(this.lastNowUs, Math.floor(performance.now() * 1000));
+    return this.lastNowUs;
+  }
+
+  /** A broken invariant ends the process: what the core would do next nobody can know. */
+  private guarded(work: () => void): void {
+    if (this.isStopped) return;
+    try {
+      work();
+    } catch (error) {
+      this.isStopped = true;
+      this.broken(error);
+    }
+  }
+
+  // ---- Passes -----------------------------------------------------------------------------------------------------------
+
+  private readonly pass = (): void => {
+    this.isScheduled = false;
+    this.guarded(() => {
+      this.isBusy = true;
+      for (let passes = 0; passes < PASSES_MAX; passes++) {
+        const inputs = this.queue;
+        this.queue = [];
+        for (const input of inputs) this.hand(input);
+        this.hand({ type: 'pass-ended' });
+        this.reads.passEnded();
+        this.streams.passEnded();
+        this.carryOut(this.node.outputs());
+        if (this.queue.length === 0) break;
+      }
+      this.isBusy = false;
+      if (this.queue.length > 0) {
+        this.isScheduled = true;
+        setImmediate(this.pass);
+      }
+      this.setAlarm();
+    });
+  };
+
+  /** What goes to the peer first: it works while we write our own disk. */
+  private carryOut(outputs: readonly Output[]): void {
+    this.recorder?.outputs(outputs);
+    for (const output of outputs) if (isOfStreams(output)) this.performOnStreams(output);
+    for (const output of outputs) if (!isOfStreams(output)) this.perform(output);
+  }
+
+  private setAlarm(): void {
+    const deadlineUs = this.node.deadline();
+    // One that rings too early is harmless: deadlines mostly move away.
+    if (deadlineUs === undefined || deadlineUs >= this.alarmUs) return;
+    clearTimeout(this.alarm);
+    this.alarmUs = deadlineUs;
+    const sleepMs = Math.ceil((deadlineUs - this.nowUs()) / 1000);
+    this.alarm = setTimeout(
+      () => {
+        this.alarmUs = Infinity;
+        this.give({ type: 'woken' });
+      },
+      Math.min(SLEEP_MAX_MS, Math.max(0, sleepMs)),
+    );
+  }
+
+  // ---- Outputs -----------------------------------------------------------------------------------------------------------
+
+  private performOnStreams(output: StreamOutput): void {
+    switch (output.type) {
+      case 'send':
+        return this.streams.send(output.stream, output.pieces);
+      case 'close':
+        return this.streams.close(output.stream);
+      case 'read-stream':
+        return this.streams.setReading(output.stream, output.on);
+      case 'connect':
+        return this.streams.connect(output.stream, output.resource, output.peer);
+      case 'listen':
+        return this.streams.listen(output.resource, output.peer);
+      case 'stop-listening':
+        return this.streams.stopListening(output.resource, output.peer);
+      default:
+        output satisfies never;
+    }
+  }
+
+  private perform(output: Exclude<Output, StreamOutput>): void {
+    switch (output.type) {
+      case 'disk-read':
+      case 'disk-write':
+      case 'disk-write-zeroes':
+      case 'disk-discard':
+      case 'disk-flush':
+        return this.disks.get(`${output.resource}/${output.volume}`)!.disk.submit(output);
+      case 'disk-open':
+        return this.openDisk(output.resource, output.volume);
+      case 'disk-close':
+        return this.closeDisk(output.resource, output.volume);
+      case 'app-done':
+        return this.application?.done(output.id, output.data);
+      case 'app-failed':
+        return this.application?.failed(output.id, output.error);
+      case 'admit':
+        return this.application?.admit(output.resource, output.volume, output.on);
+      case 'membership-send':
+        return this.heartbeats.send(output.to, output.bytes, this.links);
+      case 'run-handler':
+        return this.runHandler(output);
+      case 'reply': {
+        const resolve = this.commands.get(output.command);
+        this.commands.delete(output.command);
+        return resolve?.(output.reply);
+      }
+      case 'observe':
+        return this.seen.next(output.event);
+      default:
+        output satisfies never;
+    }
+  }
+
+  private openDisk(resource: string, volume: number): void {
+    const key = `${resource}/${volume}`;
+    const local = this.localOf(resource);
+    const paths = local?.volumes.find((one) => one.volume === volume);
+    const metaDisk = local?.config.volumes.find((one) => one.volume === volume)?.metaDisk;
+    if (!paths || !metaDisk) return this.give({ type: 'disk-open-failed', resource, volume, reason: 'no disk is configured' });
+    let data: Device | undefined;
+    try {
+      data = this.devices.acquire(paths.diskPath, false);
+      const meta = paths.metaPath === undefined ? data : this.devices.acquire(paths.metaPath, metaDisk.kind === 'indexed');
+      const disk = new BackingDisk(data, meta, this.reads, (op, bytes, error) => this.operationEnded(resource, op, bytes, error));
+      this.disks.set(key, { disk, data, meta });
+      this.give({
+        type: 'disk-opened',
+        resource,
+        volume,
+        dataSectors: data.sectors,
+        metaSectors: meta.sectors,
+        shared: data === meta,
+        logicalBlockBytes: Math.max(data.logicalBlockBytes, meta.logicalBlockBytes),
+        discardGranularityBytes: data.discardGranularityBytes,
+      });
+    } catch (error) {
+      if (data) this.devices.release(data);
+      if (!(error instanceof DeviceError)) throw error;
+      this.seen.next({ event: 'log', resource, level: 'error', text: error.message });
+      this.give({ type: 'disk-open-failed', resource, volume, reason: error.message });
+    }
+  }
+
+  private operationEnded(resource: string, op: number, data: Uint8Array | undefined, error: Error | undefined): void {
+    if (!error) return this.give(data ? { type: 'disk-done', op, data } : { type: 'disk-done', op });
+    this.seen.next({ event: 'log', resource, level: 'error', text: `disk operation failed: ${error.message}` });
+    // What a failed call has written nobody knows.
+    this.give({ type: 'disk-failed', op, failure: 'unknown' });
+  }
+
+  private closeDisk(resource: string, volume: number): void {
+    const key = `${resource}/${volume}`;
+    const open = this.disks.get(key);
+    if (!open) return;
+    this.disks.delete(key);
+    open.disk.close(() => this.releaseDevices(open.data, open.meta));
+  }
+
+  private releaseDevices(data: Device, meta: Device): void {
+    this.devices.release(data);
+    if (meta !== data) this.devices.release(meta);
+  }
+
+  private runHandler(output: Extract<Output, { type: 'run-handler' }>): void {
+    const { handler, resource, name } = output;
+    const local = this.localOf(resource);
+    if (!local) return this.give({ type: 'handler-failed', handler, reason: 'the resource is gone' });
+    this.onHandler('call', resource, name);
+    const exited = (exitCode: number): void => {
+      this.onHandler('response', resource, name, exitCode);
+      this.give({ type: 'handler-exited', handler, exitCode });
+    };
+    const failed = (reason: string): void => {
+      this.onHandler('response', resource, name, 0);
+      this.give({ type: 'handler-failed', handler, reason });
+    };
+    runHandler(local, this.configPath, output, exited, failed);
+  }
+}

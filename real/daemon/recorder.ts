@@ -1,0 +1,132 @@
+/**
+ * The flight recorder: a ring of all that went in and out of the core lately, in segments that each begin with a snapshot. It keeps
+ * the values themselves and encodes nothing until it is asked to, so it costs a copy of what was lent.
+ */
+
+import { open } from 'node:fs/promises';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { Input, Node, Output } from '../../src/contract/index.js';
+import { encodeHeader, encodeSegment, type RecordedSegment } from '../../src/contract/recording.js';
+import type { Recorder } from './driver.js';
+
+/** A ring of so many segments: the oldest goes when one is full. */
+const SEGMENTS = 4;
+/** A segment is worth its snapshot when making it took at most this part of the segment's time. */
+const SNAPSHOT_SHARE = 0.01;
+/** What an entry costs beside its bytes. */
+const ENTRY_BYTES = 200;
+
+interface Segment extends RecordedSegment {
+  bytes: number;
+  startedMs: number;
+  snapshotMs: number;
+}
+
+export class FlightRecorder implements Recorder {
+  private segments: Segment[] = [];
+  private current: Segment;
+
+  constructor(
+    private readonly node: Node,
+    /** How much the ring keeps. */
+    private readonly ringBytes: number,
+  ) {
+    this.current = this.newSegment();
+  }
+
+  input(input: Input, nowUs: number): void {
+    const kept = keep(input);
+    this.current.entries.push({ is: 'input', nowUs, input: kept.input });
+    this.current.bytes += ENTRY_BYTES + kept.bytes;
+  }
+
+  drawn(value: bigint): void {
+    this.current.entries.push({ is: 'drawn', value });
+  }
+
+  /** The end of a pass: where a new segment may begin. */
+  outputs(outputs: readonly Output[]): void {
+    if (outputs.length > 0) {
+      this.current.entries.push({ is: 'outputs', outputs });
+      for (const output of outputs) this.current.bytes += ENTRY_BYTES + bytesOf(output);
+    }
+    const { bytes, startedMs, snapshotMs } = this.current;
+    if (bytes < this.ringBytes / SEGMENTS) return;
+    const isWorthIt = snapshotMs < SNAPSHOT_SHARE * (performance.now() - startedMs);
+    if (isWorthIt || bytes >= this.ringBytes) this.current = this.newSegment();
+  }
+
+  /** Writes what the ring holds. */
+  async write(path: string): Promise<{ inputs: number; bytes: number }> {
+    const segments = [...this.segments];
+    const file = await open(path, 'w', 0o600);
+    let inputs = 0;
+    let bytes = 0;
+    try {
+      const put = async (part: Uint8Array): Promise<void> => {
+        await file.write(part);
+        bytes += part.length;
+      };
+      await put(encodeHeader({ node: this.node.name }));
+      for (const segment of segments) {
+        inputs += countInputs(segment);
+        // One after the other: the core is served in between.
+        await put(encodeSegment({ snapshot: segment.snapshot, entries: segment.entries.slice() }));
+      }
+    } finally {
+      await file.close();
+    }
+    return { inputs, bytes };
+  }
+
+  /** The same at once, for a process that is about to end. */
+  writeNow(path: string): void {
+    const fd = openSync(path, 'w', 0o600);
+    writeSync(fd, encodeHeader({ node: this.node.name }));
+    for (const { snapshot, entries } of this.segments) writeSync(fd, encodeSegment({ snapshot, entries }));
+    closeSync(fd);
+  }
+
+  private newSegment(): Segment {
+    const startedMs = performance.now();
+    const snapshot = this.node.snapshot();
+    const segment: Segment = { snapshot, entries: [], bytes: snapshot.length, startedMs, snapshotMs: performance.now() - startedMs };
+    this.segments.push(segment);
+    while (this.segments.length > SEGMENTS || (this.segments.length > 1 && this.keptBytes() > this.ringBytes)) this.segments.shift();
+    return segment;
+  }
+
+  private keptBytes(): number {
+    return this.segments.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+}
+
+const countInputs = ({ entries }: RecordedSegment): number => entries.reduce((count, { is }) => (is === 'input' ? count + 1 : count), 0);
+
+/** Bytes of an input are lent for the pass only. */
+function keep(input: Input): { input: Input; bytes: number } {
+  switch (input.type) {
+    case 'app-write':
+      return { input: { ...input, data: input.data.slice() }, bytes: input.data.length };
+    case 'disk-done':
+      return input.data ? { input: { ...input, data: input.data.slice() }, bytes: input.data.length } : { input, bytes: 0 };
+    case 'stream-received':
+    case 'membership-received':
+      return { input: { ...input, bytes: input.bytes.slice() }, bytes: input.bytes.length };
+    default:
+      return { input, bytes: 0 };
+  }
+}
+
+function bytesOf(output: Output): number {
+  switch (output.type) {
+    case 'disk-write':
+      return output.data.length;
+    case 'send':
+      return output.pieces.reduce((sum, { length }) => sum + length, 0);
+    case 'app-done':
+      return output.data?.length ?? 0;
+    default:
+      return 0;
+  }
+}

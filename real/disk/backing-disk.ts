@@ -1,0 +1,204 @@
+/**
+ * The disk operations of one volume, done on its devices. What stays in the page cache is done at once, in the call: that costs a
+ * few microseconds, where the thread pool costs thirty. What can wait for a disk goes to the thread pool: flushes, durable writes,
+ * reads of what is not cached, and for a while everything, once a call was seen to block.
+ *
+ * Errors are facts for the core and nothing is tried again: after a failed flush the page cache says nothing about the disk.
+ */
+
+import { read, readSync, write, writeSync } from 'node:fs';
+import type { DiskArea, Output } from '../../src/contract/index.js';
+import type { Device } from './devices.js';
+import { discardRange, newSlab, readCached, zeroRange, type Slab } from './system.js';
+
+export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
+
+/** Called exactly once for each operation, in the call of `submit` or later. `data` is lent for the pass. */
+export type OperationEnded = (op: number, data: Uint8Array | undefined, error: Error | undefined) => void;
+
+/** A call that took longer than this has waited for a disk, not for a processor that somebody else had. */
+const BLOCKED_MS = 20;
+/** How long nothing is done synchronously after that. */
+const DISTRUST_MS = 5000;
+const SLAB_BYTES = 4 << 20;
+
+/** Reads of a pass land one behind the other in one piece of memory, which is used again when the pass is over. */
+export class ReadSlab {
+  readonly slab: Slab = newSlab(SLAB_BYTES);
+  private used = 0;
+
+  /** Room for this many bytes, or undefined. */
+  take(bytes: number): number | undefined {
+    if (this.used + bytes > SLAB_BYTES) return undefined;
+    const at = this.used;
+    this.used += bytes;
+    return at;
+  }
+
+  passEnded(): void {
+    this.used = 0;
+  }
+}
+
+/** Counters in sectors, for `status` and metrics. */
+export interface DiskStatistics {
+  readSectors: number;
+  writtenSectors: number;
+  metaWrites: number;
+}
+
+export class BackingDisk {
+  readonly statistics: DiskStatistics = { readSectors: 0, writtenSectors: 0, metaWrites: 0 };
+  /** Operations handed to the thread pool and not ended. */
+  private running = 0;
+  private whenQuiet: (() => void) | undefined = undefined;
+  private distrustUntil = 0;
+
+  constructor(
+    readonly data: Device,
+    readonly meta: Device,
+    private readonly reads: ReadSlab,
+    private readonly ended: OperationEnded,
+  ) {}
+
+  submit(operation: DiskOperation): void {
+    const device = this.deviceOf(operation.area);
+    switch (operation.type) {
+      case 'disk-read':
+        if (operation.area === 'data') this.statistics.readSectors += operation.sectors;
+        return this.read(operation.op, device, operation.sector * 512, operation.sectors * 512);
+      case 'disk-write':
+        if (operation.area === 'data') this.statistics.writtenSectors += operation.data.length / 512;
+        else this.statistics.metaWrites++;
+        return this.write(operation, device);
+      case 'disk-flush':
+        this.running++;
+        return device.flusher.request((error) => this.over(operation.op, undefined, error));
+      case 'disk-write-zeroes':
+      case 'disk-discard':
+        this.running++;
+        return this.zero(operation, device, (error) => this.over(operation.op, undefined, error));
+      default:
+        operation satisfies never;
+    }
+  }
+
+  /** Calls back when no operation is running any more, at once if none is. */
+  close(closed: () => void): void {
+    if (this.running === 0) closed();
+    else this.whenQuiet = closed;
+  }
+
+  private deviceOf(area: DiskArea): Device {
+    return area === 'data' ? this.data : this.meta;
+  }
+
+  private over(op: number, data: Uint8Array | undefined, error: Error | undefined): void {
+    this.running--;
+    this.ended(op, data, error);
+    if (this.running > 0 || !this.whenQuiet) return;
+    const closed = this.whenQuiet;
+    this.whenQuiet = undefined;
+    closed();
+  }
+
+  private mayBeSynchronous(): boolean {
+    return performance.now() >= this.distrustUntil;
+  }
+
+  /** Runs a call that should not wait, and watches whether it did. */
+  private watched<T>(call: () => T): T {
+    const started = performance.now();
+    try {
+      return call();
+    } finally {
+      const ended = performance.now();
+      if (ended - started > BLOCKED_MS) this.distrustUntil = ended + DISTRUST_MS;
+    }
+  }
+
+  // ---- Reads -----------------------------------------------------------------------------------------------------------
+
+  private read(op: number, device: Device, offset: number, bytes: number): void {
+    const at = this.mayBeSynchronous() ? this.reads.take(bytes) : undefined;
+    if (at !== undefined) {
+      const data = this.reads.slab.bytes.subarray(at, at + bytes);
+      try {
+        if (this.watched(() => readCached(device.fd, this.reads.slab, at, bytes, offset)) === bytes) return this.ended(op, data, undefined);
+        if (device.isMemory && this.watched(() => readSync(device.fd, data, 0, bytes, offset)) === bytes) return this.ended(op, data, undefined);
+      } catch (error) {
+        return this.ended(op, undefined, error as Error);
+      }
+    }
+    this.running++;
+    const data = new Uint8Array(bytes);
+    readFully(device.fd, data, 0, offset, (error) => this.over(op, error ? undefined : data, error));
+  }
+
+  // ---- Zeros -----------------------------------------------------------------------------------------------------------
+
+  /** A discarded range of a file reads as zeros; what a block device makes of it is its affair. */
+  private zero(operation: Extract<DiskOperation, { type: 'disk-write-zeroes' | 'disk-discard' }>, device: Device, ended: (error: Error | undefined) => void): void {
+    const [offset, bytes] = [operation.sector * 512, operation.sectors * 512];
+    const isDiscard = operation.type === 'disk-discard';
+    if (isDiscard && device.isBlockDevice) return discardRange(device.fd, offset, bytes, ended);
+    if (device.canPunch && (isDiscard || operation.mayUnmap)) return zeroRange(device.fd, 'hole', offset, bytes, ended);
+    if (device.canZero) return zeroRange(device.fd, 'zeroes', offset, bytes, ended);
+    return writeZeros(device.fd, offset, bytes, ended);
+  }
+
+  // ---- Writes ----------------------------------------------------------------------------------------------------------
+
+  private write(operation: Extract<Output, { type: 'disk-write' }>, device: Device): void {
+    const { op, data, preflush, fua } = operation;
+    const offset = operation.sector * 512;
+    if (!preflush && !fua && this.mayBeSynchronous()) {
+      try {
+        this.watched(() => writeFullySync(device.fd, data, offset));
+      } catch (error) {
+        return this.ended(op, undefined, error as Error);
+      }
+      return this.ended(op, undefined, undefined);
+    }
+    this.running++;
+    const writeNow = (): void => writeFully(fua ? device.durableFd : device.fd, data, 0, offset, (error) => this.over(op, undefined, error));
+    if (!preflush) return writeNow();
+    device.flusher.request((error) => {
+      if (error) this.over(op, undefined, error);
+      else writeNow();
+    });
+  }
+}
+
+/** Written where a range cannot be zeroed in another way. */
+const zeros = new Uint8Array(1 << 20);
+
+function writeZeros(fd: number, offset: number, left: number, ended: (error: Error | undefined) => void): void {
+  if (left === 0) return ended(undefined);
+  const part = Math.min(left, zeros.length);
+  writeFully(fd, zeros.subarray(0, part), 0, offset, (error) => {
+    if (error) ended(error);
+    else writeZeros(fd, offset + part, left - part, ended);
+  });
+}
+
+function writeFullySync(fd: number, data: Uint8Array, offset: number): void {
+  for (let done = 0; done < data.length; ) done += writeSync(fd, data, done, data.length - done, offset + done);
+}
+
+function writeFully(fd: number, data: Uint8Array, done: number, offset: number, ended: (error: Error | undefined) => void): void {
+  write(fd, data, done, data.length - done, offset + done, (error, written) => {
+    if (error) ended(error);
+    else if (done + written === data.length) ended(undefined);
+    else writeFully(fd, data, done + written, offset, ended);
+  });
+}
+
+function readFully(fd: number, data: Uint8Array, done: number, offset: number, ended: (error: Error | undefined) => void): void {
+  read(fd, data, done, data.length - done, offset + done, (error, bytes) => {
+    if (error) ended(error);
+    else if (bytes === 0) ended(new Error(`unexpected end at byte ${offset + done}`));
+    else if (done + bytes === data.length) ended(undefined);
+    else readFully(fd, data, done + bytes, offset, ended);
+  });
+}

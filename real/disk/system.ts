@@ -1,0 +1,83 @@
+/**
+ * The system calls that Node lacks: locks on open files, reads that only look into the page cache, holes. Called through koffi, which
+ * brings its own compiled part for each platform. Flags and request numbers are those of the Linux headers.
+ */
+
+import koffi from 'koffi';
+
+const library = koffi.load(null);
+const flock = library.func('int flock(int fd, int operation)');
+const preadv2 = library.func('long preadv2(int fd, const void *vector, int count, int64_t offset, int flags)');
+
+const fallocate = library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
+const ioctl = library.func('int ioctl(int fd, uint64_t request, void *argument)');
+
+const LOCK_EXCLUSIVE = 2;
+const LOCK_WITHOUT_WAITING = 4;
+const READ_WITHOUT_WAITING = 8;
+const KEEP_SIZE = 1;
+const PUNCH_HOLE = 2;
+const ZERO_RANGE = 16;
+const BLKDISCARD = 0x1277;
+
+/**
+ * Takes the lock of an open file for whoever holds the descriptor; false when another process (or another open of the same file)
+ * has it. The kernel gives it back when the descriptor is closed, however the process ended.
+ */
+export function tryLock(fd: number): boolean {
+  if (flock(fd, LOCK_EXCLUSIVE | LOCK_WITHOUT_WAITING) === 0) return true;
+  const reason = koffi.errno();
+  if (reason === koffi.os.errno['EWOULDBLOCK'] || reason === koffi.os.errno['EAGAIN']) return false;
+  throw new Error(`the file cannot be locked (error ${reason})`);
+}
+
+/** A piece of memory with a fixed address, into which `readCached` reads. */
+export interface Slab {
+  bytes: Uint8Array;
+  address: bigint;
+  /** One struct iovec: an address and a length. */
+  vector: Uint8Array;
+  view: DataView;
+}
+
+export function newSlab(bytes: number): Slab {
+  const memory = new Uint8Array(bytes);
+  const vector = new Uint8Array(16);
+  return { bytes: memory, address: BigInt(koffi.address(memory)), vector, view: new DataView(vector.buffer) };
+}
+
+/**
+ * Reads what the page cache holds, without ever waiting for a disk. Gives the number of bytes read, 0 at the end of the file, or
+ * undefined when the answer is not in the cache, or the filesystem cannot tell.
+ */
+export function readCached(fd: number, slab: Slab, at: number, bytes: number, offsetBytes: number): number | undefined {
+  slab.view.setBigUint64(0, slab.address + BigInt(at), true);
+  slab.view.setBigUint64(8, BigInt(bytes), true);
+  const read = Number(preadv2(fd, slab.vector, 1, offsetBytes, READ_WITHOUT_WAITING));
+  return read < 0 ? undefined : read;
+}
+
+/** Afterwards a range of a file or block device reads as zeros: `hole` gives its space up, `zeroes` keeps it. */
+export type Zeroing = 'hole' | 'zeroes';
+
+const modes: Record<Zeroing, number> = { hole: PUNCH_HOLE | KEEP_SIZE, zeroes: ZERO_RANGE | KEEP_SIZE };
+
+/** Does the filesystem do this? Asked of a range behind the end of the file, where it changes nothing. */
+export const canZero = (fd: number, how: Zeroing, sizeBytes: number): boolean => fallocate(fd, modes[how], sizeBytes, 4096) === 0;
+
+/** In the thread pool. */
+export function zeroRange(fd: number, how: Zeroing, offsetBytes: number, bytes: number, ended: (error: Error | undefined) => void): void {
+  fallocate.async(fd, modes[how], offsetBytes, bytes, (error: Error | null, result: number) => ended(failureOf(error, result, 'fallocate')));
+}
+
+/** BLKDISCARD of a block device, in the thread pool. */
+export function discardRange(fd: number, offsetBytes: number, bytes: number, ended: (error: Error | undefined) => void): void {
+  const range = new BigUint64Array([BigInt(offsetBytes), BigInt(bytes)]);
+  ioctl.async(fd, BLKDISCARD, range, (error: Error | null, result: number) => ended(failureOf(error, result, 'BLKDISCARD', range)));
+}
+
+/** The error number belongs to the thread that made the call. `_alive` keeps memory until the call is over. */
+function failureOf(error: Error | null, result: number, call: string, _alive?: BigUint64Array): Error | undefined {
+  if (error) return error;
+  return result === 0 ? undefined : new Error(`${call} failed`);
+}

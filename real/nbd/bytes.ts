@@ -1,0 +1,57 @@
+/** Bytes of a socket, taken in pieces of a wanted length. What lies in one chunk is given as a view, what is spread over several is put together. */
+
+export class ByteQueue {
+  private chunks: Uint8Array[] = [];
+  /** Into the first chunk. */
+  private at = 0;
+  private partial: Uint8Array | undefined = undefined;
+  private filled = 0;
+
+  push(chunk: Uint8Array): void {
+    if (chunk.length > 0) this.chunks.push(chunk);
+  }
+
+  /** The next `bytes` bytes, or undefined until they are there; then to be asked for again with the same length. */
+  pull(bytes: number): Uint8Array | undefined {
+    if (!this.partial) {
+      const first = this.chunks[0];
+      if (first && first.length - this.at >= bytes) {
+        const view = first.subarray(this.at, this.at + bytes);
+        this.advance(bytes);
+        return view;
+      }
+      if (bytes === 0) return new Uint8Array(0);
+      this.partial = new Uint8Array(bytes);
+      this.filled = 0;
+    }
+    const { partial } = this;
+    while (this.filled < bytes && this.chunks.length > 0) {
+      const first = this.chunks[0]!;
+      const part = first.subarray(this.at, this.at + Math.min(bytes - this.filled, first.length - this.at));
+      partial.set(part, this.filled);
+      this.filled += part.length;
+      this.advance(part.length);
+    }
+    if (this.filled < bytes) return undefined;
+    this.partial = undefined;
+    return partial;
+  }
+
+  /** Drops up to `bytes` bytes and says how many. */
+  skip(bytes: number): number {
+    let skipped = 0;
+    while (skipped < bytes && this.chunks.length > 0) {
+      const part = Math.min(bytes - skipped, this.chunks[0]!.length - this.at);
+      skipped += part;
+      this.advance(part);
+    }
+    return skipped;
+  }
+
+  private advance(bytes: number): void {
+    this.at += bytes;
+    if (this.at < this.chunks[0]!.length) return;
+    this.chunks.shift();
+    this.at = 0;
+  }
+}

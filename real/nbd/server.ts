@@ -1,0 +1,183 @@
+/** The NBD server: listens on unix and TCP sockets, and keeps its clients apart: none can make it wait, or hold more than its share. */
+
+import { createServer, type Server, type Socket } from 'node:net';
+import { rmSync, chmodSync } from 'node:fs';
+import { ByteQueue } from './bytes.js';
+import type { Export, Volumes } from './exports.js';
+import { Negotiation } from './negotiation.js';
+import { Transmission } from './transmission.js';
+
+export type NbdAddress = { kind: 'unix'; path: string } | { kind: 'tcp'; host: string; port: number };
+
+const CLIENTS_MAX = 256;
+/** A client that has not chosen an export by then is sent away. */
+const NEGOTIATION_MS = 10_000;
+/** Replies that a client does not read: nothing more is done for it until it does. */
+const UNREAD_BYTES_MAX = 8 << 20;
+
+export const addressText = (address: NbdAddress): string => (address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`);
+
+export class NbdServer {
+  private readonly servers: Server[] = [];
+  private readonly clients = new Set<Client>();
+  private readonly stopped = new Set<string>();
+  private lastClient = 0;
+
+  constructor(
+    private readonly volumes: Volumes,
+    private readonly log: (text: string) => void,
+  ) {}
+
+  /** Rejects when the address cannot be had. A unix socket that nobody listens on any more must be removed by the caller. */
+  async listen(address: NbdAddress): Promise<NbdAddress> {
+    const server = createServer({ noDelay: true }, (socket) => this.accept(socket, address));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      const listening = (): void => {
+        server.off('error', reject);
+        server.on('error', (error) => this.log(`NBD ${addressText(address)}: ${error.message}`));
+        resolve();
+      };
+      if (address.kind === 'unix') server.listen(address.path, listening);
+      else server.listen(address.port, address.host, listening);
+    });
+    if (address.kind === 'unix') chmodSync(address.path, 0o600);
+    this.servers.push(server);
+    const bound = server.address();
+    return address.kind === 'tcp' && bound && typeof bound === 'object' ? { ...address, port: bound.port } : address;
+  }
+
+  /** The core wants no more requests of this volume, or again. */
+  admit(resource: string, volume: number, on: boolean): void {
+    const key = `${resource}/${volume}`;
+    if (on) this.stopped.delete(key);
+    else this.stopped.add(key);
+    if (on) for (const client of this.clients) client.goOn();
+  }
+
+  isStopped(where: Export): boolean {
+    return this.stopped.has(`${where.resource}/${where.volume}`);
+  }
+
+  get clientCount(): number {
+    return this.clients.size;
+  }
+
+  /** Nobody is served any more. */
+  close(): void {
+    for (const server of this.servers) server.close();
+    for (const client of this.clients) client.end('the server stops');
+  }
+
+  removed(client: Client): void {
+    this.clients.delete(client);
+  }
+
+  private accept(socket: Socket, address: NbdAddress): void {
+    if (this.clients.size >= CLIENTS_MAX) {
+      this.log(`NBD: more than ${CLIENTS_MAX} clients: one is turned away`);
+      socket.destroy();
+      return;
+    }
+    const number = ++this.lastClient;
+    const who = address.kind === 'unix' ? `NBD client ${number} on ${address.path}` : `NBD client ${number} at ${socket.remoteAddress}:${socket.remotePort}`;
+    this.clients.add(new Client(this, this.volumes, socket, who, this.log));
+  }
+}
+
+class Client {
+  private readonly bytes = new ByteQueue();
+  private readonly negotiation: Negotiation;
+  private transmission: Transmission | undefined = undefined;
+  private where: Export | undefined = undefined;
+  private replies: Uint8Array[] = [];
+  private isFlushing = false;
+  private isOver = false;
+  private readonly patience: NodeJS.Timeout;
+
+  constructor(
+    private readonly server: NbdServer,
+    private readonly volumes: Volumes,
+    private readonly socket: Socket,
+    private readonly who: string,
+    private readonly log: (text: string) => void,
+  ) {
+    this.negotiation = new Negotiation(volumes, (bytes) => socket.write(bytes));
+    this.patience = setTimeout(() => this.end('it chose no export'), NEGOTIATION_MS);
+    socket.on('data', (chunk: Buffer) => {
+      // A plain view: what the core slices, it copies.
+      this.bytes.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
+      this.goOn();
+    });
+    socket.on('drain', () => this.goOn());
+    socket.on('end', () => this.end('the client went'));
+    socket.on('error', (error) => this.end(error.message));
+    socket.on('close', () => this.end('the connection is gone'));
+  }
+
+  /** Does what can be done with what has arrived, and reads on where there is room. */
+  goOn(): void {
+    if (this.isOver) return;
+    if (!this.transmission) {
+      const outcome = this.negotiation.advance(this.bytes);
+      if (outcome.result === 'over') return this.end(outcome.reason);
+      if (outcome.result === 'waiting') return;
+      this.open(outcome.where, outcome.structuredReplies);
+    }
+    const over = this.transmission!.advance(this.bytes, this.mayGoOn);
+    if (over !== undefined) return this.end(over);
+    const shouldRead = !this.transmission!.isFull && this.mayGoOn();
+    if (shouldRead === this.socket.isPaused()) {
+      if (shouldRead) this.socket.resume();
+      else this.socket.pause();
+    }
+  }
+
+  private readonly mayGoOn = (): boolean => this.socket.writableLength < UNREAD_BYTES_MAX && !this.server.isStopped(this.where!);
+
+  end(reason: string): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearTimeout(this.patience);
+    this.flush();
+    this.socket.resume();
+    this.socket.destroySoon();
+    setTimeout(() => this.socket.destroy(), 1000).unref();
+    this.server.removed(this);
+    if (this.where) {
+      this.volumes.closed(this.where, this.who);
+      this.log(`${this.where.name}: ${this.who} is gone: ${reason}`);
+    } else this.log(`${this.who} is gone: ${reason}`);
+  }
+
+  private open(where: Export, structuredReplies: boolean): void {
+    clearTimeout(this.patience);
+    this.where = where;
+    this.transmission = new Transmission(this.volumes, where, structuredReplies, this.send, () => setImmediate(() => this.goOn()));
+    this.volumes.opened(where, this.who);
+    this.log(`${where.name}: opened by ${this.who}`);
+  }
+
+  private readonly send = (pieces: Uint8Array[]): void => {
+    for (const piece of pieces) this.replies.push(piece);
+    if (this.isFlushing) return;
+    this.isFlushing = true;
+    // When the pass is over.
+    process.nextTick(() => this.flush());
+  };
+
+  private flush(): void {
+    this.isFlushing = false;
+    const { replies } = this;
+    this.replies = [];
+    if (replies.length === 0 || this.socket.destroyed || this.socket.writableEnded) return;
+    this.socket.cork();
+    for (const piece of replies) this.socket.write(piece);
+    this.socket.uncork();
+  }
+}
+
+/** Takes away a unix socket that a dead process left. */
+export function removeStaleSocket(path: string): void {
+  rmSync(path, { force: true });
+}

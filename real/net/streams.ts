@@ -1,0 +1,272 @@
+/**
+ * TCP streams between the daemons: the two connections per peer, made and accepted, read into lent buffers, written in gathered
+ * writes. Facts go to the core, which decides everything; here a stream has a number and two addresses.
+ */
+
+import { createServer, connect, isIPv4, type Server, type Socket } from 'node:net';
+import type { Input, StreamId } from '../../src/contract/index.js';
+
+export interface Address {
+  host: string;
+  port: number;
+}
+
+/** Where a resource's connection to a peer lives. */
+export interface PeerAddresses {
+  local: Address;
+  remote: Address;
+}
+
+/** Bytes that arrive are read into these; they are lent to the core for the pass and used again after it. */
+export class ReadBuffers {
+  private free: Uint8Array<ArrayBuffer>[] = [];
+  private lent: Uint8Array<ArrayBuffer>[] = [];
+
+  constructor(private readonly bytes: number) {}
+
+  take(): Uint8Array<ArrayBuffer> {
+    return this.free.pop() ?? new Uint8Array(this.bytes);
+  }
+
+  /** What a read brought is the core's until the end of the pass. */
+  lend(buffer: Uint8Array<ArrayBuffer>): void {
+    this.lent.push(buffer);
+  }
+
+  giveBack(buffer: Uint8Array<ArrayBuffer>): void {
+    if (this.free.length < KEPT_BUFFERS) this.free.push(buffer);
+  }
+
+  passEnded(): void {
+    for (const buffer of this.lent) this.giveBack(buffer);
+    this.lent = [];
+  }
+}
+
+const KEPT_BUFFERS = 64;
+const READ_BYTES = 256 << 10;
+/** A gathered write is told as taken in parts of about this size: a slow line shows progress. */
+const WRITE_BYTES = 256 << 10;
+/** What was queued when a stream was closed may still leave for so long. */
+const LINGER_MS = 2000;
+
+interface Stream {
+  id: StreamId;
+  socket: Socket;
+  counts: StreamStatistics;
+  /** Bytes handed to the socket, and bytes that the kernel took. */
+  takenBytes: number;
+  /** The core knows that it is open, and was not told of its end. */
+  isTold: boolean;
+  isClosed: boolean;
+}
+
+/** Payload bytes that went over the wire, for `status` and metrics. */
+export interface StreamStatistics {
+  sentBytes: number;
+  receivedBytes: number;
+}
+
+export class Streams {
+  private readonly streams = new Map<StreamId, Stream>();
+  private readonly servers = new Map<string, Server>();
+  private readonly buffers = new ReadBuffers(READ_BYTES);
+  private readonly counts = new Map<string, StreamStatistics>();
+  private lastAccepted = 0;
+
+  constructor(
+    private readonly addressesOf: (resource: string, peer: string) => PeerAddresses,
+    private readonly give: (input: Input) => void,
+    private readonly warn: (resource: string, text: string) => void,
+  ) {}
+
+  passEnded(): void {
+    this.buffers.passEnded();
+  }
+
+  statistics(resource: string, peer: string): StreamStatistics {
+    const key = `${resource} ${peer}`;
+    let counts = this.counts.get(key);
+    if (!counts) this.counts.set(key, (counts = { sentBytes: 0, receivedBytes: 0 }));
+    return counts;
+  }
+
+  // ---- Making them ---------------------------------------------------------------------------------------------------
+
+  listen(resource: string, peer: string): void {
+    const { local, remote } = this.addressesOf(resource, peer);
+    const key = `${resource} ${peer}`;
+    if (this.servers.has(key)) return;
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      if (this.servers.get(key) !== server || !isSameHost(socket.remoteAddress, remote.host)) {
+        this.warn(resource, `a connection from ${socket.remoteAddress ?? 'nowhere'} is not from ${peer} (${remote.host}): closed`);
+        socket.destroy();
+        return;
+      }
+      this.accepted(resource, peer, socket);
+    });
+    this.servers.set(key, server);
+    server.on('error', (error) => {
+      if (this.servers.get(key) === server) this.servers.delete(key);
+      this.give({ type: 'listen-failed', resource, peer, reason: `${local.host}:${local.port}: ${error.message}` });
+    });
+    server.listen({ host: local.host, port: local.port });
+  }
+
+  stopListening(resource: string, peer: string): void {
+    const key = `${resource} ${peer}`;
+    const server = this.servers.get(key);
+    this.servers.delete(key);
+    server?.close();
+  }
+
+  connect(id: StreamId, resource: string, peer: string): void {
+    const { local, remote } = this.addressesOf(resource, peer);
+    const stream: Stream = { id, socket: undefined as unknown as Socket, counts: this.statistics(resource, peer), takenBytes: 0, isTold: false, isClosed: false };
+    const socket = connect({
+      host: remote.host,
+      port: remote.port,
+      localAddress: local.host,
+      noDelay: true,
+      allowHalfOpen: true,
+      onread: this.onRead(stream),
+    });
+    stream.socket = socket;
+    this.streams.set(id, stream);
+    socket.on('connect', () => {
+      if (stream.isClosed) return;
+      stream.isTold = true;
+      this.give({ type: 'stream-connected', stream: id });
+    });
+    this.watch(stream, (error) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ECONNREFUSED') this.give({ type: 'connect-refused', stream: id });
+      else this.give({ type: 'connect-failed', stream: id, reason: error.message });
+    });
+  }
+
+  /** A socket that a server accepted cannot be given read buffers any more: it is read with Node's own. */
+  private accepted(resource: string, peer: string, socket: Socket): void {
+    const stream: Stream = { id: --this.lastAccepted, socket, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
+    this.streams.set(stream.id, stream);
+    this.watch(stream, () => undefined);
+    this.give({ type: 'stream-accepted', resource, peer, stream: stream.id });
+    socket.on('data', (chunk: Buffer) => {
+      stream.counts.receivedBytes += chunk.length;
+      // A plain view: what the core slices, it copies.
+      if (stream.isTold) this.give({ type: 'stream-received', stream: stream.id, bytes: new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length) });
+    });
+  }
+
+  private onRead(stream: Stream) {
+    let current = this.buffers.take();
+    return {
+      buffer: (): Uint8Array => current,
+      callback: (bytes: number): boolean => {
+        stream.counts.receivedBytes += bytes;
+        const filled = current;
+        current = this.buffers.take();
+        if (!stream.isTold) {
+          this.buffers.giveBack(filled);
+          return true;
+        }
+        this.buffers.lend(filled);
+        this.give({ type: 'stream-received', stream: stream.id, bytes: filled.subarray(0, bytes) });
+        return true;
+      },
+    };
+  }
+
+  /** Tells of the end exactly once; `failed`: it ended before it was open. */
+  private watch(stream: Stream, failed: (error: Error) => void): void {
+    const { socket } = stream;
+    const over = (how: 'closed' | 'reset'): void => {
+      if (!stream.isTold) return;
+      stream.isTold = false;
+      this.give({ type: 'stream-closed', stream: stream.id, how });
+    };
+    let wasOpen = stream.isTold;
+    socket.once('connect', () => (wasOpen = true));
+    socket.on('end', () => over('closed'));
+    socket.on('error', (error) => {
+      if (stream.isClosed) return;
+      if (wasOpen) over('reset');
+      else failed(error);
+    });
+    socket.on('close', () => {
+      over('reset');
+      this.streams.delete(stream.id);
+    });
+  }
+
+  // ---- Using them ----------------------------------------------------------------------------------------------------
+
+  send(id: StreamId, pieces: readonly Uint8Array[]): void {
+    const stream = this.streams.get(id);
+    if (!stream || stream.isClosed || stream.socket.destroyed) return;
+    const { socket } = stream;
+    // Corked writes leave as one writev.
+    socket.cork();
+    let group = 0;
+    for (const [index, piece] of pieces.entries()) {
+      group += piece.length;
+      const isLast = index === pieces.length - 1;
+      if (!isLast && group < WRITE_BYTES) {
+        socket.write(piece);
+        continue;
+      }
+      const bytes = group;
+      group = 0;
+      socket.write(piece, (error) => {
+        if (error) return;
+        stream.takenBytes += bytes;
+        stream.counts.sentBytes += bytes;
+        if (!stream.isClosed && stream.isTold) this.give({ type: 'stream-sent', stream: id, bytesTotal: stream.takenBytes });
+      });
+      if (isLast) break;
+      socket.uncork();
+      socket.cork();
+    }
+    socket.uncork();
+  }
+
+  setReading(id: StreamId, on: boolean): void {
+    const stream = this.streams.get(id);
+    if (!stream || stream.isClosed) return;
+    if (on) stream.socket.resume();
+    else stream.socket.pause();
+  }
+
+  /** What is queued may leave; what still arrives is nobody's. Also gives up a connect attempt. */
+  close(id: StreamId): void {
+    const stream = this.streams.get(id);
+    if (!stream || stream.isClosed) return;
+    stream.isClosed = true;
+    const wasOpen = stream.isTold || !stream.socket.connecting;
+    stream.isTold = false;
+    if (!wasOpen) {
+      stream.socket.destroy();
+      return;
+    }
+    stream.socket.resume();
+    stream.socket.destroySoon();
+    setTimeout(() => stream.socket.destroy(), LINGER_MS).unref();
+  }
+
+  /** The daemon stops: nobody listens, every stream ends. */
+  closeAll(): void {
+    for (const server of this.servers.values()) server.close();
+    this.servers.clear();
+    for (const id of [...this.streams.keys()]) this.close(id);
+  }
+}
+
+/** IPv4 addresses arrive as IPv6 ones on a socket that takes both; a scope is not part of the address. */
+export function isSameHost(remote: string | undefined, configured: string): boolean {
+  if (remote === undefined) return false;
+  const plain = (host: string): string => {
+    const mapped = /^::ffff:(.*)$/i.exec(host)?.[1];
+    return mapped !== undefined && isIPv4(mapped) ? mapped : host.replace(/%.*$/, '').toLowerCase();
+  };
+  return plain(remote) === plain(configured);
+}
