@@ -133,6 +133,7 @@ export const diskFields: Record<keyof DiskOptions, string> = {
   cMinRate: 'c-min-rate',
   discardZeroesIfAligned: 'discard-zeroes-if-aligned',
   diskTimeout: 'disk-timeout',
+  readBalancing: 'read-balancing',
 };
 
 export const netFields: Record<keyof NetOptions, string> = {
@@ -161,7 +162,7 @@ export const netFields: Record<keyof NetOptions, string> = {
 
 /** What a user may set without any effect here, and without any harm: tuning of the kernel's ways. They are read, checked and dumped. */
 const withoutEffect = new Set([
-  ...['max-bio-bvecs', 'disk-barrier', 'disable-write-same', 'read-balancing', 'rs-discard-granularity'],
+  ...['max-bio-bvecs', 'disk-barrier', 'disable-write-same', 'rs-discard-granularity'],
   ...['unplug-watermark', 'rcvbuf-size', 'tcp-cork', 'congestion-fill', 'congestion-extents', 'csums-alg', 'csums-after-crash-only'],
   ...['cpu-mask', 'stacked-timeouts', 'become-primary-on'],
 ]);
