@@ -176,10 +176,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'verify-race',
-    summary: 'a block is verified while a write to it is on its way: the two sides compare different moments',
+    summary: 'a block is written here while the peer reads it for a verify: the two sides compare different moments',
     file: 'src/volume/intervals.ts',
-    oldText: "      return earlier.kind === 'own-write';\n",
-    newText: '      return false;\n',
+    oldText: "return earlier.kind !== 'peer-read' && earlier.kind !== 'peer-reply';",
+    newText: "return earlier.kind !== 'peer-read' && earlier.kind !== 'peer-reply' && earlier.kind !== 'verify-request';",
     scenarios: ['online-verify'],
     expected: ['online-verify'],
   },

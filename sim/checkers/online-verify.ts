@@ -3,7 +3,7 @@
  * a fault planted is nobody's fault until a verify has found it; from then on it must stay marked until a resync has made it good.
  */
 
-import { Conn } from '../../src/state/states.js';
+import { Conn, Role } from '../../src/state/states.js';
 import type { Observation } from '../../src/contract/index.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { PLANTED, recordOf } from '../ghost.js';
@@ -63,10 +63,13 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
     const { volume, sector } = event;
     const block = Math.floor(sector / BLOCK_SECTORS);
     const [a, b] = ids(world, volume, block);
-    // The source has just read its block, and writes to it wait. The target marks later, or what it could not read itself.
-    const peerBitmap = volumeView(world.hosts[lineage.peerOf(host)]!, volume)?.peers[0]?.bitmap;
+    // The source has just read its block, and writes to it wait. The target marks later, or what it could not read itself; and only if it is
+    // Primary, its block may have changed since it answered.
+    const peer = lineage.peerOf(host);
+    const peerBitmap = volumeView(world.hosts[peer]!, volume)?.peers[0]?.bitmap;
+    const mayHaveChanged = lineage.status(peer, volume).role === Role.Primary && inFlight(world, volume, block);
     const unreadable = failedUs[host] === world.nowUs || (peerBitmap !== undefined && isMarkedInMemory(peerBitmap, block));
-    if (a === b && lineage.status(host, volume).conn === Conn.VerifyS && !unreadable && !inFlight(world, volume, block)) {
+    if (a === b && lineage.status(host, volume).conn === Conn.VerifyS && !unreadable && !mayHaveChanged) {
       report(`${world.hosts[host]!.name} calls block ${block} (sector ${sector}) of volume ${volume} different, and it is equal on both disks`, world);
     }
     if (!planted.found.get(volume)!.has(block)) planted.found.get(volume)!.set(block, { endedUs: Infinity });
