@@ -18,6 +18,7 @@ const actionFields: Record<FaultKind, Record<string, FieldType>> = {
   'cut': { from: 'text', to: 'text', oneWay: 'flag', stream: 'stream?', forUs: 'number' },
   'reset': { from: 'text', to: 'text', stream: 'stream?' },
   'stall': { from: 'text', to: 'text', stream: 'stream?', forUs: 'number' },
+  'garble': { from: 'text', to: 'text', times: 'number' },
   'slow-link': { from: 'text', to: 'text', forUs: 'number', latencyUs: 'number', bytesPerSecond: 'number' },
   'disk-error': { host: 'text', area: 'area', operation: 'operation', firstSector: 'number', sectors: 'number', times: 'number' },
   'corrupt': { host: 'text', firstSector: 'number', sectors: 'number' },

@@ -3,6 +3,7 @@
 import type { Scenario } from '../sim/types.js';
 import { activeSetBound } from './active-set-bound.js';
 import { bothLosePower } from './both-lose-power.js';
+import { congestion } from './congestion.js';
 import { degradedThenFailover } from './degraded-then-failover.js';
 import { discard } from './discard.js';
 import { diskErrors } from './disk-errors.js';
@@ -11,6 +12,7 @@ import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
 import { generations } from './generations.js';
+import { integrity } from './integrity.js';
 import { maintenance } from './maintenance.js';
 import { onlineVerify } from './online-verify.js';
 import { partition } from './partition.js';
@@ -34,6 +36,8 @@ export const scenarios: readonly Scenario[] = [
   degradedThenFailover,
   maintenance,
   slowDisk,
+  congestion,
+  integrity,
   diskErrors,
   discard,
   evictionError,

@@ -5,7 +5,7 @@
 
 import { defaultDiskOptions, defaultNetOptions } from '../src/config/defaults.js';
 import type {
-  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnIoError, OnNoDataAccessible, Protocol, ReadBalancing, ResourceConfig,
+  AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Command, Fencing, MetaDisk, NetOptions, OnCongestion, OnIoError, OnNoDataAccessible, Protocol, ReadBalancing, ResourceConfig,
 } from '../src/contract/index.js';
 import { layoutOf } from '../src/metadata/layout.js';
 import { FeatureFlag } from '../src/wire/packets.js';
@@ -127,6 +127,10 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     maxEpochSize: timing.pick([20, 200, 2048]),
     useRle: timing.chance(3, 4),
     verifyAlg: text(parameters, 'verify-alg', 'crc32c'),
+    onCongestion: text(parameters, 'on-congestion', 'block') as OnCongestion,
+    congestionFill: number(parameters, 'congestion-fill', 0),
+    ...secretFor(noneAsEmpty(text(parameters, 'cram-hmac-alg', 'none'))),
+    dataIntegrityAlg: noneAsEmpty(text(parameters, 'data-integrity-alg', 'none')),
     ...options.net,
   };
   const fenceUs = random.fork('handlers').pick([20_000, 500_000, 3_000_000]);
@@ -147,6 +151,9 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     { name: BOB, disks: disks(larger), config: config(ALICE, number(parameters, 'protocol-max', 101), FEATURES[text(parameters, 'features', 'all')]), handlers },
   ];
 }
+
+const noneAsEmpty = (algorithm: string): string => (algorithm === 'none' ? '' : algorithm);
+const secretFor = (cramHmacAlg: string): Pick<NetOptions, 'cramHmacAlg' | 'sharedSecret'> => ({ cramHmacAlg, sharedSecret: cramHmacAlg === '' ? '' : 'swordfish' });
 
 /** What one side calls local is the other's remote; both must say the same (generation-uuids.md §7). */
 function mirrored(net: NetOptions): NetOptions {

@@ -63,6 +63,17 @@ export const knobs = {
   ]),
   afterSb2Pri: anyOf('after-sb-2pri', 'after a split brain, two Primaries', ['disconnect', 'call-pri-lost-after-sb', 'violently-as0p']),
   verifyAlg: anyOf('verify-alg', 'digest that online verify compares', ['crc32c', 'md5', 'sha1', 'sha256']),
+  onCongestion: anyOf('on-congestion', 'with protocol A: what to do when too much is on its way to the peer', ['block', 'pull-ahead', 'disconnect'], [
+    'block', 'block', 'pull-ahead',
+  ]),
+  congestionFill: anyOf('congestion-fill', 'how much may be on its way before that is called congestion, in sectors', [16, 64, 256, 768]),
+  cramHmacAlg: anyOf('cram-hmac-alg', 'how the nodes show each other that they know the secret', ['none', 'md5', 'sha1', 'sha256'], [
+    'none', 'none', 'none', 'none', 'none', 'none', 'sha1', 'sha256',
+  ]),
+  // Drawn are the quick one only, and small devices: a resync of a large one would cost half a minute.
+  dataIntegrityAlg: anyOf('data-integrity-alg', 'digest in front of replicated data', ['none', 'crc32c', 'md5', 'sha1', 'sha256'], [
+    'none', 'none', 'none', 'none', 'none', 'none', 'none', 'crc32c',
+  ]),
   writes: { name: 'writes', description: 'writes of the application in all', default: 2000, min: 1, max: 1_000_000 },
   durationS: { name: 'duration', description: 'simulated length of the storm', default: 60, min: 5, max: 3600, unit: 's' },
 } satisfies Record<string, Knob>;
@@ -81,7 +92,10 @@ export function resolve(specs: readonly Knob[], parameters: Parameters, random: 
     const drawn = spec.odds ?? spec.choices?.filter((choice) => choice !== 'any');
     resolved[spec.name] = value === 'any' && drawn !== undefined ? random.fork(`parameter ${spec.name}`).pick(drawn) : value;
   }
-  return avoidManyVolumesOnOldWire(parameters, avoidFreezingWithA(parameters, avoidTwoPrimariesWithoutC(parameters, resolved)));
+  return avoidManyVolumesOnOldWire(
+    parameters,
+    avoidCongestionWithoutA(parameters, avoidFreezingWithA(parameters, avoidTwoPrimariesWithoutC(parameters, avoidSlowDigests(parameters, resolved)))),
+  );
 }
 
 /** Packets name their volume since protocol 100: before that a connection has one. */
@@ -92,6 +106,18 @@ function avoidManyVolumesOnOldWire(asked: Parameters, resolved: Parameters): Par
   if (asked['protocol-max'] === undefined || asked['protocol-max'] === 'any') return { ...resolved, 'protocol-max': 101 };
   const why = 'packets name their volume since protocol 100';
   throw new UsageError(`volumes=${resolved['volumes']} cannot go with protocol-max=${resolved['protocol-max']}: ${why}; choose one volume, or 101`);
+}
+
+function avoidSlowDigests(asked: Parameters, resolved: Parameters): Parameters {
+  const isDrawn = asked['data-integrity-alg'] === undefined || asked['data-integrity-alg'] === 'any';
+  return resolved['size'] === 'large' && isDrawn && resolved['data-integrity-alg'] !== undefined ? { ...resolved, 'data-integrity-alg': 'none' } : resolved;
+}
+
+/** DRBD refuses on-congestion without protocol A (155): where the seed drew them together, congestion gives way. */
+function avoidCongestionWithoutA(asked: Parameters, resolved: Parameters): Parameters {
+  if (resolved['protocol'] === 'A' || (resolved['on-congestion'] ?? 'block') === 'block') return resolved;
+  if (asked['on-congestion'] === undefined || asked['on-congestion'] === 'any') return { ...resolved, 'on-congestion': 'block' };
+  throw new UsageError(`on-congestion=${resolved['on-congestion']} cannot go with protocol=${resolved['protocol']} (DRBD error 155); choose protocol A, or block`);
 }
 
 /** DRBD refuses protocol A with resource-and-stonith (154): where the seed drew them together, the drawn one gives way. */

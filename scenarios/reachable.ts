@@ -73,8 +73,8 @@ const connNames: Record<keyof typeof Conn, Reachable> = {
   VerifyT: yes('the peer was asked to verify'),
   PausedSyncS: yes('pause-sync on either node before or during a resync'),
   PausedSyncT: yes('pause-sync on either node before or during a resync'),
-  Ahead: no('congestion policies come later: nobody pulls ahead, and the feature needs protocol A with on-congestion'),
-  Behind: no('congestion policies come later: entered only when the peer is Ahead'),
+  Ahead: yes('protocol A with on-congestion pull-ahead, and more on its way to the peer than congestion-fill'),
+  Behind: yes('the peer is Ahead'),
 };
 
 const diskNames: Record<keyof typeof Disk, Reachable> = {
@@ -124,8 +124,8 @@ const packetNames: Record<PacketName, Reachable> = {
   P_SIZES: yes(),
   P_STATE: yes(),
   P_SYNC_UUID: yes(),
-  P_AUTH_CHALLENGE: no('authentication comes later'),
-  P_AUTH_RESPONSE: no('authentication comes later'),
+  P_AUTH_CHALLENGE: yes('cram-hmac-alg'),
+  P_AUTH_RESPONSE: yes('cram-hmac-alg'),
   P_STATE_CHG_REQ: yes(),
   P_PING: yes(),
   P_PING_ACK: yes(),
@@ -147,7 +147,7 @@ const packetNames: Record<PacketName, Reachable> = {
   P_COMPRESSED_BITMAP: yes(),
   P_DELAY_PROBE: no('nobody sends it: the kernel knows the number and ignores it'),
   P_OUT_OF_SYNC: yes('a write that goes to a peer in a resync that is not told to mirror it yet'),
-  P_RS_CANCEL: yes("a resync request meets a source whose disk is gone or going"),
+  P_RS_CANCEL: yes('a resync request meets a source that has pulled ahead'),
   P_CONN_ST_CHG_REQ: yes(),
   P_CONN_ST_CHG_REPLY: yes(),
   P_RETRY_WRITE: yes('two Primaries write overlapping sectors at the same time, with protocol 100 or newer'),

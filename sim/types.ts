@@ -57,6 +57,8 @@ export type FaultAction =
   | { do: 'reset'; from: string; to: string; stream?: StreamKind }
   /** Bytes are held back, not lost. */
   | { do: 'stall'; from: string; to: string; stream?: StreamKind; forUs: number }
+  /** In the next so many packets of replicated data that way, one bit of what a digest covers is turned over. Nothing but data-integrity-alg notices. */
+  | { do: 'garble'; from: string; to: string; times: number }
   | { do: 'slow-link'; from: string; to: string; forUs: number; latencyUs: number; bytesPerSecond: number }
   /** I/O errors of a disk (of the first volume, where none is named): of one operation (`times` 1) or more, in a sector range. */
   | { do: 'disk-error'; host: string; volume?: number; area: 'data' | 'meta'; operation: DiskVerb; firstSector: number; sectors: number; times: number }

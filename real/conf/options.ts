@@ -153,6 +153,9 @@ export const netFields: Record<keyof NetOptions, string> = {
   useRle: 'use-rle',
   socketCheckTimeout: 'socket-check-timeout',
   sndbufSize: 'sndbuf-size',
+  onCongestion: 'on-congestion',
+  congestionFill: 'congestion-fill',
+  congestionExtents: 'congestion-extents',
   cramHmacAlg: 'cram-hmac-alg',
   sharedSecret: 'shared-secret',
   dataIntegrityAlg: 'data-integrity-alg',
@@ -163,14 +166,13 @@ export const netFields: Record<keyof NetOptions, string> = {
 /** What a user may set without any effect here, and without any harm: tuning of the kernel's ways. They are read, checked and dumped. */
 const withoutEffect = new Set([
   ...['max-bio-bvecs', 'disk-barrier', 'disable-write-same', 'rs-discard-granularity'],
-  ...['unplug-watermark', 'rcvbuf-size', 'tcp-cork', 'congestion-fill', 'congestion-extents', 'csums-alg', 'csums-after-crash-only'],
+  ...['unplug-watermark', 'rcvbuf-size', 'tcp-cork', 'csums-alg', 'csums-after-crash-only'],
   ...['cpu-mask', 'stacked-timeouts', 'become-primary-on'],
 ]);
 
 /** Values that ask for nothing of an option whose feature is not here. */
 const asksForNothing: Record<string, OptionValue> = {
   'resync-after': '-1',
-  'on-congestion': 'block',
 };
 
 const supported = new Set([...Object.values(diskFields), ...Object.values(netFields), 'size', 'on-no-data-accessible', 'wfc-timeout', 'degr-wfc-timeout', 'outdated-wfc-timeout', 'wait-after-sb', ...handlers]);

@@ -31,6 +31,7 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
     onHost(name, what, world) {
       if (what === 'boot') return;
       const host = lineage.hostPlace(name);
+      if (setup.hosts[host]!.config.volumes.some(({ volume }) => (volumeView(world.hosts[host]!, volume)?.peers[0]?.state.conn ?? 0) >= Conn.Ahead)) world.reached('crash while ahead');
       for (const { volume } of setup.hosts[host]!.config.volumes) {
         storedBits[host]!.delete(volume);
         const metadata = readStoredMetadata(world.hosts[host]!, volume);
@@ -50,7 +51,11 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
       if (event.event === 'state') {
         const attached = event.from.disk <= Disk.Attaching && event.to.disk > Disk.Attaching;
         if (attached) checkAttach(host, event.volume, world);
-        if (event.from.conn <= Conn.Connected && (event.to.conn === Conn.WFBitMapS || event.to.conn === Conn.WFBitMapT)) {
+        const exchanges = event.from.conn <= Conn.Connected && (event.to.conn === Conn.WFBitMapS || event.to.conn === Conn.WFBitMapT);
+        // Without an exchange: what either side had marked when the one stopped mirroring, and what was written since.
+        const partsWays = event.from.conn < Conn.Ahead && event.to.conn >= Conn.Ahead;
+        if (event.to.conn === Conn.Ahead && partsWays) world.reached(event.from.conn === Conn.Connected ? 'pulled ahead' : 'pulled ahead in the middle of a resync');
+        if (exchanges || partsWays) {
           ownBits[host]!.set(event.volume, weight(world, host, event.volume) ?? 0);
           writtenSince[host]!.set(event.volume, blocksInFlight(volumeView(world.hosts[host]!, event.volume)));
         }

@@ -21,6 +21,10 @@ const ABORTED_BY_RULE = 'the peer was restarted while I/O was frozen';
 
 /** The meta stream is far behind the data stream, which a link may do to them (timers-and-order.md §1.2, missing acks). */
 const META_BEHIND = 'acknowledgements that a write of the peer comes after are missing';
+/** data-integrity-alg at work; believed only of a link that did damage something. */
+const DAMAGED = 'Digest integrity check FAILED';
+/** on-congestion disconnect. */
+const CONGESTED = 'the connection is congested';
 
 const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach'];
 
@@ -28,6 +32,7 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   if (setup.expectations.unexpectedDisconnectsAllowed) return { property: 'unexpected-disconnect' };
   /** When an operator last parted the nodes, or a disk failed: a receiver that cannot flush gives the connection up. */
   let partedAtUs = -Infinity;
+  const mayGiveUp = setup.hosts.some(({ config }) => config.peers.some(({ net }) => net.onCongestion === 'disconnect'));
 
   const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
   const hasReason = (world: WorldView): boolean => {
@@ -47,6 +52,7 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       const { event } = output;
       if (event.event === 'connection-lost') {
         if (event.reason === 'ProtocolError' && event.detail === ABORTED_BY_RULE) world.reached('peer restarted while I/O was frozen');
+        else if (event.detail.startsWith(DAMAGED) && world.disturbed(host, event.peer, FAULT_GRACE_US)) world.reached('damaged data was refused');
         else if (event.reason === 'ProtocolError' && event.detail !== META_BEHIND) report(`${host} calls ${event.peer}'s bytes a protocol error: ${event.detail}`, world);
         else if (!hasReason(world) && !world.disturbed(host, event.peer, FAULT_GRACE_US)) {
           report(`${host} lost ${event.peer} (${event.reason}: ${event.detail}), though both are healthy and nothing disturbs them`, world);
@@ -54,6 +60,10 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       }
       // Two Primaries that meet must not connect (node-states.md §3.2, first rule): both promoted while the link was away.
       if (event.event === 'state' && event.to.conn === Conn.Disconnecting && event.from.conn === Conn.WFReportParams && bothPrimary(world)) partedAtUs = world.nowUs;
+      if (event.event === 'state' && event.to.conn === Conn.Disconnecting && event.reason === CONGESTED && mayGiveUp) {
+        partedAtUs = world.nowUs;
+        world.reached('connection given up for congestion');
+      }
       if (event.event !== 'state' || event.to.conn !== Conn.StandAlone || event.from.conn === Conn.StandAlone) return;
       // A Primary without a disk, on whichever volume, meets another data generation than its applications have seen (generation-uuids.md §1).
       const volumes = lineage.hosts[lineage.hostPlace(host)]!.volumes;

@@ -83,7 +83,10 @@ export class Faults {
         disk.badSectors.clear();
       }
     }
-    for (const link of this.world.links()) link.sentWatches = link.deliveredWatches = [];
+    for (const link of this.world.links()) {
+      link.sentWatches = link.deliveredWatches = [];
+      link.damages.length = 0;
+    }
   }
 
   /** A fault's time is over. */
@@ -185,6 +188,12 @@ export class Faults {
         return true;
       case 'reset':
         return this.reset(world.host(action.from), world.host(action.to), action.stream);
+      case 'garble': {
+        const { damages } = world.link(world.host(action.from), world.host(action.to));
+        const happened = (): void => void this.disturbances.push({ hosts: [action.from, action.to], endUs: world.nowUs, action });
+        for (let n = 0; n < action.times; n++) damages.push(happened);
+        return true;
+      }
       case 'slow-link': {
         const { latencyUs, bytesPerSecond } = action;
         world.link(world.host(action.from), world.host(action.to)).slow.push({ latencyUs, bytesPerSecond });
@@ -285,6 +294,8 @@ function disturbedHosts(action: FaultAction): string[] {
     case 'disk-error':
     case 'latent-error':
     case 'corrupt':
+    // That is noted when it happens.
+    case 'garble':
       return [];
     default:
       return action satisfies never;

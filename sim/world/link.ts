@@ -27,6 +27,8 @@ export class Link {
   readonly sentPackets = new Int32Array(PACKET_INDICES);
   private readonly earlierDelivered = new Int32Array(PACKET_INDICES);
   readonly deliveredPackets = new Int32Array(PACKET_INDICES);
+  /** Packets of data that will arrive damaged, and who is told of each. */
+  readonly damages: (() => void)[] = [];
   sentWatches: PacketWatch[] = [];
   deliveredWatches: PacketWatch[] = [];
 

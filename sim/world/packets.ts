@@ -9,6 +9,9 @@ import { PACKET_NAMES, commandCode, packetName } from '../../src/wire/commands.j
 /** Room for counters by `packetIndex`. */
 export const PACKET_INDICES = 0x110;
 const LONGEST_HEADER = 16;
+/** Packets of replicated data; a digest covers what is behind their fixed part (§5.2). */
+const dataCodes: ReadonlySet<number> = new Set((['P_DATA', 'P_DATA_REPLY', 'P_RS_DATA_REPLY'] as const).map(commandCode));
+const DATA_FIXED_BYTES = 24;
 
 /** A small index for a command code: codes are below 0x100, or one of 0xfff1, 0xfff2, 0xfffe. */
 export const packetIndex = (code: number): number => (code < 0x100 ? code : 0x100 | (code & 0xf));
@@ -27,6 +30,11 @@ export const packetIndexOfName = (name: string): number | undefined => {
 export class PacketScanner {
   /** Bytes of the present packet that are still to come. */
   private skip = 0;
+  /** Of the present packet. */
+  private code = -1;
+  private payloadBytes = 0;
+  /** Where in the bytes that were scanned last there is one of replicated data, or of its digest; -1: nowhere. */
+  dataAt = -1;
   private readonly header = new Uint8Array(LONGEST_HEADER);
   private headerLength = 0;
   /** No header where one should be: nothing can be said about the rest. */
@@ -36,10 +44,13 @@ export class PacketScanner {
   scan(bytes: Uint8Array, counts: Int32Array): number {
     let last = -1;
     let at = 0;
+    this.dataAt = -1;
     const length = bytes.length;
     while (at < length && !this.lost) {
       if (this.skip > 0) {
         const skipped = Math.min(this.skip, length - at);
+        const behindFixed = at + Math.max(0, DATA_FIXED_BYTES - (this.payloadBytes - this.skip));
+        if (dataCodes.has(this.code) && behindFixed < at + skipped) this.dataAt = behindFixed;
         this.skip -= skipped;
         at += skipped;
         continue;
@@ -55,6 +66,8 @@ export class PacketScanner {
         if (code >= 0) this.headerLength = 0;
       }
       if (code < 0) continue;
+      this.code = code;
+      this.payloadBytes = this.skip;
       counts[packetIndex(code)]!++;
       last = code;
     }

@@ -96,6 +96,8 @@ export function drawAction(random: RandomStream, options: SwarmOptions, kind: Fa
       return { do: 'reset', from, to, ...drawStream(random) };
     case 'stall':
       return { do: 'stall', from, to, ...drawStream(random), forUs: drawSpan(random, options.longestUs) };
+    case 'garble':
+      return { do: 'garble', from, to, times: random.integer(1, 3) };
     case 'slow-link':
       return {
         do: 'slow-link', from, to,

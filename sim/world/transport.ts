@@ -347,6 +347,10 @@ export class Transport {
         this.acknowledge(to, bytes.length);
         const { link } = to.peer;
         to.arrivals.scan(bytes, link.deliveredPackets);
+        if (link.damages.length > 0 && to.arrivals.dataAt >= 0) {
+          bytes[to.arrivals.dataAt]! ^= 0x10;
+          link.damages.shift()!();
+        }
         to.host.give({ type: 'stream-received', stream: to.stream, bytes }, bytes);
         if (link.deliveredWatches.length > 0) link.deliveredWatches = fireWatches(link.deliveredWatches, link.deliveredPackets);
         return;

@@ -45,6 +45,8 @@ const netRanges: Record<NumericOf<NetOptions>, Range> = {
   pingTimeout: { option: 'ping-timeout', min: 1, max: 300 },
   koCount: { option: 'ko-count', min: 0, max: 200 },
   socketCheckTimeout: { option: 'socket-check-timeout', min: 0, max: 300 },
+  congestionFill: { option: 'congestion-fill', min: 0, max: 20971520 },
+  congestionExtents: { option: 'congestion-extents', min: 67, max: 65534 },
   sndbufSize: { option: 'sndbuf-size', min: 0, max: 10485760 },
 };
 
@@ -146,6 +148,7 @@ export const checkConfig = (config: ResourceConfig): ConfigRefusal | undefined =
     firstRefusal(config.peers.map((peer) => checkStrings(`${where} to ${peer.name}`, peer.net))) ??
     checkStonith(config) ??
     checkTwoPrimaries(config) ??
+    checkCongestion(config) ??
     checkMembership(config)
   );
 };
@@ -183,6 +186,12 @@ const checkStonith = (config: ResourceConfig): ConfigRefusal | undefined => {
 const checkTwoPrimaries = (config: ResourceConfig): ConfigRefusal | undefined => {
   const peer = config.peers.find(({ net }) => net.allowTwoPrimaries && net.protocol !== 'C');
   return peer === undefined ? undefined : refusal(ConfigCode.NeedsProtocolC, `${config.resource} to ${peer.name}: allow-two-primaries with protocol ${peer.net.protocol}`);
+};
+
+/** 155: what is not mirrored is not confirmed by the peer either. */
+const checkCongestion = (config: ResourceConfig): ConfigRefusal | undefined => {
+  const peer = config.peers.find(({ net }) => net.onCongestion !== 'block' && net.protocol !== 'A');
+  return peer && refusal(ConfigCode.CongestionNeedsProtocolA, `${config.resource} to ${peer.name}`);
 };
 
 const checkMembership = ({ resource, membership }: ResourceConfig): ConfigRefusal | undefined => {

@@ -18,6 +18,7 @@ export type AfterSb0Pri =
   | 'discard-remote';
 export type AfterSb1Pri = 'disconnect' | 'consensus' | 'discard-secondary' | 'call-pri-lost-after-sb' | 'violently-as0p';
 export type AfterSb2Pri = 'disconnect' | 'call-pri-lost-after-sb' | 'violently-as0p';
+export type OnCongestion = 'block' | 'pull-ahead' | 'disconnect';
 export type ReadBalancing =
   | 'prefer-local'
   | 'prefer-remote'
@@ -83,6 +84,12 @@ export interface NetOptions {
   afterSb2Pri: AfterSb2Pri;
   alwaysAsbp: boolean;
   rrConflict: RrConflict;
+  /** With protocol A: what to do when too much is on its way to the peer. */
+  onCongestion: OnCongestion;
+  /** Sectors; 0 = however much. */
+  congestionFill: number;
+  /** Extents of the activity log in use. */
+  congestionExtents: number;
   /** Digest of the HMAC by which the peer shows that it knows the secret; '' = no authentication. */
   cramHmacAlg: string;
   sharedSecret: string;

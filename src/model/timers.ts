@@ -25,6 +25,8 @@ export type TimerKind =
   | 'resync-tick'
   | 'serve-delay'
   | 'finish-retry'
+  // Congestion, likewise.
+  | 'leave-ahead'
   // Disks, one per volume.
   | 'disk-age'
   // Administration.

@@ -192,6 +192,10 @@ export interface PeerDevice {
   verify: VerifyState | undefined;
   /** Where the next verify begins when nobody says it: where the last one ended, or 0. */
   verifyFromSector: number;
+  /** Ahead: blocks are marked that the peer was not told of since then. */
+  hasUnannouncedMarks: boolean;
+  /** Behind, or synced again since: what the resync before had asked for and was not answered yet. Each is answered once, somehow. */
+  staleRequests: { sector: number; sectors: number }[];
 }
 
 export interface PeerUuids {

@@ -6,9 +6,15 @@
 import { setInSync, setOutOfSync } from '../metadata/bitmap.js';
 import { signal, type Core } from '../model/core.js';
 import type { PeerDevice, Request, Volume } from '../model/types.js';
+import { Conn } from '../state/states.js';
 
-/** Marks a range (sectors) towards a peer. Returns how many bits were newly set; a diskless volume has nothing to mark on. */
-export const markOutOfSync = (device: PeerDevice, sector: number, sectors: number): number =>
+/** Marks a range (sectors) towards a peer. A diskless volume has nothing to mark on. */
+export const markOutOfSync = (device: PeerDevice, sector: number, sectors: number): void => {
+  if (markForNotice(device, sector, sectors) > 0 && device.repl === Conn.Ahead) device.hasUnannouncedMarks = true;
+};
+
+/** The same for who tells the peer at once, if any bit was newly set: returns how many were. */
+export const markForNotice = (device: PeerDevice, sector: number, sectors: number): number =>
   device.bitmap ? setOutOfSync(device.bitmap, sector, sectors) : 0;
 
 /** Both disks hold the same data in this range: the peer has it and so have we. */
@@ -27,6 +33,8 @@ export const settleBits = (core: Core, volume: Volume, request: Request): void =
     if (!onBoth) {
       markOutOfSync(device, request.sector, request.sectors);
       if (device.resync) signal(core, { signal: 'bits-cleared', resource: volume.resource, volume: volume.number, peer: device.peer });
-    } else if (part.setInSync) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
+    }
+    // Ahead, the block may have been written since, on this disk alone.
+    else if (part.setInSync && device.repl !== Conn.Ahead) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
   }
 };

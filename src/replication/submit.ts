@@ -13,7 +13,7 @@ import { Conn, Disk } from '../state/states.js';
 import { DataFlag, type BlockId } from '../wire/packets.js';
 import { findInterval, registerInterval, useInterval } from '../volume/intervals.js';
 import { writeRange } from '../volume/zeroing.js';
-import { markOutOfSync } from './bits.js';
+import { markForNotice, markOutOfSync } from './bits.js';
 import { completeIfDone, failRequest, letPeerPass, missesDisk, retryElsewhere, startAgain } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
 import { maxWriteBytes, writePacket } from './on-wire.js';
@@ -72,7 +72,7 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
     if (plan.mirror && request.sectors * 512 > maxWriteBytes(connection, request.content)) loseConnection(core, connection, 'NetworkFailure', 'a write that is too large for this protocol version');
     else if (plan.mirror) sendWrite(core, connection, device, request, plan.maySetInSync);
     // The bit first, then the notice (M14, bug B005), and only if the peer cannot know it yet.
-    else if (plan.announce && markOutOfSync(device, request.sector, request.sectors) > 0) {
+    else if (plan.announce && markForNotice(device, request.sector, request.sectors) > 0) {
       sendDueBarrier(core, connection, request.epoch);
       sendPacket(core, connection, { packet: 'P_OUT_OF_SYNC', volume: volume.number, sector: request.sector, sizeBytes: request.sectors * 512 });
     }

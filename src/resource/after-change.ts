@@ -13,9 +13,12 @@ import type { AfterChange, Connection, PeerDevice, Resource, Volume } from '../m
 import { connectionTo, deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { failNetworkParts } from '../replication/acks.js';
 import { answerHeld, disownLocalWrites } from '../replication/completion.js';
+import { sendDueBarrier } from '../replication/epochs.js';
 import { resend } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { abortResync, pauseResync, resumeResync, startResync } from '../resync/lifecycle.js';
+import { cancelServed } from '../resync/source.js';
+import { forgetRequests } from '../resync/target.js';
 import { verifyCanStop } from '../resync/verify.js';
 import { hasNoGoodData } from '../state/sanitize.js';
 import { Conn, Disk, Role, isSyncState, type State } from '../state/states.js';
@@ -23,6 +26,7 @@ import { UuidsFlag } from '../wire/packets.js';
 import { isSuperblockDirty, queueBitmapWrite, queueFullSync, queueSuperblock } from '../volume/metadata-io.js';
 import { sendSizes, sendStateOf, sendUuids } from './announce.js';
 import { allVolumes, changeState, fencingPolicy, storeUuids, updateFlags, uuidsOf } from './change.js';
+import { checkDrained } from './congestion.js';
 import { diskFailed, disklessNow } from './disk.js';
 import { runEventHandler } from './handlers.js';
 
@@ -164,6 +168,15 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     if (context.from.conn === Conn.WFReportParams && hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
     return 'done';
   },
+  /** 13: behind the barrier of the last epoch that was mirrored. */
+  (context) => {
+    if (context.from.conn === Conn.Ahead || context.to.conn !== Conn.Ahead || context.device.repl !== Conn.Ahead) return 'done';
+    const { core, resource, volume, connection, device } = context;
+    sendDueBarrier(core, connection, resource.log.epoch);
+    sendStateOf(core, connection, volume, context.to);
+    checkDrained(core, resource, volume, connection, device);
+    return 'done';
+  },
   /** 4: data is there again. After P_STATE, as what is sent again follows it (timers-and-order.md §2.4). */
   (context) => {
     const { core, resource, connection } = context;
@@ -229,15 +242,18 @@ const steps: readonly ((context: Context) => StepResult)[] = [
       if (!paused(from.conn) && paused(to.conn)) pauseResync(core, resource, volume, device, connection);
       if (paused(from.conn) && !paused(to.conn)) resumeResync(core, resource, volume, device, connection);
     } else if (isSyncState(from.conn) && !isSyncState(device.repl)) {
+      if (to.conn === Conn.Ahead) cancelServed(core, volume, device, connection, device.resync);
+      if (to.conn === Conn.Behind) forgetRequests(device, device.resync);
       abortResync(core, resource, volume, device, connection);
     }
     return 'done';
   },
   /** 21 */
   (context) => {
-    if ((context.from.conn === Conn.Connected || context.from.conn === Conn.Ahead || context.from.conn > Conn.Connected) && context.to.conn === Conn.Connected) {
-      if (context.from.conn !== Conn.Connected) queueBitmapWrite(context.core, context.volume);
-    }
+    const ended = context.from.conn > Conn.Connected && context.to.conn === Conn.Connected;
+    // Bug B033.
+    const interrupted = context.from.conn > Conn.Connected && context.from.conn < Conn.Ahead && context.to.conn >= Conn.Ahead;
+    if (ended || interrupted) queueBitmapWrite(context.core, context.volume);
     return 'done';
   },
   /** Fencing succeeded while frozen (§7, connection level): known on disk of every volume (D13), then the peer's part is given up. */

@@ -258,6 +258,8 @@ const isGenerationDue = (volume: Volume, from: State, to: State, owesWrites: boo
   const hopedFor = isAttaching(from.pdsk) || from.pdsk === Disk.DUnknown;
   const lost =
     (isGoodOrPartial(from.pdsk) && isOutOfReach(to.pdsk)) || (hopedFor && (to.pdsk === Disk.Diskless || to.pdsk === Disk.Failed || to.pdsk === Disk.Outdated));
+  // What was written while Ahead is on this disk alone.
+  if (lost && from.conn === Conn.Ahead) return true;
   // A Primary of protocol A that was demoted a moment ago may have acknowledged what never left it.
   if (lost && (to.role === Role.Primary || to.peer === Role.Primary || owesWrites)) return true;
   // A disk that comes back to a Primary while the peer's is out of reach: what is written from now on is on this one only.

@@ -41,6 +41,8 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   resync: undefined,
   verify: undefined,
   verifyFromSector: 0,
+  hasUnannouncedMarks: false,
+  staleRequests: [],
 });
 
 /** `config` must have passed `checkConfig`. */

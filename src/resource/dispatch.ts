@@ -34,6 +34,7 @@ import { attach, attachEnded, changeOptions, detach, fullSyncWritten, invalidate
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
 import { sendParameters } from './announce.js';
 import { allVolumes, beginGeneration, changeState } from './change.js';
+import { congestionTimer, relieve } from './congestion.js';
 import { replyMayGo } from './consent.js';
 import { connect, disconnect } from './disconnect.js';
 import { checkDiskAge, watchDisk } from './disk-age.js';
@@ -133,8 +134,19 @@ const admit = (core: Core, resource: Resource, volume: Volume): void => {
   splitForPeer(core, resource, volume);
   const { requests, peerWrites } = takeAdmitted(resource, volume);
   for (const { peer, write } of peerWrites) startPeerWrite(core, volume, connectionTo(resource, peer), write);
-  for (const request of requests) submit(core, resource, volume, request);
+  submitAll(core, resource, volume, requests);
   limitWaiting(core, volume);
+};
+
+/** In order; a write that finds the connection congested may change where it and those behind it go: they wait until that is worked off. */
+const submitAll = (core: Core, resource: Resource, volume: Volume, requests: readonly Request[]): void => {
+  for (const [at, request] of requests.entries()) {
+    if (request.kind === 'write' && relieve(core, resource, volume)) {
+      volume.waiting = [...requests.slice(at), ...volume.waiting];
+      return;
+    }
+    submit(core, resource, volume, request);
+  }
 };
 
 /** So many requests wait for a volume at most, their payload with them; then the driver holds further ones back until half of them have gone. */
@@ -263,6 +275,8 @@ export const timerDue = (core: Core, resource: Resource, timer: Timer): void => 
       return serveDelayed(core, resource, volume, device, connection);
     case 'finish-retry':
       return checkFinished(core, resource, volume, device, connection);
+    case 'leave-ahead':
+      return congestionTimer(core, resource, volume, connection, device);
     default:
       assert(false, `timer ${timer.kind} has no owner`);
   }
@@ -315,7 +329,7 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
       for (const { peer, write } of peerWrites) startPeerWrite(core, volume, connectionTo(resource, peer), write);
       // What was held back meanwhile waits with its extents.
       if (holdReason(resource, volume) !== undefined) volume.waiting = [...requests, ...volume.waiting];
-      else for (const request of requests) submit(core, resource, volume, request);
+      else submitAll(core, resource, volume, requests);
       return admit(core, resource, volume);
     }
     case 'admission':

@@ -57,6 +57,9 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
     const device = volume.peers.get(connection.peer)!;
     device.bitmapReceiver = undefined;
     device.earlySyncUuid = undefined;
+    device.hasUnannouncedMarks = false;
+    device.staleRequests = [];
+    clearTimer(core, 'leave-ahead', resource.name, connection.peer, volume.number);
     if (device.resync) abortResync(core, resource, volume, device, connection);
     sendBitmapIfQuiet(core, resource, volume);
   }

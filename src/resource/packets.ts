@@ -17,6 +17,7 @@ import { rangeRequest, resyncAcknowledged, resyncNegAcknowledged } from '../resy
 import { negResyncReply, resyncCancelled, resyncDataReply } from '../resync/target.js';
 import { verifyRefused, verifyReply, verifyResult } from '../resync/verify.js';
 import { ID_SYNCER, sameBlockId, type Packet } from '../wire/packets.js';
+import { checkDrained } from './congestion.js';
 import { answerRequest, requestAnswered } from './consent.js';
 import { receiveProtocol, receiveSizes, receiveSyncParam, receiveSyncUuid, receiveUuids } from './peer-parameters.js';
 import { receiveState } from './peer-state.js';
@@ -44,7 +45,9 @@ const handlePacket = (core: Core, resource: Resource, connection: Connection, pa
     case 'P_BARRIER':
       return receiveBarrier(core, resource, connection, packet);
     case 'P_BARRIER_ACK':
-      return epochAcknowledged(core, resource, connection, packet);
+      epochAcknowledged(core, resource, connection, packet);
+      for (const volume of resource.volumes.values()) checkDrained(core, resource, volume, connection, volume.peers.get(connection.peer)!);
+      return;
     case 'P_CONN_ST_CHG_REQ':
       return answerRequest(core, resource, connection, packet);
     case 'P_CONN_ST_CHG_REPLY':

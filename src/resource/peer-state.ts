@@ -36,7 +36,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   let peerDisk = effectivePeerDisk(peer.disk, device.peerUuids?.flags ?? 0);
   // 2: the target says that it is done; our own count decides whether we are.
   const wasBehind = me.pdsk === Disk.Inconsistent || me.pdsk === Disk.Consistent;
-  if (wasBehind && peerDisk === Disk.UpToDate && me.conn > Conn.Connected && me.disk === Disk.UpToDate) {
+  // Ahead, its word is from before it heard of that.
+  if (wasBehind && peerDisk === Disk.UpToDate && me.conn > Conn.Connected && me.conn < Conn.Ahead && me.disk === Disk.UpToDate) {
     if (isHandshake(peer.conn)) peerDisk = Disk.Inconsistent;
     else {
       if (me.conn >= Conn.SyncSource && peer.conn === Conn.Connected) finishAsSource(core, resource, volume, device, connection);

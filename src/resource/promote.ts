@@ -153,6 +153,8 @@ export const demote = (core: Core, resource: Resource, procedure: Procedure): vo
       for (const volume of volumes) hold(volume, DEMOTE_HOLD);
       // Without PRIMARY_IND a crash marks nothing by the activity log. So what the peer may lack is marked on disk before that goes.
       if (connection.cstate === Conn.WFReportParams && !connection.loss && resource.log.requests.size > 0) return wait(procedure, 'state', DemoteStep.Begin);
+      // Until the resync has begun, nothing but PRIMARY_IND says which side is behind.
+      if (volumes.some((volume) => volume.peers.get(connection.peer)!.repl === Conn.Ahead)) return wait(procedure, 'state', DemoteStep.Begin);
       markUnsettled(resource);
       return waitForMetadata(core, procedure, volumes, 'bitmap', DemoteStep.Marked);
     }

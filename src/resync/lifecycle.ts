@@ -38,6 +38,7 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     answeredSectors: 0,
     controller: newController(),
     targetIsDone: false,
+    isHeld: false,
     delayed: [],
     reads: new Map(),
     unacknowledged: [],

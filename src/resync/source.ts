@@ -13,7 +13,7 @@ import { isTimerSet, setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
 import { markOutOfSync, markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
-import { Disk, Role } from '../state/states.js';
+import { Conn, Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
@@ -44,6 +44,7 @@ export const rangeRequest = (
 ): void => {
   const wrong = rangeError(volume, packet.sector, packet.sizeBytes, REQUEST_BYTES_MAX);
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
+  if (peerDevice.repl === Conn.Ahead) return cancel(core, volume, peerDevice, connection, packet);
   const verifies = packet.packet === 'P_OV_REQUEST';
   const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, answer: verifies ? 'digest' : 'data' };
   const server = verifies === (peerDevice.verify !== undefined) ? serverOf(peerDevice) : undefined;
@@ -57,17 +58,39 @@ export const rangeRequest = (
   }
 };
 
+const cancel = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, request: Pick<BlockRequestPacket, 'sector' | 'sizeBytes' | 'blockId'>): void =>
+  sendAck(core, connection, peerDevice, volume, 'P_RS_CANCEL', request.sector, request.sizeBytes, request.blockId);
+
+/** We are Ahead, the resync is given up: what waits to be served is not, for now (wire-protocol.md §9). */
+export const cancelServed = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
+  for (const { sector, sectors, blockId } of [...resync.delayed, ...resync.reads.values()]) cancel(core, volume, peerDevice, connection, { sector, sizeBytes: sectors * 512, blockId });
+};
+
+/** The connection is congested: nothing more is read for the target. True when nothing is on its way to it or back any more. */
+export const holdServing = (resync: ResyncState): boolean => {
+  resync.isHeld = true;
+  return resync.reads.size === 0 && resync.unacknowledged.length === 0;
+};
+
+export const isServed = (resync: ResyncState): boolean => !resync.isHeld;
+
+/** Congestion has passed before the resync was left for it. */
+export const serveAgain = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
+  resync.isHeld = false;
+  if (hasDisk(volume) && !isTimerSet(core, 'serve-delay', resource.name, peerDevice.peer, volume.number)) serve(core, resource, volume, peerDevice, connection, resync);
+};
+
 /** Timer `serve-delay`: the oldest request has waited long enough; the next may have to wait in its turn. */
 export const serveDelayed = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection): void => {
   const server = serverOf(peerDevice);
-  if (!server || server.delayed.length === 0 || !hasDisk(volume)) return;
+  if (!server || server.delayed.length === 0 || peerDevice.resync?.isHeld || !hasDisk(volume)) return;
   read(core, resource, volume, peerDevice, connection, server, server.delayed.shift()!);
   serve(core, resource, volume, peerDevice, connection, server);
 };
 
 /** Serves waiting requests in order until one has to give way to the application. A Primary target wants its data soon. */
 const serve = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, server: RangeServer): void => {
-  while (server.delayed.length > 0) {
+  while (server.delayed.length > 0 && !peerDevice.resync?.isHeld) {
     if (peerDevice.role !== Role.Primary && mustGiveWay(core, volume, peerDevice, server)) {
       return setTimer(core, 'serve-delay', resource.name, peerDevice.peer, volume.number, SERVE_DELAY_US);
     }

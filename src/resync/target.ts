@@ -153,6 +153,8 @@ export const resyncDataReply = (
   const { resync } = peerDevice;
   const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_RS_DATA_REPLY: ${wrong}`);
+  // What it says may be older than a write that came since; the block is asked for again.
+  if (takeStale(peerDevice, packet.sector, packet.data.length)) return;
   if (resync?.side !== 'target' || !hasDisk(volume)) {
     return sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', packet.sector, packet.data.length, ID_SYNCER);
   }
@@ -162,6 +164,21 @@ export const resyncDataReply = (
   request.data = packet.data.slice();
   request.stage = 'answered';
   if (requestIsAnswered(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
+};
+
+/**
+ * The source went Ahead in the middle of a resync: what it has not answered is not waited for. It answers each once, with P_RS_CANCEL or, if
+ * it had left Ahead before our request came, with data (signalled to nobody: the range is asked for anew).
+ */
+export const forgetRequests = (peerDevice: PeerDevice, resync: ResyncState): void => {
+  for (const { sector, sectors, stage } of resync.requests) if (stage === 'asked') peerDevice.staleRequests.push({ sector, sectors });
+};
+
+/** An answer to a request of an earlier resync on this connection: older requests are answered first, so it is theirs. */
+const takeStale = (peerDevice: PeerDevice, sector: number, sizeBytes: number): boolean => {
+  const index = peerDevice.staleRequests.findIndex((request) => request.sector === sector && request.sectors * 512 === sizeBytes);
+  if (index >= 0) peerDevice.staleRequests.splice(index, 1);
+  return index >= 0;
 };
 
 const notAsked = (name: string, sector: number, sizeBytes: number): string => `${name}: nobody asked for ${sizeBytes} bytes at sector ${sector}`;
@@ -240,7 +257,7 @@ export const resyncCancelled = (core: Core, _resource: Resource, volume: Volume,
 
 const takeUnanswered = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): ResyncRequest | undefined => {
   const { resync } = peerDevice;
-  if (resync?.side !== 'target') return undefined;
+  if (takeStale(peerDevice, packet.sector, packet.sizeBytes) || resync?.side !== 'target') return undefined;
   const request = findAsked(resync, packet.sector, packet.sizeBytes);
   if (!request) {
     loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.sizeBytes));

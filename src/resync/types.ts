@@ -52,6 +52,8 @@ export interface ResyncState extends RangeServer {
   // ---- Source only.
   /** The target said that it is done; what is still open here waits for a barrier's acknowledgement. */
   targetIsDone: boolean;
+  /** Nothing more is served: the connection is congested (resource/congestion). */
+  isHeld: boolean;
   /** Sent and not yet acknowledged: nothing else can be, so no stray acknowledgement clears a bit. */
   unacknowledged: ServedRange[];
 }

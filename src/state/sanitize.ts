@@ -136,6 +136,9 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
   const worst = verifies ? Disk.Inconsistent : Disk.Failed;
   if (state.conn > Conn.Connected && (state.disk <= worst || state.pdsk <= worst)) {
     warnings.push(verifies ? 'Online verify aborted: a disk is gone or bad' : 'Resync aborted: a disk is gone');
+    // What was not mirrored is missing on the side that was Behind. Merely outdated it would be UpToDate by step 5, and read.
+    if (state.conn === Conn.Ahead && state.pdsk > Disk.Inconsistent && state.pdsk !== Disk.DUnknown) state.pdsk = Disk.Inconsistent;
+    if (state.conn === Conn.Behind && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;
     state.conn = Conn.Connected;
   }
   // 4. A late attach lost the peer that it negotiated with.

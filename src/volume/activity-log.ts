@@ -119,5 +119,8 @@ export const commitChanges = (log: ActivityLog): void => {
 export const evictedExtents = (log: ActivityLog): number[] =>
   log.pendingChanges.map((index) => log.committed[index]!).filter((extent) => extent !== AL_FREE);
 
+/** Extents that somebody uses now. */
+export const usedExtents = (log: ActivityLog): number => log.committed.length - log.unusedSlots - log.lru.size;
+
 /** Extents that are active on disk, in slot order. */
 export const activeExtents = (log: ActivityLog): number[] => Array.from(log.committed).filter((extent) => extent !== AL_FREE);
