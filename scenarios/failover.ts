@@ -14,7 +14,7 @@ const parameters = [
   knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.onCongestion, knobs.congestionFill,
 ];
 
-const kinds: FaultKind[] = ['crash', 'power-loss', 'cut', 'reset', 'stall', 'slow-link', 'slow-disk', 'pause', 'slow-clock', 'command'];
+const kinds: FaultKind[] = ['crash', 'power-loss', 'cut', 'reset', 'stall', 'slow-link', 'slow-disk', 'pause', 'slow-clock', 'resize-disk', 'command'];
 
 export const failover: Scenario = {
   name: 'failover',

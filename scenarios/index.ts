@@ -18,6 +18,7 @@ import { onlineVerify } from './online-verify.js';
 import { partition } from './partition.js';
 import { readBalancing } from './read-balancing.js';
 import { recorded } from './recorded.js';
+import { resize } from './resize.js';
 import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
@@ -40,6 +41,7 @@ export const scenarios: readonly Scenario[] = [
   integrity,
   diskErrors,
   discard,
+  resize,
   evictionError,
   volumes,
   activeSetBound,

@@ -246,6 +246,7 @@ function commandsOf(host: string, peer: string, volumes: number): { host: string
       { verb: 'pause-sync', resource: RESOURCE, volume },
       { verb: 'resume-sync', resource: RESOURCE, volume },
       { verb: 'verify', resource: RESOURCE, volume, startSector: 0, stopSector: VERIFIED_SECTORS },
+      { verb: 'resize', resource: RESOURCE, volume, sizeSectors: 0, assumeClean: false, assumePeerHasSpace: false },
     );
   }
   return list.map((command) => ({ host, command }));

@@ -69,6 +69,8 @@ export type FaultAction =
    * still holds, with a synthetic workload.
    */
   | { do: 'corrupt'; host: string; firstSector: number; sectors: number }
+  /** The device under a volume (of the first one, where none is named) gets so many sectors more, or fewer. Internal metadata stays where it is. */
+  | { do: 'resize-disk'; host: string; volume?: number; more: number; fewer: number }
   | { do: 'slow-disk'; host: string; forUs: number; factor: number }
   /** Nothing ends: on every disk of the host, or on those of one volume. */
   | { do: 'hang-disk'; host: string; volume?: number; forUs: number }
@@ -330,7 +332,10 @@ export interface HostView {
 }
 
 export interface DiskView {
+  /** Sizes of the devices as they are now, and where the metadata was last known to end (internal metadata). */
   readonly dataSectors: number;
+  readonly metaSectors: number;
+  readonly rememberedSectors: number;
   /** Reads through the cache: what the device answers now. */
   read(area: 'data' | 'meta', sector: number, sectors: number): Uint8Array;
   /** Would `read` bring nothing but zeros? */

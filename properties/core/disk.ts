@@ -3,7 +3,7 @@
 
 import { AL_BLOCK_BYTES, replayLog } from '../../src/metadata/activity-log.js';
 import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';
-import { layoutOf, type Layout } from '../../src/metadata/layout.js';
+import { layoutOf, superblockSector, type Layout } from '../../src/metadata/layout.js';
 import { decodeSuperblock, type Superblock } from '../../src/metadata/superblock.js';
 import type { DiskArea } from '../../src/contract/input.js';
 import type { MetaDisk } from '../../src/config/types.js';
@@ -22,6 +22,8 @@ export interface Disk {
   shared: boolean;
   /** 0: it cannot discard. */
   discardGranularitySectors: number;
+  /** What `disk-placed` said last. */
+  rememberedSectors: number;
   layout: Layout;
   devices: Record<DiskArea, Device>;
   /** Counts changes of the metadata area: for caches of what it says. */
@@ -36,12 +38,31 @@ export function newDisk(metaDisk: MetaDisk, dataSectors: number, discardGranular
   if (!layout.ok) throw new Error(layout.refusal.detail);
   const data: Device = { durable: new Map(), cache: new Map() };
   const devices = { data, meta: shared ? data : { durable: new Map(), cache: new Map() } };
-  const disk: Disk = { dataSectors, metaSectors, shared, discardGranularitySectors, layout: layout.value, devices, metaVersion: 0 };
+  const disk: Disk = { dataSectors, metaSectors, shared, discardGranularitySectors, rememberedSectors: metaSectors, layout: layout.value, devices, metaVersion: 0 };
   for (const step of createMdSteps(layout.value, newSuperblock(layout.value), layout.value.bitmapSectors)) {
     if (step.step === 'write') write(disk, 'meta', step.sector, step.data);
     else flush(disk, 'meta');
   }
   return disk;
+}
+
+/** Internal metadata lies at the end of the device now, as its superblock says. */
+export function placed(disk: Disk): void {
+  const decoded = decodeSuperblock(read(disk, 'meta', superblockSector({ kind: 'internal' }, disk.metaSectors), 8));
+  if (!decoded.ok) throw new Error(`no superblock at the new end: ${decoded.refusal.detail}`);
+  const layout = layoutOf({ kind: 'internal' }, disk, decoded.value);
+  if (!layout.ok) throw new Error(layout.refusal.detail);
+  disk.layout = layout.value;
+  disk.metaVersion++;
+}
+
+/** The device grows, or is cut. */
+export function resizeDevice(disk: Disk, moreSectors: number): void {
+  disk.dataSectors += moreSectors;
+  if (disk.shared) disk.metaSectors = disk.dataSectors;
+  for (const device of Object.values(disk.devices)) {
+    for (const map of [device.durable, device.cache]) for (const sector of map.keys()) if (device === disk.devices.data && sector >= disk.dataSectors) map.delete(sector);
+  }
 }
 
 export function write(disk: Disk, area: DiskArea, sector: number, bytes: Uint8Array): void {

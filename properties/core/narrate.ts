@@ -184,6 +184,9 @@ function detailsOf(narrator: Narrator, packet: Packet): string {
       return `${packet.barrier}`;
     case 'P_BARRIER_ACK':
       return `${packet.barrier}, ${packet.setSize} writes`;
+    case 'P_SIZES':
+      if (!narrator.shown.has('sizes')) return '';
+      return `disk ${packet.diskSectors} user ${packet.userSectors} current ${packet.currentSectors} flags ${packet.ddsFlags}`;
     case 'P_STATE': {
       const state = decodeStateWord(packet.state)!;
       return `${connName(state.conn)} ${roleName(state.role)}/${roleName(state.peer)} ${diskName(state.disk)}/${diskName(state.pdsk)}`;

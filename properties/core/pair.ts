@@ -13,9 +13,10 @@ import type { Output } from '../../src/contract/output.js';
 import { fingerprintOf } from '../../src/node/snapshot.js';
 import { freshContext, type WireContext } from '../../src/wire/context.js';
 import { isWireError } from '../../src/wire/errors.js';
-import { FeatureFlag, type Packet } from '../../src/wire/packets.js';
+import { OWN_FEATURES } from '../../src/connection/handshake.js';
+import type { Packet } from '../../src/wire/packets.js';
 import { newStreamDecoder, pullPacket, type StreamDecoder } from '../../src/wire/reassembly.js';
-import { flush, losePower, newDisk, persist, read, write, type Disk } from './disk.js';
+import { flush, losePower, newDisk, persist, placed, read, write, type Disk } from './disk.js';
 
 export type Name = 'alice' | 'bob';
 export const names: readonly Name[] = ['alice', 'bob'];
@@ -30,6 +31,10 @@ export interface PairOptions {
   net?: Partial<NetOptions>;
   /** Options of one node only. */
   bobNet?: Partial<NetOptions>;
+  /** Of alice's disks and of bob's; absent: they cannot discard. */
+  discardGranularitySectors?: [number, number];
+  /** Feature flags that bob offers. */
+  bobFeatures?: number;
   onNoDataAccessible?: ResourceConfig['onNoDataAccessible'];
   handlers?: string[];
   membership?: MembershipConfig;
@@ -130,6 +135,7 @@ export const configOf = (options: PairOptions, name: Name): ResourceConfig => ({
   ...(options.membership && { membership: options.membership }),
   protocolMin: 86,
   protocolMax: (options.protocolMax ?? [101, 101])[name === 'alice' ? 0 : 1],
+  ...(name === 'bob' && options.bobFeatures !== undefined && { features: options.bobFeatures }),
 });
 
 const UUID_BASE: Record<Name, bigint> = { alice: 0xa11ce00000000000n, bob: 0xb0b0000000000000n };
@@ -146,7 +152,7 @@ const environmentOf = (machine: Machine) => ({
 
 function newMachine(options: PairOptions, name: Name): Machine {
   const disks = new Map<number, Disk>();
-  for (let volume = 0; volume < (options.volumes ?? 1); volume++) disks.set(volume, newDisk(options.metaDisk ?? { kind: 'flexible' }, options.sectors ?? 2048));
+  for (let volume = 0; volume < (options.volumes ?? 1); volume++) disks.set(volume, newDisk(options.metaDisk ?? { kind: 'flexible' }, options.sectors ?? 2048, options.discardGranularitySectors?.[name === 'alice' ? 0 : 1]));
   return {
     name,
     node: undefined,
@@ -233,11 +239,11 @@ function carryOut(pair: Pair, machine: Machine, output: Output): void {
   machine.outputsHash = fingerprintOf(bytesOfOutput(machine.outputsHash, output));
   switch (output.type) {
     case 'disk-open': {
-      const { dataSectors, metaSectors, shared, discardGranularitySectors } = machine.disks.get(output.volume)!;
+      const { dataSectors, metaSectors, shared, discardGranularitySectors, rememberedSectors } = machine.disks.get(output.volume)!;
       const { resource, volume } = output;
       const fails = takeFault(machine, 'any', 'data');
       if (fails) machine.inbox.push({ type: 'disk-open-failed', resource, volume, reason: 'no such device' });
-      else machine.inbox.push({ type: 'disk-opened', resource, volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: discardGranularitySectors * 512 });
+      else machine.inbox.push({ type: 'disk-opened', resource, volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: discardGranularitySectors * 512, rememberedSectors });
       return;
     }
     case 'disk-read':
@@ -281,6 +287,12 @@ function carryOut(pair: Pair, machine: Machine, output: Output): void {
       if (machine.replies.has(output.command)) throw new Error(`${machine.name} answers command ${output.command} twice`);
       machine.replies.set(output.command, output.reply);
       return;
+    case 'disk-placed': {
+      const disk = machine.disks.get(output.volume)!;
+      disk.rememberedSectors = output.sectors;
+      placed(disk);
+      return;
+    }
     case 'disk-close':
     case 'admit':
     case 'observe':
@@ -355,7 +367,7 @@ function send(pair: Pair, machine: Machine, stream: number, pieces: Uint8Array[]
 /** What the two nodes will have agreed on. */
 const agreed = (pair: Pair): WireContext => {
   const [alice, bob] = pair.options.protocolMax ?? [101, 101];
-  return { apv: Math.min(alice, bob), features: FeatureFlag.FF_WSAME, digestBytes: 0 };
+  return { apv: Math.min(alice, bob), features: OWN_FEATURES & (pair.options.bobFeatures ?? OWN_FEATURES), digestBytes: 0 };
 };
 
 const digestBytesOf = (algorithm: string): number => (algorithm === '' ? 0 : digests.digest(algorithm, [])!.length);

@@ -12,7 +12,7 @@
 import type { Command } from '../../src/contract/command.js';
 import { Conn, connName, Disk as DiskState, diskName, roleName, type State } from '../../src/state/states.js';
 import { corrupt, crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
-import { persist, write as writeDisk } from './disk.js';
+import { persist, resizeDevice, write as writeDisk } from './disk.js';
 import { watchOrder, type OrderWatch } from './order.js';
 import { describe, newNarrator, uuidsOf, type Narrator } from './narrate.js';
 
@@ -110,6 +110,13 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'protocol-max':
         options.protocolMax = value.split(',').length === 2 ? (value.split(',').map(Number) as [number, number]) : [Number(value), Number(value)];
         break;
+      /** Granules in sectors, of alice and of bob. */
+      case 'discards':
+        options.discardGranularitySectors = value.split(',').map(Number) as [number, number];
+        break;
+      case 'bob-features':
+        options.bobFeatures = Number(value);
+        break;
       case 'handlers':
         options.handlers = value.split(',');
         break;
@@ -128,6 +135,7 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'disk-timeout':
         disk[camel] = number(value);
         break;
+      case 'discard-zeroes-if-aligned':
       case 'al-updates':
       case 'disk-flushes':
       case 'md-flushes':
@@ -339,6 +347,32 @@ function runOn(teller: Teller, name: Name, words: string[]): string[] {
       complete(pair, machine, operation);
       return [];
     }
+    /** alice grows 4096, alice shrinks 4096: the device under volume 0. */
+    case 'grows':
+    case 'shrinks': {
+      const disk = machine.disks.get(0)!;
+      resizeDevice(disk, verb === 'grows' ? Number(argument) : -Number(argument));
+      if (machine.node) machine.inbox.push({ type: 'disk-resized', resource, volume: 0, dataSectors: disk.dataSectors, metaSectors: disk.metaSectors });
+      return [];
+    }
+    /** alice resize [size=SECTORS] [assume-clean] [assume-peer-has-space] [al-stripes=N] [al-stripe-size-kB=N] */
+    case 'resize': {
+      const option = (key: string): number | undefined => {
+        const word = words.find((one) => one.startsWith(`${key}=`));
+        return word === undefined ? undefined : Number(word.slice(key.length + 1));
+      };
+      const [alStripes, alStripeSizeKb] = [option('al-stripes'), option('al-stripe-size-kB')];
+      return give({
+        verb,
+        resource,
+        volume: 0,
+        sizeSectors: option('size') ?? 0,
+        assumeClean: words.includes('assume-clean'),
+        assumePeerHasSpace: words.includes('assume-peer-has-space'),
+        ...(alStripes !== undefined && { alStripes }),
+        ...(alStripeSizeKb !== undefined && { alStripeSizeKb }),
+      });
+    }
     case 'crash':
     case 'power-off':
       crash(pair, name, verb === 'crash' ? 'process' : 'power');
@@ -360,17 +394,19 @@ const isConnected = (pair: Pair): boolean => names.every((name) => statesOf(pair
 
 // ---- Reports ----------------------------------------------------------------------------------------------------------------------
 
-function status({ pair, narrator }: Teller): string[] {
+function status(teller: Teller): string[] {
+  const { pair, narrator } = teller;
   const lines: string[] = [];
   for (const name of names) {
     const { node } = pair.machines[name];
     if (!node) lines.push(`${name}: is down`);
     for (const view of node?.resources() ?? []) {
-      for (const { volume, peers, uuids, waiting } of view.volumes) {
+      for (const { volume, peers, uuids, waiting, sizeSectors } of view.volumes) {
         for (const { state, bitmap } of peers) {
           const where = view.volumes.length > 1 ? `${name}/${volume}` : name;
           const parts = [`${connName(state.conn)} ${roleName(state.role)}/${roleName(state.peer)} ${diskName(state.disk)}/${diskName(state.pdsk)}`];
           if (uuids) parts.push(`generation ${uuidsOf(narrator, uuids)}`, `${bitmap?.weight ?? 0} bits`);
+          if (teller.narrator.shown.has('sizes')) parts.push(`${sizeSectors} sectors`);
           if (waiting > 0) parts.push(`${waiting} waiting: ${view.frozenReason}`);
           lines.push(`${where}: ${parts.join(', ')}`);
         }

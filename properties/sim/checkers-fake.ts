@@ -23,6 +23,8 @@ const META_SECTORS = 2048;
 
 export class FakeDisk implements DiskView {
   readonly dataSectors = DATA_SECTORS;
+  readonly metaSectors = META_SECTORS;
+  readonly rememberedSectors = META_SECTORS;
   private readonly blocks = new Map<number, Uint8Array>();
   private readonly meta = new Uint8Array(META_SECTORS * 512);
 

@@ -171,7 +171,7 @@ export class ToyNode implements Node {
   resources(): ReturnType<Node['resources']> {
     if (!this.config) return [];
     const peers = [{ peer: this.peer, state: this.state(), bitmap: undefined, failedBits: 0 }];
-    const volume = { volume: 0, peers, uuids: undefined, sizeSectors: 0, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: [], waiting: 0 };
+    const volume = { volume: 0, peers, uuids: undefined, sizeSectors: 131077, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: [], waiting: 0 };
     return [{ resource: 'r0', volumes: [volume], suspended: false, frozenReason: undefined }];
   }
 

@@ -12,7 +12,8 @@ import type { Daemon } from './daemon.js';
 import { eventLine } from './events.js';
 
 /** Orders that an operator may give; the others need a configuration, which the daemon reads itself. */
-export type OrderVerb = Exclude<Command['verb'], 'new-resource' | 'options'>;
+/** Without `resize`: the daemon does not watch the sizes of its devices, so there is nothing that it could tell the core. */
+export type OrderVerb = Exclude<Command['verb'], 'new-resource' | 'options' | 'resize'>;
 
 export type ControlRequest =
   | { do: 'hello' }
@@ -34,7 +35,7 @@ export interface Hello {
 }
 
 type OrderRequest = Extract<ControlRequest, { do: 'order' }>;
-type Order = Exclude<Command, { verb: 'new-resource' | 'options' }>;
+type Order = Exclude<Command, { verb: 'new-resource' | 'options' | 'resize' }>;
 
 const text = (value: unknown, what: string): string => {
   if (typeof value !== 'string') throw new Error(`${what} is missing`);

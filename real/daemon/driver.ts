@@ -272,6 +272,9 @@ export class Driver {
         this.commands.delete(output.command);
         return resolve?.(output.reply);
       }
+      case 'disk-placed':
+        // Devices do not grow under a daemon that does not resize; one that has grown meanwhile is refused (119), not misread.
+        return;
       case 'observe':
         return this.seen.next(output.event);
       default:
@@ -300,6 +303,7 @@ export class Driver {
         shared: data === meta,
         logicalBlockBytes: Math.max(data.logicalBlockBytes, meta.logicalBlockBytes),
         discardGranularityBytes: data.discardGranularityBytes,
+        rememberedSectors: 0,
       });
     } catch (error) {
       if (data) this.devices.release(data);

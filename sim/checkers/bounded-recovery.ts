@@ -51,7 +51,9 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
       if (event.event === 'state') {
         const attached = event.from.disk <= Disk.Attaching && event.to.disk > Disk.Attaching;
         if (attached) checkAttach(host, event.volume, world);
-        const exchanges = event.from.conn <= Conn.Connected && (event.to.conn === Conn.WFBitMapS || event.to.conn === Conn.WFBitMapT);
+        // After a resize both begin with what they have, without an exchange: what is new is marked on either side.
+        const begins = event.to.conn === Conn.WFBitMapS || event.to.conn === Conn.WFBitMapT || event.to.conn === Conn.SyncSource || event.to.conn === Conn.WFSyncUUID;
+        const exchanges = event.from.conn <= Conn.Connected && begins;
         // Without an exchange: what either side had marked when the one stopped mirroring, and what was written since.
         const partsWays = event.from.conn < Conn.Ahead && event.to.conn >= Conn.Ahead;
         if (event.to.conn === Conn.Ahead && partsWays) world.reached(event.from.conn === Conn.Connected ? 'pulled ahead' : 'pulled ahead in the middle of a resync');

@@ -8,6 +8,7 @@ import type { VolumeView } from '../../src/contract/index.js';
 import { BITS_PER_AL_EXTENT, BITS_PER_PAGE, type Bitmap, countBits, popcount } from '../../src/metadata/bitmap.js';
 import { replayLog } from '../../src/metadata/activity-log.js';
 import { type Layout, layoutOf, superblockSector } from '../../src/metadata/layout.js';
+import type { Result } from '../../src/metadata/refusal.js';
 import { type Superblock, SuperblockFlag, decodeSuperblock, hasFlag } from '../../src/metadata/superblock.js';
 import type { HostView } from '../types.js';
 
@@ -32,17 +33,22 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
   const config = host.spec.config.volumes.find((one) => one.volume === volume)!;
   const spec = host.spec.disks.find((one) => one.volume === volume)!;
   const disk = host.disk(volume);
-  const metaSectors = spec.metaSectors ?? spec.dataSectors;
-  const decoded = decodeSuperblock(disk.read('meta', superblockSector(config.metaDisk, metaSectors), PAGE_SECTORS));
+  const shared = spec.metaSectors === undefined;
+  const at = (sectors: number): Result<Superblock> => decodeSuperblock(disk.read('meta', superblockSector(config.metaDisk, sectors), PAGE_SECTORS));
+  // The device may have grown: then the metadata is where it ended before, until it is moved.
+  const here = at(disk.metaSectors);
+  const isElsewhere = !here.ok && shared && disk.rememberedSectors < disk.metaSectors;
+  const metaSectors = isElsewhere ? disk.rememberedSectors : disk.metaSectors;
+  const decoded = isElsewhere ? at(metaSectors) : here;
   if (!decoded.ok) return `the superblock does not parse: ${decoded.refusal.detail}`;
   const superblock = decoded.value;
-  const devices = { dataSectors: spec.dataSectors, metaSectors, shared: spec.metaSectors === undefined };
+  const devices = { dataSectors: shared ? metaSectors : disk.dataSectors, metaSectors, shared };
   const placed = layoutOf(config.metaDisk, devices, { alStripes: superblock.alStripes, alStripeSize4k: superblock.alStripeSize4k });
   if (!placed.ok) return `the superblock describes no layout: ${placed.refusal.detail}`;
   const layout = placed.value;
-  // Only a Primary's log means something.
+  // Only a Primary's log means something, and none with FULL_SYNC: everything is marked, and the log may be on its way to another place.
   let extents: readonly number[] = [];
-  if (hasFlag(superblock, SuperblockFlag.PrimaryInd)) {
+  if (hasFlag(superblock, SuperblockFlag.PrimaryInd) && !hasFlag(superblock, SuperblockFlag.FullSync)) {
     const ring = disk.read('meta', layout.alSector, layout.alBlocks * PAGE_SECTORS);
     const replay = replayLog(layout, (index) => ring.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES));
     if (replay.outcome === 'failed') return `the activity log of a Primary cannot be replayed: ${replay.reason}`;

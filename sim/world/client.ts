@@ -200,6 +200,12 @@ export class Client {
     const id = ++this.lastId;
     const { resource } = host.spec.config;
     const { operation, volume, sector, sectors, fua } = request;
+    // Nobody can write or read behind the end of a device.
+    if (sector + sectors > sizeOf(host, volume)) {
+      this.workload.completed(request, false, world.nowUs);
+      this.pollDue = true;
+      return;
+    }
     const bytes = world.ghost.issued(id, host.name, request, world.nowUs) ?? request.data;
     this.outstanding.set(id, { request, host, issuedAtUs: world.nowUs });
     switch (operation) {
@@ -228,3 +234,6 @@ export class Client {
     }
   }
 }
+
+const sizeOf = (host: Host, volume: number): number =>
+  host.node?.resources()[0]?.volumes.find((view) => view.volume === volume)?.sizeSectors ?? Infinity;

@@ -38,9 +38,19 @@ export class Device {
   private logMasks = new Int32Array(64);
 
   constructor(
-    readonly sectors: number,
+    private size: number,
     private readonly store: ContentStore,
   ) {}
+
+  get sectors(): number {
+    return this.size;
+  }
+
+  /** Another size; what lay behind a new end is gone, and what is new is zeros. */
+  resize(sectors: number): void {
+    if (sectors < this.size) this.zero(sectors, this.size - sectors);
+    this.size = sectors;
+  }
 
   /** Where a flush that is issued now ends: it covers what ended before. */
   get flushMark(): number {

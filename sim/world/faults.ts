@@ -213,6 +213,11 @@ export class Faults {
       case 'corrupt':
         this.diskOf(action.host, undefined, 'data').device.write(action.firstSector, plantedSectors(++this.planted, action.firstSector, action.sectors), true);
         return true;
+      case 'resize-disk': {
+        const host = world.host(action.host);
+        host.diskResized(action.volume ?? host.spec.disks[0]!.volume, action.more - action.fewer);
+        return true;
+      }
       case 'slow-disk':
         for (const { slowFactors } of world.host(action.host).disks()) slowFactors.push(action.factor);
         this.goesOn(action, action.forUs);
@@ -294,6 +299,7 @@ function disturbedHosts(action: FaultAction): string[] {
     case 'disk-error':
     case 'latent-error':
     case 'corrupt':
+    case 'resize-disk':
     // That is noted when it happens.
     case 'garble':
       return [];

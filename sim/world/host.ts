@@ -5,6 +5,7 @@
 
 import { digests } from '../../src/digests/digests.js';
 import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
+import { layoutOf } from '../../src/metadata/layout.js';
 import { Disk as DiskState, Role } from '../../src/state/states.js';
 import { type DiskVerb, type DiskView, type HostSpec, type HostView, type RandomStream, diskVerbs } from '../types.js';
 import { type ConnectAttempt, abandonConnect, beginConnect } from './connect.js';
@@ -29,6 +30,8 @@ export interface VolumeDisks {
   open: boolean;
   /** Sectors of the data device that hold data. */
   usableSectors: number;
+  /** What `disk-placed` said last. */
+  rememberedSectors: number;
 }
 
 /** A fault that waits for a disk operation; `kind` is a `diskOperationKind`. */
@@ -101,7 +104,7 @@ export class Host implements HostView {
         new Disk(this, new Device(sectors, world.content), world.setup.disk, random.fork(`disk/${volume}/${area}`), area === 'data' ? discard : undefined);
       const data = make(dataSectors, 'data');
       const meta = metaSectors === undefined ? data : make(metaSectors, 'meta');
-      const disks = { data, meta, shared: meta === data, open: false, usableSectors: dataSectors };
+      const disks = { data, meta, shared: meta === data, open: false, usableSectors: dataSectors, rememberedSectors: meta.device.sectors };
       this.volumes.set(volume, { ...disks, view: this.viewOf(volume, data, meta) });
     }
   }
@@ -365,6 +368,9 @@ export class Host implements HostView {
       case 'disk-close':
         this.volumeDisks(output.volume).open = false;
         return;
+      case 'disk-placed':
+        this.volumeDisks(output.volume).rememberedSectors = output.sectors;
+        return;
       case 'listen':
         this.listening.add(`${output.resource} ${output.peer}`);
         return;
@@ -433,8 +439,21 @@ export class Host implements HostView {
       metaSectors: disks.meta.device.sectors,
       shared: disks.shared,
       logicalBlockBytes: 512,
+      rememberedSectors: disks.rememberedSectors,
       discardGranularityBytes: (disks.data.discards?.granularitySectors ?? 0) * 512,
     });
+  }
+
+  /** The device under a volume got another size; who has it open sees that. */
+  diskResized(volume: number, moreSectors: number): void {
+    const disks = this.volumeDisks(volume);
+    const { metaDisk } = this.spec.config.volumes.find((one) => one.volume === volume)!;
+    const { device } = disks.data;
+    device.resize(device.sectors + moreSectors);
+    const sizes = { dataSectors: device.sectors, metaSectors: disks.meta.device.sectors };
+    const layout = layoutOf(metaDisk, { ...sizes, shared: disks.shared });
+    if (layout.ok) disks.usableSectors = Math.max(disks.usableSectors, layout.value.usableDataSectors);
+    if (disks.open) this.give({ type: 'disk-resized', resource: this.spec.config.resource, volume, ...sizes });
   }
 
   /** Counts for the faults that wait for it. */
@@ -467,7 +486,15 @@ export class Host implements HostView {
       return target;
     };
     return {
-      dataSectors: data.device.sectors,
+      get dataSectors() {
+        return data.device.sectors;
+      },
+      get metaSectors() {
+        return meta.device.sectors;
+      },
+      get rememberedSectors() {
+        return volumes.get(volume)!.rememberedSectors;
+      },
       read: (area, sector, sectors) => read(area, sectors, (device, target) => device.read(sector, target)),
       isZero: (area, sector, sectors) => (area === 'data' ? data : meta).device.isZero(sector, sectors),
       readDurable: (area, sector, sectors) => read(area, sectors, (device, target) => device.readDurable(sector, target)),

@@ -23,6 +23,20 @@ export type Command =
   | { verb: 'resume-sync'; resource: string; volume: number }
   /** Compares the disks from a sector (default: where the last verify ended) to another (default: the end). While it runs: sets where it stops. */
   | { verb: 'verify'; resource: string; volume: number; startSector?: number; stopSector?: number }
+  /**
+   * Takes the sizes of the devices as they are now, and agrees with the peer on the device's. `sizeSectors` 0: as large as possible; less than
+   * now: it shrinks. `alStripes`, `alStripeSizeKb` make another activity log.
+   */
+  | {
+      verb: 'resize';
+      resource: string;
+      volume: number;
+      sizeSectors: number;
+      assumeClean: boolean;
+      assumePeerHasSpace: boolean;
+      alStripes?: number;
+      alStripeSizeKb?: number;
+    }
   | { verb: 'suspend-io'; resource: string }
   | { verb: 'resume-io'; resource: string }
   | { verb: 'new-current-uuid'; resource: string; volume: number; clearBitmap: boolean }

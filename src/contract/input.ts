@@ -28,6 +28,7 @@ export type Input =
   | { type: 'app-opened'; resource: string; volume: number; who: string }
   | { type: 'app-closed'; resource: string; volume: number; who: string }
   // The disk below. `dataSectors`/`metaSectors` are capacities of the devices; with `shared` they are one device.
+  // `rememberedSectors`: what `disk-placed` said last, kept by the driver over restarts; 0 where it never said anything.
   // `discardGranularityBytes` is of the data device: what a discard may skip at its unaligned ends; 0 where it cannot discard.
   | {
       type: 'disk-opened';
@@ -38,7 +39,10 @@ export type Input =
       shared: boolean;
       logicalBlockBytes: number;
       discardGranularityBytes: number;
+      rememberedSectors: number;
     }
+  /** The open devices have other sizes than they had: used by the next `resize`, of ours or of the peer. */
+  | { type: 'disk-resized'; resource: string; volume: number; dataSectors: number; metaSectors: number }
   | { type: 'disk-open-failed'; resource: string; volume: number; reason: string }
   /** `data`: what a read brought, lent; absent where all of it is zeros. */
   | { type: 'disk-done'; op: number; data?: Uint8Array }

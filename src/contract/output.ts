@@ -12,6 +12,11 @@ import type { DiskArea, StreamId } from './input.js';
 export type Output =
   // Disks: answered by disk-opened / disk-open-failed, and by disk-done / disk-failed exactly once per operation.
   | { type: 'disk-open'; resource: string; volume: number }
+  /**
+   * Internal metadata lies at the end of a device of `sectors`: the driver keeps the number durably, beside the device, so that the metadata
+   * is found again after the device has grown (`disk-opened`). No answer.
+   */
+  | { type: 'disk-placed'; resource: string; volume: number; sectors: number }
   | { type: 'disk-close'; resource: string; volume: number }
   | { type: 'disk-read'; op: number; resource: string; volume: number; area: DiskArea; sector: number; sectors: number }
   | {

@@ -60,7 +60,9 @@ export function planApplyAl(
   pageAt: (page: number) => Uint8Array,
 ): Result<ApplyAlPlan> {
   if (isClean(superblock)) return { ok: true, value: { steps: [], superblock, markedBits: 0 } };
-  if (replay.outcome === 'failed' && hasFlag(superblock, SuperblockFlag.PrimaryInd)) return refused(165, `activity log: ${replay.reason}`);
+  // With FULL_SYNC everything is marked, whatever the log would say: it may be one that was being moved (move.ts).
+  const matters = hasFlag(superblock, SuperblockFlag.PrimaryInd) && !hasFlag(superblock, SuperblockFlag.FullSync);
+  if (replay.outcome === 'failed' && matters) return refused(165, `activity log: ${replay.reason}`);
 
   const steps: MetadataStep[] = [];
   const markedBits = markExtents(steps, extentsToMark(superblock, layout, replay), layout, pageAt);

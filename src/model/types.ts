@@ -102,6 +102,8 @@ export interface Volume {
   crashedPrimary: boolean;
   /** Reasons why new application I/O is held besides the states: attach, detach, size change, bitmap being sent. */
   holds: string[];
+  /** Its metadata is getting another size or place: nobody may take extents of the activity log. */
+  resizing: boolean;
   /** Requests that were accepted and not yet submitted, in order. */
   waiting: Request[];
   /** The driver was not told to hold further requests back. */
@@ -186,6 +188,12 @@ export interface PeerDevice {
   /** Reads served for the peer, by interval: waiting for their range, being read, or (with data) waiting for our own writes to be answered. */
   reads: Map<number, PeerRead>;
   bitmapReceiver: BitmapReceiver | undefined;
+  /** `dds_flags` of a P_SIZES that asks us to resize: to be answered when we have. */
+  sizesAsked: number | undefined;
+  /** The device has grown, and what is new is to be synced when the peer has it too. */
+  hasNewPart: boolean;
+  /** The device grew while connecting: what is new is to be synced although the generations are equal. */
+  grownWhileConnecting: boolean;
   /** P_SYNC_UUID that arrived while our own marks were still being written (StartingSyncT). */
   earlySyncUuid: bigint | undefined;
   resync: ResyncState | undefined;
@@ -273,7 +281,9 @@ export type MetadataJob =
   /** Dirty bitmap pages (D10: the data they describe first, where cleared). */
   | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: PageRun[] }
   /** FULL_SYNC flag, whole bitmap, flag off (D11). Bits are set in memory when it is queued. */
-  | { job: 'full-sync'; purposes: MetadataPurpose[]; step: number; pending: number };
+  | { job: 'full-sync'; purposes: MetadataPurpose[]; step: number; pending: number }
+  /** Another size, and perhaps another place (metadata/move); `old`: where it was. */
+  | { job: 'resize'; purposes: MetadataPurpose[]; step: number; pending: number; layout: Layout; old: Layout; sectors: number; assumeClean: boolean };
 
 // ---- Connections -----------------------------------------------------------------------------------------------------
 
@@ -341,8 +351,9 @@ export interface ReceiverState {
   /** Open epoch last. Oldest first. */
   epochs: ReceivedEpoch[];
   lastEpoch: number;
-  /** The data stream is not read while an epoch drains. */
+  /** The data stream is not read while an epoch drains, nor while we resize as the peer asked. */
   draining: boolean;
+  resizing: boolean;
   /** Flushes of the running epoch end that are in flight. */
   flushesPending: number;
   /** A write that came on the data stream before acknowledgements that the peer had sent earlier; nothing behind it is read meanwhile. */
@@ -517,6 +528,8 @@ export interface Procedure {
   peerCode: number;
   /** Metadata writes that it still waits for. */
   pending: number;
+  /** A resize: the device's size before and after. */
+  sizes: { beforeSectors: number; afterSectors: number } | undefined;
   /** The procedure that this is a part of (down). */
   parent: number | undefined;
 }

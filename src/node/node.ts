@@ -130,6 +130,7 @@ const handleInput = (core: Core, input: Input): void => {
       return;
     }
     case 'disk-opened':
+    case 'disk-resized':
     case 'disk-open-failed': {
       const found = find(core, input);
       if (found) diskInput(core, found.volume, input);

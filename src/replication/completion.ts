@@ -139,8 +139,8 @@ const forget = (core: Core, resource: Resource, volume: Volume, request: Request
   // Bits before extents: in between the block would be covered by nothing (D3).
   if (request.kind === 'write') settleBits(core, volume, request);
   releaseExtents(core, volume, request, request.sectors);
-  // A demotion waits for this.
-  if (resource.log.requests.size === 0) signal(core, { signal: 'procedures', resource: resource.name });
+  // A demotion waits for this, and whoever holds the volume.
+  if (resource.log.requests.size === 0 || volume.holds.length > 0) signal(core, { signal: 'procedures', resource: resource.name });
 };
 
 const answer = (core: Core, volume: Volume, request: Request): void => {

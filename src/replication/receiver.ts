@@ -25,7 +25,7 @@ import { forgetEarly, nextSequence } from './sequence.js';
 
 const newEpoch = (id: number): ReceivedEpoch => ({ id, barrier: undefined, size: 0, written: new Map(), active: 0, lostWrites: false, flush: 'none' });
 
-export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, flushesPending: 0, early: undefined });
+export const newReceiver = (): ReceiverState => ({ writes: new Map(), lastWrite: 0, epochs: [newEpoch(0)], lastEpoch: 0, draining: false, resizing: false, flushesPending: 0, early: undefined });
 
 /** The ordering method in force: the weakest that a volume's options allow (sync-and-activity-log.md §5.7). */
 const writeOrdering = (resource: Resource): 'flush' | 'drain' | 'none' => {
@@ -157,6 +157,7 @@ const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write:
   if (!ok) markOutOfSync(device, write.sector, sectors);
   releaseExtents(core, volume, write, sectors);
   releaseInterval(core, volume, write.interval);
+  if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: connection.resource });
   if (write.connectCount !== connection.connectCount || connection.loss) {
     signal(core, { signal: 'receiver-quiet', resource: connection.resource, peer: connection.peer });
     return;
@@ -221,7 +222,7 @@ export const finishEpochs = (core: Core, resource: Resource, connection: Connect
     if (oldest.size > 0 || !oldest.lostWrites) sendPacket(core, connection, { packet: 'P_BARRIER_ACK', volume: 0, barrier: oldest.barrier, setSize: oldest.size });
     if (receiver.draining && receiver.epochs.length === 1) {
       receiver.draining = false;
-      resumeData(core, connection);
+      if (!receiver.resizing) resumeData(core, connection);
     }
   }
 };
@@ -306,6 +307,7 @@ export const resetReceiver = (core: Core, resource: Resource, connection: Connec
   const receiver = connection.receiver;
   receiver.epochs = [newEpoch(++receiver.lastEpoch)];
   receiver.draining = false;
+  receiver.resizing = false;
   receiver.flushesPending = 0;
   forgetEarly(core, connection);
   for (const volume of resource.volumes.values()) {

@@ -30,6 +30,12 @@ export const requestIdOf = (blockId: BlockId): number => blockId.high * TWO_32 +
 /** Submits a request that was admitted; it waits first while an earlier one overlaps it (volume/intervals). */
 export const submit = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
   if (request.kind === 'flush') return submitFlush(core, resource, volume, request);
+  // It waited while the end of the device was taken away.
+  if (request.sector + request.sectors > volume.sizeSectors) {
+    resource.log.requests.set(request.id, request);
+    request.parked = false;
+    return failRequest(core, resource, volume, request);
+  }
   if (request.interval < 0) {
     const kind = request.kind === 'read' ? 'own-read' : 'own-write';
     const interval = registerInterval(core, volume, kind, request.sector, request.sectors, request.id, '');

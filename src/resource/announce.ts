@@ -41,7 +41,7 @@ export const sendUuids = (core: Core, connection: Connection, volume: Volume, de
 };
 
 /** P_SIZES. `askBack`: c_size 0 makes the peer answer with its own. */
-export const sendSizes = (core: Core, connection: Connection, volume: Volume, askBack = false): void => {
+export const sendSizes = (core: Core, connection: Connection, volume: Volume, askBack = false, ddsFlags = 0): void => {
   const limits = hasQueueLimits({ apv: connection.protocolVersion, features: connection.features, digestBytes: 0 });
   const usable = volume.disk > Disk.Attaching && volume.disk !== Disk.Failed && volume.backing ? volume.backing.layout.usableDataSectors : 0;
   sendPacket(core, connection, {
@@ -52,7 +52,7 @@ export const sendSizes = (core: Core, connection: Connection, volume: Volume, as
     currentSectors: askBack ? 0 : volume.sizeSectors,
     maxRequestBytes: maxRequestBytes(connection.protocolVersion),
     queueOrderType: 0,
-    ddsFlags: 0,
+    ddsFlags,
     ...(limits && {
       limits: {
         physicalBlockBytes: 512,

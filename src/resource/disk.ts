@@ -37,13 +37,15 @@ export const attachPrepared = (core: Core, resource: Resource, volume: Volume): 
     return attachFails(core, volume, NOT_THE_DATA_WE_LOST, 'the disk holds another data generation than the one in use');
   }
   const connection = [...resource.connections.values()].find(({ peer }) => volume.peers.get(peer)!.repl >= Conn.Connected);
-  const sizeSectors = newSize({
+  let sizeSectors = newSize({
     peerSectors: connection ? volume.peers.get(connection.peer)!.peerDiskSectors : 0,
     maxSectors: layout.usableDataSectors,
     lastAgreedSectors: superblock.lastAgreedSectors,
     userSectors: volume.config.sizeSectors,
     assumePeerHasSpace: false,
   });
+  // A device in use does not grow by the way: for that there is resize.
+  if (connection && volume.sizeSectors > 0) sizeSectors = Math.min(sizeSectors, volume.sizeSectors);
   const wrong = checkAttachSize(superblock, layout, { sizeSectors, userSectors: volume.config.sizeSectors, exportedSectors: volume.sizeSectors });
   if (wrong) return attachFails(core, volume, wrong.code, wrong.detail);
 

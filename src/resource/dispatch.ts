@@ -30,6 +30,7 @@ import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volum
 import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
 import { findInterval } from '../volume/intervals.js';
 import { abandonJobs, metadataOperationDone } from '../volume/metadata-io.js';
+import { devicesResized } from '../volume/size.js';
 import { attach, attachEnded, changeOptions, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
 import { sendParameters } from './announce.js';
@@ -46,6 +47,7 @@ import { connectionLost, connectionRefused, continueLoss, lossMetadataWritten } 
 import { handlePackets } from './packets.js';
 import { demote, promote } from './promote.js';
 import { checkRequestAge, startRequestTimer } from './request-age.js';
+import { resize } from './resize.js';
 import { resyncComplete } from './resync-end.js';
 import { verify, verifyComplete } from './verify.js';
 
@@ -172,8 +174,9 @@ export const closed = (core: Core, resource: Resource, volume: Volume, who: stri
 
 // ---- Disks --------------------------------------------------------------------------------------------------------------
 
-export const diskInput = (core: Core, volume: Volume, input: Extract<Input, { type: 'disk-opened' | 'disk-open-failed' }>): void => {
+export const diskInput = (core: Core, volume: Volume, input: Extract<Input, { type: 'disk-opened' | 'disk-resized' | 'disk-open-failed' }>): void => {
   if (input.type === 'disk-opened') diskOpened(core, volume, input);
+  else if (input.type === 'disk-resized') devicesResized(volume, input);
   else diskOpenFailed(core, volume, input.reason);
   watchDisk(core, volume);
   // A forced detach waits for the driver's answer.
@@ -507,6 +510,8 @@ const runProcedure = (core: Core, resource: Resource, procedure: Procedure | und
       return newCurrentUuid(core, resource, procedure, what);
     case 'options':
       return changeOptions(core, resource, procedure, what);
+    case 'resize':
+      return resize(core, resource, procedure, what);
     case 'down':
       return takeDown(core, resource, procedure);
     case 'new-resource':

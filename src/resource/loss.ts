@@ -22,6 +22,7 @@ import { sendBitmapIfQuiet } from './after-change.js';
 import { allVolumes, changeState, isUndecided } from './change.js';
 import { requestAnswered } from './consent.js';
 import { startFencing } from './fencing.js';
+import { forgetSizes } from './resize.js';
 
 const connOfReason: Record<LossReason, Conn> = {
   Timeout: Conn.Timeout,
@@ -60,6 +61,7 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
     device.hasUnannouncedMarks = false;
     device.staleRequests = [];
     clearTimer(core, 'leave-ahead', resource.name, connection.peer, volume.number);
+    forgetSizes(device);
     if (device.resync) abortResync(core, resource, volume, device, connection);
     sendBitmapIfQuiet(core, resource, volume);
   }

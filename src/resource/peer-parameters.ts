@@ -1,7 +1,7 @@
 /** What the peer says of itself in the handshake and when it changes: protocol, resync numbers, sizes, UUIDs (wire-protocol.md §3.4-§3.9, §7.2). */
 
 import { expectReceived } from '../connection/integrity.js';
-import { refuseConnection } from '../connection/loss.js';
+import { loseConnection, refuseConnection } from '../connection/loss.js';
 import { checkProtocol } from '../connection/parameters.js';
 import { JUST_CREATED, acceptSkippedSync, sameGeneration, startAsTarget } from '../generations/uuid-set.js';
 import { clearAll } from '../metadata/bitmap.js';
@@ -15,6 +15,7 @@ import { queueBitmapWrite } from '../volume/metadata-io.js';
 import { setSize } from '../volume/size.js';
 import { sendSizes } from './announce.js';
 import { changeState, storeUuids, uuidsOf } from './change.js';
+import { followPeer } from './resize.js';
 
 export const receiveProtocol = (core: Core, connection: Connection, packet: ProtocolPacket): void => {
   const wrong = checkProtocol(connection, packet);
@@ -56,19 +57,26 @@ export const receiveSizes = (core: Core, resource: Resource, volume: Volume, con
   const before = volume.sizeSectors;
   if (volume.backing && !volume.backing.failed && volume.disk > Disk.Attaching) {
     const limits = [packet.userSectors, volume.config.sizeSectors].filter((sectors) => sectors > 0);
+    const userSectors = handshake ? Math.min(...limits, Infinity) % Infinity || 0 : packet.userSectors;
     const sectors = newSize({
       peerSectors: packet.diskSectors,
       maxSectors: volume.backing.layout.usableDataSectors,
       lastAgreedSectors: volume.backing.superblock.lastAgreedSectors,
-      userSectors: handshake ? Math.min(...limits, Infinity) % Infinity || 0 : packet.userSectors,
+      userSectors,
       assumePeerHasSpace: false,
     });
     if (sectors < volume.sizeSectors && volume.disk >= Disk.Outdated && (handshake || wasDiskless)) {
       return refuseConnection(core, connection, "The peer's disk size is too small!");
     }
+    if (!handshake && volume.disk !== Disk.Negotiating) return followPeer(core, resource, volume, connection, device, packet);
+    // Both nodes come to the same answer: each knows what the other had.
+    const old = [before, packet.currentSectors];
+    device.grownWhileConnecting = handshake && Math.min(...old) > 0 && sectors > Math.min(...old);
     if (sectors !== volume.sizeSectors) setSize(core, volume, sectors);
+    if (handshake && packet.userSectors > 0) volume.config.sizeSectors = userSectors;
   } else {
-    const offered = packet.currentSectors || packet.userSectors || packet.diskSectors;
+    // A size of 0 asks those who have a disk; what the sender's disk has room for is nobody's size yet.
+    const offered = packet.currentSectors || volume.sizeSectors || packet.userSectors || packet.diskSectors;
     if (offered === 0 || offered === volume.sizeSectors || (volume.sizeSectors !== 0 && packet.diskSectors === 0)) return;
     if (offered < volume.sizeSectors && resource.role === Role.Primary) return refuseConnection(core, connection, "The peer's disk size is too small!");
     volume.sizeSectors = offered;
@@ -122,6 +130,8 @@ export const receiveSyncUuid = (core: Core, resource: Resource, volume: Volume, 
 export const startSyncWith = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, uuid: bigint): void => {
   if (!volume.backing || volume.backing.failed) return;
   if (device.repl !== Conn.WFSyncUUID && device.repl !== Conn.Behind) {
+    // We do not see that we have anything to sync: the next handshake finds out.
+    if (device.repl === Conn.Connected) return loseConnection(core, connection, 'NetworkFailure', 'a sync UUID that nobody waits for');
     return log(core, resource.name, 'warning', 'a sync UUID that nobody waits for');
   }
   storeUuids(core, volume, startAsTarget(uuidsOf(volume), uuid, resource.role === Role.Primary), 'start of resync as target');

@@ -77,7 +77,10 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
       }
     } else if (outcome.outcome === 'source') conn = Conn.WFBitMapS;
     else if (outcome.outcome === 'target') conn = Conn.WFBitMapT;
+    // Equal generations, but the part that both have just gained is not equal.
+    else if (fresh && device.grownWhileConnecting && me.disk === Disk.UpToDate && peerDisk === Disk.UpToDate) conn = isSource(me, peer, connection) ? Conn.WFBitMapS : Conn.WFBitMapT;
     else conn = fresh ? Conn.Connected : me.conn;
+    device.grownWhileConnecting = false;
   }
   // 8: it rebooted while we were frozen: what it had acknowledged may be lost. We go on without it, in a generation of our own.
   const rebooted = volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected;
@@ -103,6 +106,9 @@ const mayHaveLost = (resource: Resource, connection: Connection, peer: State, co
   if (!connection.config.net.allowTwoPrimaries || (peer.role === Role.Primary && conn === Conn.Connected)) return false;
   return [...resource.log.requests.values()].some(({ kind, net }) => kind === 'write' && net.some((part) => part.peer === connection.peer && part.ok && !part.done));
 };
+
+/** Whose new part counts (wire-protocol.md §7.9): the Primary's, or with equal roles that of the node that resolves conflicts. */
+const isSource = (me: State, peer: State, connection: Connection): boolean => (me.role === peer.role ? connection.resolveConflicts : me.role === Role.Primary);
 
 /** 6: is the resync decision to be taken now? */
 const mustDecide = (me: State, peer: State, device: PeerDevice): boolean => {

@@ -28,6 +28,7 @@ export const newProcedure = (resource: Resource, what: Command, command: number 
     result: 0,
     peerCode: 0,
     pending: 0,
+    sizes: undefined,
     parent,
   };
   resource.procedures.set(procedure.id, procedure);

@@ -124,3 +124,7 @@ export const usedExtents = (log: ActivityLog): number => log.committed.length - 
 
 /** Extents that are active on disk, in slot order. */
 export const activeExtents = (log: ActivityLog): number[] => Array.from(log.committed).filter((extent) => extent !== AL_FREE);
+
+/** Nobody holds or waits for an extent. */
+export const isIdle = (log: ActivityLog): boolean =>
+  log.pendingChanges.length === 0 && !log.transactionRunning && log.waitingForCommit.length === 0 && log.peerWritesForCommit.length === 0 && log.references.every((count) => count === 0);

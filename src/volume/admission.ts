@@ -71,7 +71,7 @@ export const takeAdmitted = (resource: Resource, volume: Volume): { requests: Re
 const takePeerWrites = (resource: Resource, volume: Volume): { peer: string; write: number }[] => {
   const ready: { peer: string; write: number }[] = [];
   // The generation of what a Primary without a disk writes here is durable first: it has no other copy to tell of it.
-  while (volume.waitingPeerWrites.length > 0 && !volume.generationPending) {
+  while (volume.waitingPeerWrites.length > 0 && !volume.generationPending && !volume.resizing) {
     const next = volume.waitingPeerWrites[0]!;
     const write = resource.connections.get(next.peer)!.receiver.writes.get(next.write)!;
     const grant = needsActivityLog(volume) ? getExtents(volume.backing!.activityLog, write.sector, write.sectors) : 'active';

@@ -10,8 +10,9 @@ import { bytesOf, loadPages } from '../metadata/bitmap-io.js';
 import { BITS_PER_AL_EXTENT, createBitmap, PAGE_BYTES, setBits, type Bitmap } from '../metadata/bitmap.js';
 import { newSuperblock } from '../metadata/create-md.js';
 import { checkDevices, checkGeometry, layoutOf, newSize, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
-import type { Refusal } from '../metadata/refusal.js';
-import { decodeSuperblock, hasFlag, isClean, SuperblockFlag, SUPERBLOCK_BYTES } from '../metadata/superblock.js';
+import { planMove } from '../metadata/move.js';
+import type { Refusal, Result } from '../metadata/refusal.js';
+import { decodeSuperblock, hasFlag, isClean, SuperblockFlag, SUPERBLOCK_BYTES, type Superblock } from '../metadata/superblock.js';
 import { assert, emit, flushDisk, readDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import type { Backing, Volume } from '../model/types.js';
@@ -38,21 +39,21 @@ export const beginAttach = (core: Core, volume: Volume): void => {
 export const diskOpenFailed = (core: Core, volume: Volume, reason: string): void => fail(core, volume, CANNOT_OPEN, reason);
 
 /** The driver has the disk open: capacities in sectors. */
-export const diskOpened = (core: Core, volume: Volume, devices: Devices & { discardGranularityBytes: number }): void => {
+export const diskOpened = (core: Core, volume: Volume, devices: Devices & { discardGranularityBytes: number; rememberedSectors: number }): void => {
   const refusal = checkDevices(volume.config.metaDisk, devices);
   if (refusal) return refuse(core, volume, refusal);
   const layout = layoutOf(volume.config.metaDisk, devices);
   if (!layout.ok) return refuse(core, volume, layout.refusal);
-  volume.backing = newBacking(volume, devices, devices.discardGranularityBytes / 512, layout.value);
+  volume.backing = newBacking(volume, devices, layout.value);
   readPieces(core, volume, superblockSector(volume.config.metaDisk, devices.metaSectors), SUPERBLOCK_BYTES / 512);
 };
 
-const newBacking = (volume: Volume, devices: Devices, discardGranularitySectors: number, layout: Layout): Backing => ({
+const newBacking = (volume: Volume, devices: Devices & { discardGranularityBytes: number; rememberedSectors: number }, layout: Layout): Backing => ({
   attachment: ++volume.attachments,
   dataSectors: devices.dataSectors,
   metaSectors: devices.metaSectors,
   shared: devices.shared,
-  discardGranularitySectors,
+  discardGranularitySectors: devices.discardGranularityBytes / 512,
   layout,
   // Both are replaced by what is read.
   superblock: newSuperblock(layout),
@@ -66,7 +67,16 @@ const newBacking = (volume: Volume, devices: Devices, discardGranularitySectors:
   wasReadError: false,
   isBad: false,
   failed: false,
-  attaching: { step: 'superblock', pending: 0, ring: new Uint8Array(0), plan: [], planAt: 0 },
+  attaching: {
+    step: 'superblock',
+    rememberedSectors: devices.rememberedSectors,
+    endSectors: devices.metaSectors,
+    moveTo: undefined,
+    pending: 0,
+    ring: new Uint8Array(0),
+    plan: [],
+    planAt: 0,
+  },
 });
 
 /** Reads a range of the metadata area in pieces; `index` of each is its first byte's offset in the range. */
@@ -107,6 +117,7 @@ export const attachOperationDone = (
       if (attaching.pending === 0) applyActivityLog(core, volume, backing);
       return;
     case 'apply-al':
+    case 'move':
       return nextPlanStep(core, volume, backing);
   }
 };
@@ -117,20 +128,41 @@ const firstBitmap = (volume: Volume): Bitmap | undefined => {
 };
 
 const superblockRead = (core: Core, volume: Volume, backing: Backing, bytes: Uint8Array): void => {
-  const decoded = decodeSuperblock(bytes);
-  if (!decoded.ok) return refuse(core, volume, decoded.refusal);
-  const superblock = decoded.value;
-  const layout = layoutOf(volume.config.metaDisk, backing, superblock);
-  if (!layout.ok) return refuse(core, volume, layout.refusal);
-  const wrong = checkGeometry(superblock, layout.value);
-  if (wrong) return refuse(core, volume, wrong);
+  const attaching = backing.attaching!;
+  const { endSectors, rememberedSectors } = attaching;
+  const isElsewhere = endSectors !== backing.metaSectors;
+  const found = described(volume, isElsewhere ? { dataSectors: endSectors, metaSectors: endSectors, shared: backing.shared } : backing, bytes);
+  if (!found.ok) {
+    // The device may have grown while nobody was looking: its metadata lies where it ended.
+    const mayBeElsewhere = volume.config.metaDisk.kind === 'internal' && rememberedSectors > 0 && rememberedSectors < backing.metaSectors;
+    if (isElsewhere || !mayBeElsewhere) return refuse(core, volume, found.refusal);
+    attaching.endSectors = rememberedSectors;
+    return readPieces(core, volume, superblockSector(volume.config.metaDisk, rememberedSectors), SUPERBLOCK_BYTES / 512);
+  }
+  const { superblock, layout } = found.value;
+  if (isElsewhere) {
+    const here = layoutOf(volume.config.metaDisk, backing, superblock);
+    if (!here.ok) return refuse(core, volume, here.refusal);
+    attaching.moveTo = here.value;
+  }
   backing.superblock = superblock;
   backing.primaryOnDisk = hasFlag(superblock, SuperblockFlag.PrimaryInd);
-  backing.layout = layout.value;
+  backing.layout = layout;
   if (isClean(superblock)) return readBitmap(core, volume, backing);
-  backing.attaching!.step = 'activity-log';
-  backing.attaching!.ring = new Uint8Array(layout.value.alBlocks * AL_BLOCK_BYTES);
-  readPieces(core, volume, layout.value.alSector, layout.value.alBlocks * (AL_BLOCK_BYTES / 512));
+  attaching.step = 'activity-log';
+  attaching.ring = new Uint8Array(layout.alBlocks * AL_BLOCK_BYTES);
+  readPieces(core, volume, layout.alSector, layout.alBlocks * (AL_BLOCK_BYTES / 512));
+};
+
+/** A superblock that describes the metadata of this device. */
+const described = (volume: Volume, devices: Devices, bytes: Uint8Array): Result<{ superblock: Superblock; layout: Layout }> => {
+  const decoded = decodeSuperblock(bytes);
+  if (!decoded.ok) return decoded;
+  const superblock = decoded.value;
+  const layout = layoutOf(volume.config.metaDisk, devices, superblock);
+  if (!layout.ok) return layout;
+  const wrong = checkGeometry(superblock, layout.value);
+  return wrong ? { ok: false, refusal: wrong } : { ok: true, value: { superblock, layout: layout.value } };
 };
 
 /** What the bitmap on disk describes: the last agreed size, or for a new device the size that it will get. */
@@ -177,13 +209,30 @@ const applyActivityLog = (core: Core, volume: Volume, backing: Backing): void =>
   nextPlanStep(core, volume, backing);
 };
 
+/** The device has grown: its metadata goes to the new end, where it belongs. */
+const moveHere = (core: Core, volume: Volume, backing: Backing, layout: Layout): void => {
+  const attaching = backing.attaching!;
+  const bitmap = firstBitmap(volume);
+  const move = planMove(backing.superblock, backing.layout, layout, bitmap ? bytesOf(bitmap, 0, bitmap.pages * PAGE_BYTES) : new Uint8Array(0));
+  attaching.step = 'move';
+  attaching.plan = move.steps;
+  attaching.planAt = 0;
+  backing.superblock = move.superblock;
+  backing.layout = layout;
+  nextPlanStep(core, volume, backing);
+};
+
 /** Strictly one after the other: the order on disk is what makes a crash in between harmless (metadata/apply-al). */
 const nextPlanStep = (core: Core, volume: Volume, backing: Backing): void => {
   const attaching = backing.attaching!;
   const step = attaching.plan[attaching.planAt++];
   const then: Then = { to: 'attach', index: 0 };
+  if (step === undefined && attaching.moveTo && attaching.step !== 'move') return moveHere(core, volume, backing, attaching.moveTo);
   if (step === undefined) {
     backing.attaching = undefined;
+    if (volume.config.metaDisk.kind === 'internal' && attaching.rememberedSectors !== backing.metaSectors) {
+      emit(core, { type: 'disk-placed', resource: volume.resource, volume: volume.number, sectors: backing.metaSectors });
+    }
     backing.activityLog = newActivityLog(clampAlExtents(volume.config.disk.alExtents, backing.layout));
     signal(core, { signal: 'attach-prepared', resource: volume.resource, volume: volume.number });
   } else if (step.step === 'write') {

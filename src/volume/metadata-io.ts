@@ -7,14 +7,17 @@
  * on-io-error policy (metadata.md §6); who waits is told with `ok` false.
  */
 
-import { advance, blockIndex, encodeTransaction, AL_BLOCK_BYTES } from '../metadata/activity-log.js';
+import { advance, blockIndex, clampAlExtents, encodeTransaction, AL_BLOCK_BYTES } from '../metadata/activity-log.js';
 import { beginWrite, dirtyPages, endWrite, isWriting, mustWrite, pageOfAlExtent } from '../metadata/bitmap-io.js';
+import { resizedBitmap } from '../metadata/bitmap-resize.js';
+import type { Layout } from '../metadata/layout.js';
+import { freshAreas, placed, samePlace } from '../metadata/move.js';
 import { encodeSuperblock, hasFlag, Magic, SuperblockFlag } from '../metadata/superblock.js';
-import { assert, flushDisk, signal, writeDisk, type Core } from '../model/core.js';
+import { assert, emit, flushDisk, signal, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { MetadataPurpose } from '../model/signals.js';
 import type { Backing, MetadataJob, PageRun, Volume } from '../model/types.js';
-import { evictedExtents } from './activity-log.js';
+import { evictedExtents, isIdle, newActivityLog } from './activity-log.js';
 
 const SECTORS_PER_BLOCK = 8;
 /** Neighbouring bitmap pages go out together, up to 1 MiB. */
@@ -54,6 +57,15 @@ export const queueBitmapWrite = (core: Core, volume: Volume, purpose: MetadataPu
 export const queueFullSync = (core: Core, volume: Volume, purpose: MetadataPurpose): void => {
   if (isGone(volume)) return tell(core, volume, [purpose], false);
   queue(core, volume, { job: 'full-sync', purposes: [purpose], step: 0, pending: 0 });
+};
+
+/**
+ * Another size of the device, and perhaps another place of its metadata (metadata.md §5, metadata/move). Nothing uses the activity log:
+ * the volume is drained and held.
+ */
+export const queueResize = (core: Core, volume: Volume, to: { layout: Layout; sectors: number; assumeClean: boolean }, purpose: MetadataPurpose): void => {
+  if (isGone(volume)) return tell(core, volume, [purpose], false);
+  queue(core, volume, { job: 'resize', purposes: [purpose], step: 0, pending: 0, ...to, old: to.layout });
 };
 
 /** One transaction with all pending changes of the activity log. Its end is the signal `admission`. */
@@ -140,6 +152,29 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
           return true;
         }
         break;
+      case 'resize':
+        if (step === 0) {
+          beginResize(volume, backing, job);
+          writeSuperblock(core, volume, backing, job);
+        } else if (step === 1) {
+          if (!samePlace(job.old, job.layout)) for (const { sector, data } of freshAreas(job.old, job.layout)) metaWrite(core, volume, job, sector, data, false);
+        } else if (step === 2) {
+          writeAllPages(core, volume, backing, job);
+        } else if (step === 3) {
+          endAllPages(volume);
+          flushData(core, volume, job);
+        } else if (step === 4) {
+          backing.superblock.flags &= ~SuperblockFlag.FullSync;
+          if (volume.config.disk.alUpdates) backing.superblock.flags &= ~SuperblockFlag.AlDisabled;
+          touchSuperblock(backing);
+          writeSuperblock(core, volume, backing, job);
+        } else {
+          if (job.layout.alOffsetSectors < 0 && !samePlace(job.old, job.layout)) {
+            emit(core, { type: 'disk-placed', resource: volume.resource, volume: volume.number, sectors: backing.metaSectors });
+          }
+          return true;
+        }
+        break;
       case 'transaction':
         if (step === 0) {
           backing.activityLog.transactionRunning = true;
@@ -169,7 +204,10 @@ const MARKS_LOST = 4;
 
 /** Is this the job's next step? */
 const writesSuperblock = ({ job, step }: MetadataJob): boolean =>
-  (job === 'superblock' && step === 0) || (job === 'full-sync' && (step === 0 || step === 2)) || (job === 'bitmap' && step === MARKS_LOST);
+  (job === 'superblock' && step === 0) ||
+  (job === 'full-sync' && (step === 0 || step === 2)) ||
+  (job === 'bitmap' && step === MARKS_LOST) ||
+  (job === 'resize' && (step === 0 || step === 4));
 
 const metaWrite = (core: Core, volume: Volume, job: MetadataJob, sector: number, data: Uint8Array, durable: boolean): void => {
   job.pending++;
@@ -273,6 +311,30 @@ const endPageWrite = (volume: Volume, peer: string, page: number): void => {
   if (bitmap && page < bitmap.pages && isWriting(bitmap, page)) endWrite(bitmap, page, 1, true);
 };
 
+const endAllPages = (volume: Volume): void => {
+  for (const device of volume.peers.values()) {
+    for (let page = 0; device.bitmap && page < device.bitmap.pages; page++) endPageWrite(volume, device.peer, page);
+  }
+};
+
+/** From here on the new size and place count; on disk they do when the superblock of this step is written. */
+const beginResize = (volume: Volume, backing: Backing, job: MetadataJob & { job: 'resize' }): void => {
+  job.old = backing.layout;
+  backing.layout = job.layout;
+  for (const device of volume.peers.values()) {
+    if (device.bitmap && device.bitmap.sectors !== job.sectors) device.bitmap = resizedBitmap(device.bitmap, job.sectors, job.assumeClean);
+  }
+  backing.superblock = placed(backing.superblock, job.layout);
+  backing.superblock.lastAgreedSectors = job.sectors;
+  backing.superblock.flags |= SuperblockFlag.FullSync | SuperblockFlag.AlDisabled;
+  if (!samePlace(job.old, job.layout)) {
+    assert(isIdle(backing.activityLog), 'the activity log is moved while it is in use');
+    backing.activityLog = newActivityLog(clampAlExtents(volume.config.disk.alExtents, job.layout));
+    backing.superblock.alExtents = backing.activityLog.committed.length;
+  }
+  touchSuperblock(backing);
+};
+
 /** A disk operation of the running job ended (`Then` metadata). */
 export const metadataOperationDone = (core: Core, volume: Volume, operation: DiskOperation, result: OperationResult): void => {
   const backing = volume.backing;
@@ -296,11 +358,7 @@ export const metadataOperationDone = (core: Core, volume: Volume, operation: Dis
     if (job.job !== 'bitmap' || !backing.wasReadError || job.step > MARKS_LOST) return abandonJobs(core, volume);
     job.step = MARKS_LOST;
   }
-  if (job.job === 'full-sync' && job.step === 2 && job.pending === 0) {
-    for (const device of volume.peers.values()) {
-      for (let page = 0; device.bitmap && page < device.bitmap.pages; page++) endPageWrite(volume, device.peer, page);
-    }
-  }
+  if (job.job === 'full-sync' && job.step === 2 && job.pending === 0) endAllPages(volume);
   runJob(core, volume, backing);
 };
 

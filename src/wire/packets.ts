@@ -39,6 +39,9 @@ export const DataFlag = {
   ZEROES: 1024,
 } as const;
 
+/** dds_flags of P_SIZES (wire-protocol.md §3.6). */
+export const DdsFlag = { FORCED: 1, NO_RESYNC: 2 } as const;
+
 /** Flags of P_CONNECTION_FEATURES (wire-protocol.md §3.2). */
 export const FeatureFlag = { FF_TRIM: 1, FF_THIN_RESYNC: 2, FF_WSAME: 4, FF_WZEROES: 8 } as const;
 
