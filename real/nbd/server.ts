@@ -2,6 +2,7 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
+import { writeGathered } from '../net/streams.js';
 import { ByteQueue } from './bytes.js';
 import type { Export, Volumes } from './exports.js';
 import { Negotiation } from './negotiation.js';
@@ -171,9 +172,7 @@ class Client {
     const { replies } = this;
     this.replies = [];
     if (replies.length === 0 || this.socket.destroyed || this.socket.writableEnded) return;
-    this.socket.cork();
-    for (const piece of replies) this.socket.write(piece);
-    this.socket.uncork();
+    writeGathered(this.socket, replies, replies.reduce((sum, { length }) => sum + length, 0));
   }
 }
 

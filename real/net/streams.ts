@@ -204,30 +204,26 @@ export class Streams {
   send(id: StreamId, pieces: readonly Uint8Array[]): void {
     const stream = this.streams.get(id);
     if (!stream || stream.isClosed || stream.socket.destroyed) return;
-    const { socket } = stream;
-    // Corked writes leave as one writev.
-    socket.cork();
-    let group = 0;
-    for (const [index, piece] of pieces.entries()) {
-      group += piece.length;
-      const isLast = index === pieces.length - 1;
-      if (!isLast && group < WRITE_BYTES) {
-        socket.write(piece);
-        continue;
-      }
-      const bytes = group;
-      group = 0;
-      socket.write(piece, (error) => {
-        if (error) return;
-        stream.takenBytes += bytes;
-        stream.counts.sentBytes += bytes;
-        if (!stream.isClosed && stream.isTold) this.give({ type: 'stream-sent', stream: id, bytesTotal: stream.takenBytes });
-      });
-      if (isLast) break;
-      socket.uncork();
-      socket.cork();
+    let group: Uint8Array[] = [];
+    let bytes = 0;
+    for (const piece of pieces) {
+      group.push(piece);
+      bytes += piece.length;
+      if (bytes < WRITE_BYTES) continue;
+      this.write(stream, group, bytes);
+      group = [];
+      bytes = 0;
     }
-    socket.uncork();
+    if (bytes > 0) this.write(stream, group, bytes);
+  }
+
+  private write(stream: Stream, pieces: readonly Uint8Array[], bytes: number): void {
+    writeGathered(stream.socket, pieces, bytes, (error) => {
+      if (error) return;
+      stream.takenBytes += bytes;
+      stream.counts.sentBytes += bytes;
+      if (!stream.isClosed && stream.isTold) this.give({ type: 'stream-sent', stream: stream.id, bytesTotal: stream.takenBytes });
+    });
   }
 
   setReading(id: StreamId, on: boolean): void {
@@ -259,6 +255,24 @@ export class Streams {
     this.servers.clear();
     for (const id of [...this.streams.keys()]) this.close(id);
   }
+}
+
+/** Copying this much costs less than handing the pieces to the kernel one by one. */
+const COPY_BYTES_MAX = 256 << 10;
+
+/** One write for all pieces. `taken` hears when the kernel has it. */
+export function writeGathered(socket: Socket, pieces: readonly Uint8Array[], bytes: number, taken?: (error?: Error | null) => void): void {
+  if (pieces.length === 1 || bytes <= COPY_BYTES_MAX) {
+    socket.write(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes), taken);
+    return;
+  }
+  // Corked writes leave as one writev.
+  socket.cork();
+  for (const [index, piece] of pieces.entries()) {
+    if (index < pieces.length - 1) socket.write(piece);
+    else socket.write(piece, taken);
+  }
+  socket.uncork();
 }
 
 /** IPv4 addresses arrive as IPv6 ones on a socket that takes both; a scope is not part of the address. */
