@@ -11,7 +11,7 @@ import type { Recorder } from './driver.js';
 
 /** A ring of so many segments: the oldest goes when one is full. */
 const SEGMENTS = 4;
-/** A segment is worth its snapshot when making it took at most this part of the segment's time. */
+/** A segment is worth its snapshot when making it took at most this part of the segment's time; at half of the ring it ends in any case. */
 const SNAPSHOT_SHARE = 0.01;
 /** What an entry costs beside its bytes. */
 const ENTRY_BYTES = 200;
@@ -53,7 +53,7 @@ export class FlightRecorder implements Recorder {
     const { bytes, startedMs, snapshotMs } = this.current;
     if (bytes < this.ringBytes / SEGMENTS) return;
     const isWorthIt = snapshotMs < SNAPSHOT_SHARE * (performance.now() - startedMs);
-    if (isWorthIt || bytes >= this.ringBytes) this.current = this.newSegment();
+    if (isWorthIt || bytes >= this.ringBytes / 2) this.current = this.newSegment();
   }
 
   /** Writes what the ring holds. */

@@ -4,13 +4,17 @@
  * it; the other node takes over, and every acknowledged byte is there; the old one comes back, is synced, and the images are equal.
  */
 
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { SingleBar, Presets } from 'cli-progress';
 import { NbdClient } from '../nbd/client.js';
 import { BLOCK_BYTES, contentOf, Ledger } from './ledger.js';
 import { isHealthy, newPair, sleep, startPair, type Machine } from './machine.js';
+
+const lockstep = fileURLToPath(new URL('../../reports/lockstep.js', import.meta.url));
 
 const IMAGE_BYTES = 128 << 20;
 const DEPTH = 16;
@@ -106,14 +110,20 @@ async function demonstrate(folder: string): Promise<boolean> {
     say(`in sync: ${(await beta.status())!.devices[0]!['disk-state']}/${(await beta.status())!.connections[0]!.peer_devices[0]!['peer-disk-state']}`);
     const again = await verify(onBeta, ledger);
     onBeta.close();
-    await beta.until('closed', () => true);
-    await sleep(100);
+    let isRepeated = true;
+    for (const machine of [alpha, beta]) {
+      const path = join(folder, `${machine.name}.recording`);
+      await machine.ask({ do: 'record', path });
+      const replay = spawnSync(process.execPath, [lockstep, 'replay', path], { encoding: 'utf8' });
+      isRepeated &&= replay.status === 0;
+      say(`lockstep replay of ${machine.name}'s recording: ${replay.stdout.trim().split('\n').at(-1) ?? ''}`);
+    }
     const codes = [await beta.end('SIGTERM'), await alpha.end('SIGTERM')];
     const sums = [await alpha.checksum(sizeBytes), await beta.checksum(sizeBytes)];
     console.log(`         sha256 of alpha's data: ${sums[0]}\n         sha256 of beta's data:  ${sums[1]}`);
     const isEqual = sums[0] === sums[1];
     say(isEqual ? 'the images are equal' : 'the images DIFFER');
-    const isGood = isEqual && wrong.length === 0 && again.wrong.length === 0 && codes.every((code) => code === 0);
+    const isGood = isEqual && isRepeated && wrong.length === 0 && again.wrong.length === 0 && codes.every((code) => code === 0);
     say(isGood ? 'nothing acknowledged was lost' : `something is WRONG (exit codes ${codes.join(', ')}; ${again.wrong.length} blocks wrong after the resync)`);
     return isGood;
   } finally {

@@ -13,7 +13,7 @@ import { discardRange, newSlab, readCached, zeroRange, type Slab } from './syste
 
 export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
 
-/** Called exactly once for each operation, in the call of `submit` or later. `data` is lent for the pass. */
+/** Called exactly once for each operation, in the call of `submit` or later. `data`: what a read brought, lent for the pass; undefined where it is zeros. */
 export type OperationEnded = (op: number, data: Uint8Array | undefined, error: Error | undefined) => void;
 
 /** A call that took longer than this has waited for a disk, not for a processor that somebody else had. */
@@ -21,6 +21,8 @@ const BLOCKED_MS = 20;
 /** How long nothing is done synchronously after that. */
 const DISTRUST_MS = 5000;
 const SLAB_BYTES = 4 << 20;
+/** Reads of one volume in the thread pool. */
+const READS_MAX = 8;
 
 /** Reads of a pass land one behind the other in one piece of memory, which is used again when the pass is over. */
 export class ReadSlab {
@@ -51,6 +53,9 @@ export class BackingDisk {
   readonly statistics: DiskStatistics = { readSectors: 0, writtenSectors: 0, metaWrites: 0 };
   /** Operations handed to the thread pool and not ended. */
   private running = 0;
+  /** Reads for the thread pool that wait for their turn, and those that have it. */
+  private readonly waitingReads: (() => void)[] = [];
+  private readsRunning = 0;
   private whenQuiet: (() => void) | undefined = undefined;
   private distrustUntil = 0;
 
@@ -95,7 +100,7 @@ export class BackingDisk {
 
   private over(op: number, data: Uint8Array | undefined, error: Error | undefined): void {
     this.running--;
-    this.ended(op, data, error);
+    this.ended(op, unlessZero(data), error);
     if (this.running > 0 || !this.whenQuiet) return;
     const closed = this.whenQuiet;
     this.whenQuiet = undefined;
@@ -124,15 +129,30 @@ export class BackingDisk {
     if (at !== undefined) {
       const data = this.reads.slab.bytes.subarray(at, at + bytes);
       try {
-        if (this.watched(() => readCached(device.fd, this.reads.slab, at, bytes, offset)) === bytes) return this.ended(op, data, undefined);
-        if (device.isMemory && this.watched(() => readSync(device.fd, data, 0, bytes, offset)) === bytes) return this.ended(op, data, undefined);
+        if (this.watched(() => readCached(device.fd, this.reads.slab, at, bytes, offset)) === bytes) return this.ended(op, unlessZero(data), undefined);
+        if (device.isMemory && this.watched(() => readSync(device.fd, data, 0, bytes, offset)) === bytes) return this.ended(op, unlessZero(data), undefined);
       } catch (error) {
         return this.ended(op, undefined, error as Error);
       }
     }
     this.running++;
-    const data = new Uint8Array(bytes);
-    readFully(device.fd, data, 0, offset, (error) => this.over(op, error ? undefined : data, error));
+    this.waitingReads.push(() => {
+      const data = new Uint8Array(bytes);
+      readFully(device.fd, data, 0, offset, (error) => {
+        this.readsRunning--;
+        this.startReads();
+        this.over(op, error ? undefined : data, error);
+      });
+    });
+    this.startReads();
+  }
+
+  /** Memory is taken when a thread can fill it: an attach asks for a whole bitmap at once. */
+  private startReads(): void {
+    while (this.readsRunning < READS_MAX && this.waitingReads.length > 0) {
+      this.readsRunning++;
+      this.waitingReads.shift()!();
+    }
   }
 
   // ---- Zeros -----------------------------------------------------------------------------------------------------------
@@ -172,6 +192,16 @@ export class BackingDisk {
 
 /** Written where a range cannot be zeroed in another way. */
 const zeros = new Uint8Array(1 << 20);
+
+/** What a read brought, or undefined where all of it is zeros: nobody has to copy or keep those. */
+function unlessZero(data: Uint8Array | undefined): Uint8Array | undefined {
+  if (!data || data[0] !== 0) return data;
+  for (let at = 0; at < data.length; at += zeros.length) {
+    const part = data.subarray(at, at + zeros.length);
+    if (Buffer.compare(part, zeros.subarray(0, part.length)) !== 0) return data;
+  }
+  return undefined;
+}
 
 function writeZeros(fd: number, offset: number, left: number, ended: (error: Error | undefined) => void): void {
   if (left === 0) return ended(undefined);
