@@ -15,6 +15,7 @@ import { generations } from './generations.js';
 import { integrity } from './integrity.js';
 import { maintenance } from './maintenance.js';
 import { onlineVerify } from './online-verify.js';
+import { optionsOnline } from './options-online.js';
 import { partition } from './partition.js';
 import { readBalancing } from './read-balancing.js';
 import { recorded } from './recorded.js';
@@ -39,6 +40,7 @@ export const scenarios: readonly Scenario[] = [
   slowDisk,
   congestion,
   integrity,
+  optionsOnline,
   diskErrors,
   discard,
   resize,

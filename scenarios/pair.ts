@@ -218,6 +218,21 @@ export const connectTo = (peer: string, discardMyData = false): Command =>
   ({ verb: 'connect', resource: RESOURCE, peer, discardMyData, tentative: false });
 export const disconnectFrom = (peer: string, force = false): Command => ({ verb: 'disconnect', resource: RESOURCE, peer, force });
 
+/** These options on both nodes. */
+export const optionsWith = (hosts: readonly HostSpec[], net: NetOptions, disk: ResourceConfig['volumes'][number]['disk']): { host: string; command: Command }[] =>
+  hosts.map(({ name, config }) => ({
+    host: name,
+    command: {
+      verb: 'options',
+      resource: RESOURCE,
+      config: {
+        ...config,
+        volumes: config.volumes.map((volume) => ({ ...volume, disk })),
+        peers: config.peers.map((peer) => ({ ...peer, net: peer.name === BOB ? net : mirrored(net) })),
+      },
+    },
+  }));
+
 export const commands = (parameters: Parameters): Record<'alice' | 'bob', { host: string; command: Command }[]> => ({
   alice: commandsOf(ALICE, BOB, number(parameters, 'volumes', 1)),
   bob: commandsOf(BOB, ALICE, number(parameters, 'volumes', 1)),

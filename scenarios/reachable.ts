@@ -151,7 +151,7 @@ const packetNames: Record<PacketName, Reachable> = {
   P_CONN_ST_CHG_REQ: yes(),
   P_CONN_ST_CHG_REPLY: yes(),
   P_RETRY_WRITE: yes('two Primaries write overlapping sectors at the same time, with protocol 100 or newer'),
-  P_PROTOCOL_UPDATE: no('options over a live connection come later'),
+  P_PROTOCOL_UPDATE: yes('options that both sides compare are changed while connected'),
   P_TRIM: yes('the application discards'),
   P_RS_THIN_REQ: no('thin resync comes later'),
   P_RS_DEALLOCATED: no('thin resync comes later'),

@@ -324,6 +324,8 @@ export interface WorldView {
 export interface HostView {
   readonly name: string;
   readonly spec: HostSpec;
+  /** What its configuration file says now: `spec.config`, or what an operator has changed it to. */
+  readonly config: ResourceConfig;
   readonly state: 'running' | 'paused' | 'down';
   /** The core; undefined while down. */
   readonly node: Node | undefined;

@@ -58,6 +58,8 @@ const refused: [edit: Edit, code: ConfigCode, named: string][] = [
   [net((options) => (options.cramHmacAlg = 'sha1\0')), InvalidAttribute, 'cram-hmac-alg'],
   [net((options) => ([options.cramHmacAlg, options.sharedSecret] = ['sha1', 'schlüssel'])), InvalidAttribute, 'shared-secret'],
   [net((options) => (options.cramHmacAlg = 'sha1')), InvalidAttribute, 'needs a shared-secret'],
+  [net((options) => (options.congestionExtents = 66)), InvalidAttribute, 'congestion-extents'],
+  [net((options) => (options.congestionFill = -1)), InvalidAttribute, 'congestion-fill'],
   [(resource) => (resource.resource = ''), InvalidAttribute, 'name'],
   [(resource) => (resource.resource = 'a b'), InvalidAttribute, 'name'],
   [(resource) => (resource.peers[0]!.name = 'ü'), InvalidAttribute, 'peer'],
@@ -95,6 +97,14 @@ test('a digest that this node cannot compute is refused, where it is configured'
   for (const edits of [[], [secret], [secret, cram('sha1')], [secret, cram('md5')], [integrity('crc32c')], [integrity('sha256')]]) assert.is(codeOf(...edits), undefined);
   for (const name of ['SHA1', 'hmac(sha1)', 'crc32c', 'toString']) assert.is(codeOf(secret, cram(name)), ConfigCode.UnknownAuthAlg, name);
   for (const name of ['crc-32c', 'sha1 ', 'toString']) assert.is(codeOf(integrity(name)), ConfigCode.UnknownIntegrityAlg, name);
+});
+
+test('what is not mirrored needs protocol A', () => {
+  for (const policy of ['pull-ahead', 'disconnect'] as const) {
+    const congestion = net((options) => (options.onCongestion = policy));
+    assert.is(checkConfig(edited(congestion))?.code, ConfigCode.CongestionNeedsProtocolA);
+    assert.is(checkConfig(edited(congestion, net((options) => (options.protocol = 'A')))), undefined);
+  }
 });
 
 test('freezing until the peer is fenced needs to know what the peer has', () => {

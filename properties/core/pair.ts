@@ -70,6 +70,8 @@ export interface Machine {
   /** Application requests that are not answered. */
   asked: Map<number, Input>;
   randoms: number;
+  /** What operators have changed since; a restart finds it in the configuration. */
+  changed: { net: Partial<NetOptions>; disk: Partial<DiskOptions> };
   lastAccepted: number;
   /** Hash of every output so far, for the comparison of two runs. */
   outputsHash: string;
@@ -138,6 +140,13 @@ export const configOf = (options: PairOptions, name: Name): ResourceConfig => ({
   ...(name === 'bob' && options.bobFeatures !== undefined && { features: options.bobFeatures }),
 });
 
+/** With what operators have changed on this machine. */
+export const configNow = (pair: Pair, name: Name): ResourceConfig => {
+  const { options, machines } = pair;
+  const { net, disk } = machines[name].changed;
+  return configOf({ ...options, net: { ...options.net, ...(name === 'bob' && options.bobNet), ...net }, bobNet: {}, disk: { ...options.disk, ...disk } }, name);
+};
+
 const UUID_BASE: Record<Name, bigint> = { alice: 0xa11ce00000000000n, bob: 0xb0b0000000000000n };
 
 /** Recognizable values; the low bits, which decide coin tosses, differ between the nodes from draw to draw. */
@@ -166,6 +175,7 @@ function newMachine(options: PairOptions, name: Name): Machine {
     replies: new Map(),
     asked: new Map(),
     randoms: 0,
+    changed: { net: {}, disk: {} },
     lastAccepted: 0,
     outputsHash: '',
     passes: 0,
@@ -184,7 +194,7 @@ export function newPair(options: PairOptions = {}, watchers: Pair['watchers'] = 
 export function start(pair: Pair, name: Name): void {
   const machine = pair.machines[name];
   machine.node ??= createNode(name, environmentOf(machine));
-  command(pair, name, { verb: 'new-resource', config: configOf(pair.options, name) });
+  command(pair, name, { verb: 'new-resource', config: configNow(pair, name) });
 }
 
 /** The node is gone in the middle of whatever it did. Its streams are reset, or with a loss of power just silent. */

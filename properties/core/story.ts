@@ -11,7 +11,7 @@
 
 import type { Command } from '../../src/contract/command.js';
 import { Conn, connName, Disk as DiskState, diskName, roleName, type State } from '../../src/state/states.js';
-import { corrupt, crash, cut, drive, advance, application, command, complete, exitHandler, names, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
+import { corrupt, crash, cut, drive, advance, application, command, complete, exitHandler, names, configNow, newPair, start, stepUntil, type Asked, type Name, type Pair, type PairOptions } from './pair.js';
 import { persist, resizeDevice, write as writeDisk } from './disk.js';
 import { watchOrder, type OrderWatch } from './order.js';
 import { describe, newNarrator, uuidsOf, type Narrator } from './narrate.js';
@@ -299,6 +299,13 @@ function runOn(teller: Teller, name: Name, words: string[]): string[] {
     case 'down':
     case 'del-resource':
       return give({ verb, resource });
+    /** alice options protocol=A resync-rate=1000: everything else stays as this machine has it. */
+    case 'options': {
+      const { net, disk } = optionsOf(words.slice(1));
+      Object.assign(machine.changed.net, net);
+      Object.assign(machine.changed.disk, disk);
+      return give({ verb, resource, config: configNow(pair, name) });
+    }
     case 'new-current-uuid':
       return give({ verb, resource, volume, clearBitmap: words.includes('clear-bitmap') });
     /** alice write 0+8 a 8+8 b fua: in one pass; each block is filled with the letter. */

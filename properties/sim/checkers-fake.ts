@@ -151,6 +151,7 @@ export class FakeWorld implements WorldView {
     return {
       name: NAMES[place]!,
       spec: this.setup.hosts[place]!,
+      config: this.setup.hosts[place]!.config,
       get state() {
         return world.up[place] ? ('running' as const) : ('down' as const);
       },

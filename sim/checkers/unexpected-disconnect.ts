@@ -26,7 +26,10 @@ const DAMAGED = 'Digest integrity check FAILED';
 /** on-congestion disconnect. */
 const CONGESTED = 'the connection is congested';
 
-const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach'];
+/** What both sides compare when they meet. */
+const comparedOptions = ['protocol', 'afterSb0Pri', 'afterSb1Pri', 'afterSb2Pri', 'dataIntegrityAlg', 'cramHmacAlg', 'sharedSecret'] as const;
+
+const PARTING_VERBS = ['disconnect', 'down', 'del-resource', 'detach', 'options'];
 
 export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   if (setup.expectations.unexpectedDisconnectsAllowed) return { property: 'unexpected-disconnect' };
@@ -52,6 +55,7 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       const { event } = output;
       if (event.event === 'connection-lost') {
         if (event.reason === 'ProtocolError' && event.detail === ABORTED_BY_RULE) world.reached('peer restarted while I/O was frozen');
+        else if (/P_AUTH_/.test(event.detail) && differ(world)) world.reached('met with different options');
         else if (event.detail.startsWith(DAMAGED) && world.disturbed(host, event.peer, FAULT_GRACE_US)) world.reached('damaged data was refused');
         else if (event.reason === 'ProtocolError' && event.detail !== META_BEHIND) report(`${host} calls ${event.peer}'s bytes a protocol error: ${event.detail}`, world);
         else if (!hasReason(world) && !world.disturbed(host, event.peer, FAULT_GRACE_US)) {
@@ -68,11 +72,19 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
       // A Primary without a disk, on whichever volume, meets another data generation than its applications have seen (generation-uuids.md §1).
       const volumes = lineage.hosts[lineage.hostPlace(host)]!.volumes;
       const otherData = event.from.role === Role.Primary && [...volumes.values()].some(({ disk }) => disk < Disk.Inconsistent);
+      if (differ(world)) return world.reached('met with different options');
       if (hasReason(world) || otherData) return;
       report(`${host} stands alone after ${connName(event.from.conn as Conn)} and no rule or operator says why (${event.reason})`, world);
     },
   };
 }
+
+/** Have operators changed one node only, so far? (after-sb-0pri is mirrored, and other pairs of different values are none.) */
+const differ = ({ hosts }: WorldView): boolean =>
+  comparedOptions.some((option) => {
+    const [one, other] = hosts.map(({ config }) => config.peers[0]!.net[option]);
+    return one !== other && !(String(one).startsWith('discard-') && String(other).startsWith('discard-') && hosts.every(({ config, spec }) => config === spec.config));
+  });
 
 const bothPrimary = (world: WorldView): boolean =>
   world.hosts.every(({ node }) => node?.resources().some(({ volumes }) => volumes.some(({ peers }) => peers.some(({ state }) => state.role === Role.Primary))));

@@ -4,7 +4,7 @@
  */
 
 import { digests } from '../../src/digests/digests.js';
-import type { Command, DiskArea, Input, Node, Output, Reply } from '../../src/contract/index.js';
+import type { Command, DiskArea, Input, Node, Output, Reply, ResourceConfig } from '../../src/contract/index.js';
 import { layoutOf } from '../../src/metadata/layout.js';
 import { Disk as DiskState, Role } from '../../src/state/states.js';
 import { type DiskVerb, type DiskView, type HostSpec, type HostView, type RandomStream, diskVerbs } from '../types.js';
@@ -93,12 +93,15 @@ export class Host implements HostView {
   private wakesAt = 0;
   private wokenUs = -1;
 
+  config: ResourceConfig;
+
   constructor(
     readonly world: World,
     readonly index: number,
     readonly spec: HostSpec,
     private readonly random: RandomStream,
   ) {
+    this.config = spec.config;
     for (const { volume, dataSectors, metaSectors, discard } of spec.disks) {
       const make = (sectors: number, area: string): Disk =>
         new Disk(this, new Device(sectors, world.content), world.setup.disk, random.fork(`disk/${volume}/${area}`), area === 'data' ? discard : undefined);

@@ -46,7 +46,7 @@ export class Operators {
   /** The host's init script. */
   booted(host: Host): void {
     if (this.world.setup.onBoot === 'nothing') return;
-    const { config } = host.spec;
+    const { config } = host;
     const { resource } = config;
     const script: Command[] = [
       { verb: 'new-resource', config },
@@ -121,6 +121,7 @@ export class Operators {
     const { world } = this;
     const verb = 'command' in purpose ? purpose.command.verb : purpose.by;
     if (!reply.ok) world.observer.story(host.name, `${verb} is refused: ${reply.code} ${reply.text}`);
+    if (reply.ok && 'command' in purpose && purpose.command.verb === 'options') host.config = purpose.command.config;
     switch (purpose.by) {
       case 'script':
         this.runScript(host, purpose.left);

@@ -215,8 +215,11 @@ export const checkConnect = (conn: Conn, role: Role, discardMyData: boolean): Co
 };
 
 /** Does it change what both sides of a connection must agree on? */
-export const changesAgreement = (from: ResourceConfig, to: ResourceConfig): boolean =>
-  from.peers.some(({ net }, index) => net.protocol !== to.peers[index]?.net.protocol || net.allowTwoPrimaries !== to.peers[index]?.net.allowTwoPrimaries);
+const changesAgreement = (from: ResourceConfig, to: ResourceConfig): boolean =>
+  from.peers.some(({ net }, index) => {
+    const other = to.peers[index]?.net;
+    return net.protocol !== other?.protocol || net.allowTwoPrimaries !== other.allowTwoPrimaries || net.dataIntegrityAlg !== other.dataIntegrityAlg;
+  });
 
 /**
  * May a running resource get these options? `agreedProtocol`: the version of the live connection, undefined without one;
@@ -243,7 +246,7 @@ export const checkOnlineChange = (
   }
   if (twoPrimaries && to.peers.some(({ net }) => !net.allowTwoPrimaries)) return refusal(ConfigCode.TwoPrimariesPresent, from.resource);
   if (changesAgreement(from, to) && agreedProtocol !== undefined && agreedProtocol < 100) {
-    return refusal(ConfigCode.NeedsProtocol100, `${from.resource}: replication protocol, allow-two-primaries`);
+    return refusal(ConfigCode.NeedsProtocol100, `${from.resource}: replication protocol, allow-two-primaries or data-integrity-alg`);
   }
   return undefined;
 };

@@ -4,7 +4,7 @@
  */
 
 import { defaultDiskOptions } from '../config/defaults.js';
-import type { AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, Protocol } from '../config/types.js';
+import type { AfterSb0Pri, AfterSb1Pri, AfterSb2Pri, NetOptions, Protocol } from '../config/types.js';
 import type { Connection, Volume } from '../model/types.js';
 import { Disk } from '../state/states.js';
 import { ProtocolFlag } from '../wire/packets.js';
@@ -56,6 +56,24 @@ export function checkProtocol(connection: Connection, packet: ProtocolPacket): s
   if (packet.twoPrimaries !== own.twoPrimaries) return 'allow-two-primaries differs';
   if (packet.integrityAlg !== own.integrityAlg) return `data-integrity-alg differs: ours '${own.integrityAlg}', the peer's '${packet.integrityAlg}'`;
   return undefined;
+}
+
+const AFTER_SB_0PRI = [
+  'disconnect', 'discard-younger-primary', 'discard-older-primary', 'discard-zero-changes', 'discard-least-changes', 'discard-local', 'discard-remote',
+] as const;
+const AFTER_SB_1PRI = ['disconnect', 'consensus', 'discard-secondary', 'call-pri-lost-after-sb', 'violently-as0p'] as const;
+const AFTER_SB_2PRI = ['disconnect', 'call-pri-lost-after-sb', 'violently-as0p'] as const;
+
+const policyOf = <T extends keyof typeof AFTER_SB_CODE>(code: number, names: readonly T[]): T | undefined => names.find((name) => AFTER_SB_CODE[name] === code);
+
+/** Our half of what the peer's P_PROTOCOL_UPDATE says; undefined when it says what cannot be. */
+export function adoptedOptions(packet: ProtocolPacket): Pick<NetOptions, 'protocol' | 'afterSb0Pri' | 'afterSb1Pri' | 'afterSb2Pri' | 'allowTwoPrimaries'> | undefined {
+  const protocol = (['A', 'B', 'C'] as const).find((name) => PROTOCOL_CODE[name] === packet.protocol);
+  const afterSb0Pri = policyOf(mirrored(packet.afterSb0Pri), AFTER_SB_0PRI);
+  const afterSb1Pri = policyOf(packet.afterSb1Pri, AFTER_SB_1PRI);
+  const afterSb2Pri = policyOf(packet.afterSb2Pri, AFTER_SB_2PRI);
+  const isPossible = protocol && afterSb0Pri && afterSb1Pri && afterSb2Pri && packet.twoPrimaries <= 1;
+  return isPossible ? { protocol, afterSb0Pri, afterSb1Pri, afterSb2Pri, allowTwoPrimaries: packet.twoPrimaries === 1 } : undefined;
 }
 
 /** discard-local of one node is discard-remote of the other. */

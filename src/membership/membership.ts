@@ -63,6 +63,19 @@ export const newMembership = (resource: string, peers: readonly string[], config
   promoteAfterUs: nowUs,
 });
 
+/** Other intervals while it runs: what is known of the peers stays known. */
+export const changeMembership = (
+  state: MembershipState | undefined,
+  resource: string,
+  peers: readonly string[],
+  config: MembershipConfig | undefined,
+  nowUs: number,
+): MembershipState | undefined => {
+  if (config === undefined) return undefined;
+  const fresh = newMembership(resource, peers, config, nowUs);
+  return state === undefined ? fresh : { ...state, intervalUs: fresh.intervalUs, deadTimeUs: fresh.deadTimeUs };
+};
+
 /** A datagram came from machine `from`. Returns whether it was a heartbeat of this resource from one of its peers. */
 export const onHeartbeat = (state: MembershipState, nowUs: number, from: string, bytes: Uint8Array): boolean => {
   const member = state.peers.get(from);

@@ -481,6 +481,8 @@ export interface NetPart {
   ok: boolean;
   /** The peer's disk was UpToDate: what it alone has is not lost with the next resync. */
   onGoodDisk: boolean;
+  /** A write of protocol A: the application did not wait for the peer. */
+  isAsync: boolean;
   /** The peer cleared its bits (P_RS_WRITE_ACK). */
   setInSync: boolean;
   /** Nothing more is expected from the peer (barrier ack, data, loss). */

@@ -118,6 +118,7 @@ export const sendWrite = (core: Core, connection: Connection, device: PeerDevice
     waitsFor: protocol === 'A' ? 'transport' : protocol === 'B' ? 'receive-ack' : 'write-ack',
     ok: false,
     onGoodDisk: device.pdsk === Disk.UpToDate,
+    isAsync: protocol === 'A',
     setInSync: false,
     done: false,
     sentAtUs: core.nowUs,
@@ -155,7 +156,7 @@ const readLocally = (core: Core, volume: Volume, request: Request): void => {
 /** P_DATA_REQUEST (§5.10). */
 export const readRemotely = (core: Core, resource: Resource, connection: Connection, request: Request): void => {
   request.net = [
-    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, onGoodDisk: true, setInSync: false, done: false, sentAtUs: core.nowUs, resent: false },
+    { peer: connection.peer, connectCount: connection.connectCount, waitsFor: 'data', ok: false, onGoodDisk: true, isAsync: false, setInSync: false, done: false, sentAtUs: core.nowUs, resent: false },
   ];
   sendDueBarrier(core, connection, resource.log.epoch);
   sendPacket(core, connection, {
@@ -187,6 +188,7 @@ const submitFlush = (core: Core, resource: Resource, volume: Volume, request: Re
       waitsFor: waits ? 'barrier-ack' : 'nothing',
       ok: !waits,
       onGoodDisk: device.pdsk === Disk.UpToDate,
+      isAsync: false,
       setInSync: false,
       done: !waits,
       sentAtUs: core.nowUs,

@@ -3,17 +3,14 @@
  * DRBD's code, and what it promises is on disk before it is answered.
  */
 
-import { changesAgreement, checkAlgorithms, checkConfig, checkOnlineChange } from '../config/check.js';
-import { syncParamPacket } from '../connection/parameters.js';
-import { sendPacket } from '../connection/send.js';
+import { checkConfig } from '../config/check.js';
 import { JUST_CREATED, afterSkipAnnounced, newCurrent, newCurrentByOperator } from '../generations/uuid-set.js';
 import { clearAll, setAll } from '../metadata/bitmap.js';
 import { signal, type Core } from '../model/core.js';
 import type { Connection, Procedure, Resource, Volume } from '../model/types.js';
-import { anyPeerIs } from '../model/view.js';
 import { answerHeld } from '../replication/completion.js';
 import { hasDisk } from '../replication/plan.js';
-import { ConfigCode, isSuccess, ReturnCode } from '../state/refusals.js';
+import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
 import { beginAttach } from '../volume/attach.js';
@@ -21,7 +18,6 @@ import { settleNetworkParts } from './after-change.js';
 import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
-import { watchDisk } from './disk-age.js';
 import { forceDetach } from './disk.js';
 import { startSyncWith } from './peer-parameters.js';
 import { endHold, finish, hold, wait, waitForCrossed, waitForMetadata, type CommandOf } from './procedures.js';
@@ -247,31 +243,3 @@ export const newCurrentUuid = (core: Core, resource: Resource, procedure: Proced
     }
     finish(core, resource, procedure, ReturnCode.Success);
   });
-
-const CONFIG_OK = 101;
-
-/** New options for a running resource; what it is made of stays. The peer is told the resync numbers and digests, and follows. */
-export const changeOptions = (core: Core, resource: Resource, procedure: Procedure, what: CommandOf<'options'>): void => {
-  const connection = firstConnection(resource);
-  const connected = connection.cstate >= Conn.WFReportParams;
-  const wanted = what.config;
-  const twoPrimaries = resource.role === Role.Primary && allVolumes(resource).some((volume) => anyPeerIs(volume, Role.Primary));
-  const refusal = checkConfig(wanted) ?? checkAlgorithms(wanted, core.environment) ?? checkOnlineChange(resource.config, wanted, connected ? connection.protocolVersion : undefined, twoPrimaries);
-  if (refusal) return finish(core, resource, procedure, refusal.code);
-  const verifyAlgChanges = wanted.peers.some((peer) => resource.connections.get(peer.name)!.config.net.verifyAlg !== peer.net.verifyAlg);
-  if (verifyAlgChanges && isVerifying(resource, connection)) return finish(core, resource, procedure, ConfigCode.VerifyRunning);
-  // A live change of what both must agree on takes P_PROTOCOL_UPDATE, which is not here yet.
-  if (changesAgreement(resource.config, wanted) && connection.cstate !== Conn.StandAlone) return finish(core, resource, procedure, MUST_BE_STANDALONE);
-  resource.config = wanted;
-  for (const volume of wanted.volumes) {
-    resource.volumes.get(volume.volume)!.config = volume;
-    watchDisk(core, resource.volumes.get(volume.volume)!);
-  }
-  for (const peer of wanted.peers) resource.connections.get(peer.name)!.config = peer;
-  if (connected) for (const volume of resource.volumes.values()) sendPacket(core, connection, syncParamPacket(connection, volume));
-  finish(core, resource, procedure, CONFIG_OK);
-};
-
-/** A verify runs, or the peer was asked for one. */
-const isVerifying = (resource: Resource, connection: Connection): boolean =>
-  connection.request?.change.conn === Conn.VerifyS || [...resource.volumes.values()].some((volume) => deviceTo(volume, connection).verify !== undefined);

@@ -270,9 +270,8 @@ const isGenerationDue = (volume: Volume, from: State, to: State, owesWrites: boo
 
 /** Were writes answered that this peer may not even have received (protocol A, not barrier-acked)? */
 const owesWrites = (resource: Resource, volume: Volume, connection: Connection): boolean => {
-  if (connection.config.net.protocol !== 'A') return false;
   for (const { kind, volume: of, completed, net } of resource.log.requests.values()) {
-    if (kind === 'write' && of === volume.number && completed && net.some(({ peer, done }) => peer === connection.peer && !done)) return true;
+    if (kind === 'write' && of === volume.number && completed && net.some(({ peer, done, isAsync }) => peer === connection.peer && isAsync && !done)) return true;
   }
   return false;
 };

@@ -31,7 +31,7 @@ import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attac
 import { findInterval } from '../volume/intervals.js';
 import { abandonJobs, metadataOperationDone } from '../volume/metadata-io.js';
 import { devicesResized } from '../volume/size.js';
-import { attach, attachEnded, changeOptions, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
+import { attach, attachEnded, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
 import { sendParameters } from './announce.js';
 import { allVolumes, beginGeneration, changeState } from './change.js';
@@ -44,6 +44,7 @@ import { takeDown } from './down.js';
 import { fencingEnded } from './fencing.js';
 import { handlerMayRun } from './handlers.js';
 import { connectionLost, connectionRefused, continueLoss, lossMetadataWritten } from './loss.js';
+import { changeOptions } from './options.js';
 import { handlePackets } from './packets.js';
 import { demote, promote } from './promote.js';
 import { checkRequestAge, startRequestTimer } from './request-age.js';

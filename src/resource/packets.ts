@@ -19,6 +19,7 @@ import { verifyRefused, verifyReply, verifyResult } from '../resync/verify.js';
 import { ID_SYNCER, sameBlockId, type Packet } from '../wire/packets.js';
 import { checkDrained } from './congestion.js';
 import { answerRequest, requestAnswered } from './consent.js';
+import { receiveProtocolUpdate } from './options.js';
 import { receiveProtocol, receiveSizes, receiveSyncParam, receiveSyncUuid, receiveUuids } from './peer-parameters.js';
 import { receiveState } from './peer-state.js';
 import { verifyRequested } from './verify.js';
@@ -42,6 +43,8 @@ const handlePacket = (core: Core, resource: Resource, connection: Connection, pa
   switch (packet.packet) {
     case 'P_PROTOCOL':
       return receiveProtocol(core, connection, packet);
+    case 'P_PROTOCOL_UPDATE':
+      return receiveProtocolUpdate(core, connection, packet);
     case 'P_BARRIER':
       return receiveBarrier(core, resource, connection, packet);
     case 'P_BARRIER_ACK':
