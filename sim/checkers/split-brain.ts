@@ -3,6 +3,7 @@
  * part are not accused of it (I4). Parted means that each side acknowledged writes which the other lacks.
  */
 
+import { Disk } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { type Lineage, isSplitBrainDecision } from './lineage.js';
@@ -33,6 +34,8 @@ export function splitBrain(lineage: Lineage): Checker {
       lineage.onlyOn(one, other, volume, ghost).filter((write) => (write.lostPower & (1 << other)) === 0).length;
     const [mine, theirs] = [never(host, peer), never(peer, host)];
     if (mine === 0 || theirs === 0) return;
+    // Nothing is compared, and nothing can be merged, while one of the disks is not there: its attach decides.
+    if ([host, peer].some((one) => lineage.status(one, volume).disk < Disk.Inconsistent)) return;
     const names = [host, peer].map((one) => world.hosts[one]!.name);
     // The decision belongs to this handshake, so it was made at this moment or, by the other side, shortly before.
     const recent = lineage.decisions.findIndex((decision) => decision.atUs >= world.nowUs - HANDSHAKE_US);
