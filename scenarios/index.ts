@@ -20,6 +20,7 @@ import { partition } from './partition.js';
 import { readBalancing } from './read-balancing.js';
 import { recorded } from './recorded.js';
 import { resize } from './resize.js';
+import { resyncAfter } from './resync-after.js';
 import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
@@ -46,6 +47,7 @@ export const scenarios: readonly Scenario[] = [
   resize,
   evictionError,
   volumes,
+  resyncAfter,
   activeSetBound,
   onlineVerify,
   recorded,

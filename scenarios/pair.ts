@@ -135,9 +135,11 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
   };
   const fenceUs = random.fork('handlers').pick([20_000, 500_000, 3_000_000]);
   const handlers = options.handlers ?? [{ name: 'fence-peer', exitCode: 'derive', delayUs: fenceUs }];
+  // Volumes of some runs are synced one after the other.
+  const inTurn = count > 1 && random.fork('resync-after').chance(1, 4);
   const config = (peer: string, oldest: number, features: number | undefined): ResourceConfig => ({
     resource: RESOURCE,
-    volumes: drawn.map((_, volume) => ({ volume, minor: volume, metaDisk, disk, sizeSectors: options.sizeSectors ?? 0 })),
+    volumes: drawn.map((_, volume) => ({ volume, minor: volume, metaDisk, disk: { ...disk, resyncAfter: inTurn ? volume - 1 : -1 }, sizeSectors: options.sizeSectors ?? 0 })),
     peers: [{ name: peer, net: peer === BOB ? net : mirrored(net) }],
     onNoDataAccessible: text(parameters, 'on-no-data-accessible', 'io-error') as OnNoDataAccessible,
     handlers: handlers.map(({ name }) => name),

@@ -105,6 +105,8 @@ export interface HostSpec {
   /** Devices of each volume, by volume number. Without `metaSectors` metadata is internal, on the data device. */
   disks: { volume: number; dataSectors: number; metaSectors?: number; discard?: DiscardSpec }[];
   config: ResourceConfig;
+  /** Further resources, with volume numbers of their own (sim/spec.ts). */
+  more?: ResourceConfig[];
   /** Handlers: exit code and how long they take. `fence-peer` may really cut the peer off (`shoots`). */
   handlers: { name: string; exitCode: number | 'derive'; delayUs: number; shoots?: boolean; fails?: boolean }[];
 }
@@ -257,6 +259,7 @@ export const propertyNames = [
   'liveness',
   'metadata-sanity',
   'complementary-states',
+  'resync-order',
   'unexpected-disconnect',
   'outdated-with-cause',
   'online-verify',

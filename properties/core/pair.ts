@@ -28,6 +28,8 @@ export interface PairOptions {
   sectors?: number;
   metaDisk?: MetaDisk;
   disk?: Partial<DiskOptions>;
+  /** Minor that each volume waits for, by volume. */
+  resyncAfter?: Record<number, number>;
   net?: Partial<NetOptions>;
   /** Options of one node only. */
   bobNet?: Partial<NetOptions>;
@@ -128,7 +130,7 @@ export const configOf = (options: PairOptions, name: Name): ResourceConfig => ({
     volume,
     minor: volume,
     metaDisk: options.metaDisk ?? { kind: 'flexible' },
-    disk: { ...defaultDiskOptions, resyncRate: 4000, alExtents: 67, ...options.disk },
+    disk: { ...defaultDiskOptions, resyncRate: 4000, alExtents: 67, ...options.disk, resyncAfter: options.resyncAfter?.[volume] ?? -1 },
     sizeSectors: 0,
   })),
   peers: [{ name: otherOf(name), net: { ...defaultNetOptions, ...options.net, ...(name === 'bob' && options.bobNet) } }],

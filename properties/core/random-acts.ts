@@ -84,13 +84,14 @@ export const arbitraryOptions: fc.Arbitrary<PairOptions> = fc
     onNoDataAccessible: fc.constantFrom('io-error' as const, 'suspend-io' as const),
     protocolMax: fc.constantFrom(101, 101, 101, 100, 99, 95, 90, 86),
     internal: fc.boolean(),
+    diskTimeout: fc.constantFrom(0, 0, 0, 15),
     twoPrimaries: fc.constantFrom(false, false, true),
   })
-  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, twoPrimaries }) => ({
+  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, diskTimeout, twoPrimaries }) => ({
     sectors: SECTORS,
     metaDisk: { kind: internal ? ('internal' as const) : ('flexible' as const) },
     net: { protocol, allowTwoPrimaries: twoPrimaries && protocol === 'C', afterSb0Pri: 'discard-least-changes' as const },
-    disk: { fencing: protocol === 'A' && fencing === 'resource-and-stonith' ? ('resource-only' as const) : fencing, onIoError, cPlanAhead: 0, resyncRate: 40_000 },
+    disk: { fencing: protocol === 'A' && fencing === 'resource-and-stonith' ? ('resource-only' as const) : fencing, onIoError, diskTimeout, cPlanAhead: 0, resyncRate: 40_000 },
     onNoDataAccessible,
     handlers: ['fence-peer'],
     protocolMax: [101, protocolMax] as [number, number],

@@ -117,6 +117,10 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'bob-features':
         options.bobFeatures = Number(value);
         break;
+      /** resync-after=1:0,2:1: volume 1 after minor 0, volume 2 after minor 1. */
+      case 'resync-after':
+        options.resyncAfter = Object.fromEntries(value.split(',').map((pair) => pair.split(':').map(Number)));
+        break;
       case 'handlers':
         options.handlers = value.split(',');
         break;

@@ -373,10 +373,10 @@ function metaOf(statement: Extract<VolumeStatement, { is: 'meta-disk' }>): HostV
 }
 
 /** The defaults, with what is set. */
-function fieldsOf<T extends object>(defaults: T, fields: Record<keyof T, string>, options: Options): T {
+function fieldsOf<T extends object>(defaults: T, fields: Partial<Record<keyof T, string>>, options: Options): T {
   const result = { ...defaults };
   for (const field of Object.keys(fields) as (keyof T)[]) {
-    const set = options.get(fields[field]);
+    const set = options.get(fields[field]!);
     if (set) result[field] = set.value as T[keyof T];
   }
   return result;

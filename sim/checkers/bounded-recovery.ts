@@ -10,6 +10,7 @@ import type { Checker, Setup, WorldView } from '../types.js';
 import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
 import { readStoredMetadata, volumeView } from './marks.js';
+import { volumesOf } from '../spec.js';
 
 /** Rules by which everything is synced, whatever the bitmaps say (generation-uuids.md §5, |result| = 2; ambiguous split brain). */
 const FULL_SYNC_RULES = ['20', '30', '60', '80', '100'];
@@ -31,8 +32,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
     onHost(name, what, world) {
       if (what === 'boot') return;
       const host = lineage.hostPlace(name);
-      if (setup.hosts[host]!.config.volumes.some(({ volume }) => (volumeView(world.hosts[host]!, volume)?.peers[0]?.state.conn ?? 0) >= Conn.Ahead)) world.reached('crash while ahead');
-      for (const { volume } of setup.hosts[host]!.config.volumes) {
+      if (volumesOf(setup.hosts[host]!).some(({ volume }) => (volumeView(world.hosts[host]!, volume)?.peers[0]?.state.conn ?? 0) >= Conn.Ahead)) world.reached('crash while ahead');
+      for (const { volume } of volumesOf(setup.hosts[host]!)) {
         storedBits[host]!.delete(volume);
         const metadata = readStoredMetadata(world.hosts[host]!, volume);
         if (typeof metadata !== 'string') storedBits[host]!.set(volume, metadata.countBits());

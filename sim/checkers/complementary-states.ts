@@ -7,6 +7,7 @@ import { Conn, connName, diskName, roleName, type Disk, type Role } from '../../
 import type { Checker, Setup, WorldView } from '../types.js';
 import type { Lineage, VolumeStatus } from './lineage.js';
 import { volumeView } from './marks.js';
+import { volumesOf } from '../spec.js';
 
 const counterpart = new Map<number, number>([
   [Conn.Connected, Conn.Connected],
@@ -22,7 +23,7 @@ export function complementaryStates(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'complementary-states',
     onEnd(world) {
-      for (const { volume } of setup.hosts[0]!.config.volumes) {
+      for (const { volume } of volumesOf(setup.hosts[0]!)) {
         if (world.hosts.some((host) => host.state !== 'running')) continue;
         const [a, b] = [lineage.status(0, volume), lineage.status(1, volume)];
         // Neither is connected: nothing to compare. A source whose target gave blocks up stays SyncSource (sync-and-activity-log.md §7.4).

@@ -9,12 +9,13 @@ import { writtenRange } from './image.js';
 import { type Lineage, saysInSync } from './lineage.js';
 import { isInFlight, volumeView } from './marks.js';
 import type { Planted } from './online-verify.js';
+import { volumesOf } from '../spec.js';
 
 const BLOCK_SECTORS = 8;
 const REPORTS_MAX = 3;
 
 export function convergence(setup: Setup, lineage: Lineage, planted: Planted): Checker {
-  const volumes = setup.hosts[0]!.config.volumes.map((volume) => volume.volume);
+  const volumes = volumesOf(setup.hosts[0]!).map((volume) => volume.volume);
   /** Blocks to be compared when the time comes. */
   const due = new Map<number, Set<number>>(volumes.map((volume) => [volume, new Set<number>()]));
   let reports = 0;

@@ -17,6 +17,7 @@ import { noSilentDivergence } from './no-silent-divergence.js';
 import { outdatedWithCause } from './outdated-with-cause.js';
 import { onlineVerify, Planted } from './online-verify.js';
 import { resyncDirection } from './resync-direction.js';
+import { resyncOrder } from './resync-order.js';
 import { splitBrain } from './split-brain.js';
 import { unexpectedDisconnect } from './unexpected-disconnect.js';
 import { writeOrder } from './write-order.js';
@@ -49,6 +50,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     liveness(setup, lineage),
     metadataSanity(setup, lineage),
     complementaryStates(setup, lineage),
+    resyncOrder(setup),
     unexpectedDisconnect(setup, lineage),
     outdatedWithCause(lineage),
   ];

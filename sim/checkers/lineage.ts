@@ -16,6 +16,7 @@ import type { Completion, Setup, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
 import { writtenRange } from './image.js';
 import { readStoredMetadata } from './marks.js';
+import { configNamed, volumeViewOf, volumesOf } from '../spec.js';
 
 /** One volume as its host last said it is (state observations); how it starts after each boot is `asBooted`. */
 export interface VolumeStatus {
@@ -173,7 +174,7 @@ export class Lineage {
     const { command } = input;
     switch (command.verb) {
       case 'primary':
-        for (const { volume } of this.setup.hosts[place]!.config.volumes) {
+        for (const { volume } of configNamed(this.setup.hosts[place]!, command.resource).volumes) {
           if (command.force) this.forced[place]!.add(volume);
           else this.forced[place]!.delete(volume);
         }
@@ -192,7 +193,7 @@ export class Lineage {
         return;
       case 'connect':
         if (!command.discardMyData) return;
-        for (const { volume } of this.setup.hosts[place]!.config.volumes) this.orders[place]!.set(volume, 'discard-my-data');
+        for (const { volume } of configNamed(this.setup.hosts[place]!, command.resource).volumes) this.orders[place]!.set(volume, 'discard-my-data');
         return;
       default:
         return;
@@ -365,7 +366,7 @@ export class Lineage {
   /** A completed flush covers the peer's disk as well (design: protocol C, both lose power). */
   private flushesBoth(): boolean {
     const { expectations, hosts } = this.setup;
-    return expectations.protocol === 'C' && hosts.every((host) => host.config.volumes.every((volume) => volume.disk.diskFlushes));
+    return expectations.protocol === 'C' && hosts.every((host) => volumesOf(host).every((volume) => volume.disk.diskFlushes));
   }
 
   /** FUA travels in the packet since protocol 95 (sync-and-activity-log.md §5.7). */
@@ -503,7 +504,7 @@ export const saysInSync = (status: VolumeStatus): boolean =>
 export const isOwed = (write: WriteRecord): boolean => write.outcome === 'acknowledged' && write.discarded === '';
 
 function inFlightRanges(world: WorldView, host: number, volume: number): { sector: number; sectors: number }[] {
-  return world.hosts[host]?.node?.resources()[0]?.volumes.find((view) => view.volume === volume)?.inFlight ?? [];
+  return volumeViewOf(world.hosts[host]?.node, volume)?.inFlight ?? [];
 }
 
 const overlapsAny = (write: WriteRecord, ranges: readonly { sector: number; sectors: number }[]): boolean =>

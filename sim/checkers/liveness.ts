@@ -8,6 +8,7 @@ import { Conn, Disk, Role, connName, diskName } from '../../src/state/states.js'
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
+import { volumesOf } from '../spec.js';
 
 /** A request may be this young when the run ends, if the application still works. */
 const REQUEST_AGE_US = 10_000_000;
@@ -18,11 +19,11 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'liveness',
     onEnd(world) {
-      const excuse = setup.hosts[0]!.config.volumes.map(({ volume }) => excuseOf(volume)).find((one) => one !== undefined);
+      const excuse = volumesOf(setup.hosts[0]!).map(({ volume }) => excuseOf(volume)).find((one) => one !== undefined);
       if (excuse !== undefined) world.reached(`ended in ${excuse}`);
       for (const [place, host] of world.hosts.entries()) {
         if (host.state !== 'running') report(`${host.name} is ${host.state} in the end`, world);
-        for (const { volume } of setup.hosts[place]!.config.volumes) {
+        for (const { volume } of volumesOf(setup.hosts[place]!)) {
           const status = lineage.status(place, volume);
           const what = `volume ${volume} on ${host.name}`;
           if (status.disk !== Disk.UpToDate && excuse === undefined) {
@@ -48,7 +49,7 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   function excuseOf(volume: number): string | undefined {
     const statuses = [0, 1].map((host) => lineage.status(host, volume));
     // The only good disk had errors and was kept: only an operator may say which of two bad ones to go on with.
-    const keepsBadDisks = setup.hosts.some(({ config }) => config.volumes.some(({ disk }) => disk.onIoError === 'pass_on'));
+    const keepsBadDisks = setup.hosts.some((host) => volumesOf(host).some(({ disk }) => disk.onIoError === 'pass_on'));
     // One of them may have tried to be attached, and was not taken, as neither could be the other's source.
     const isBad = ({ disk }: (typeof statuses)[number]): boolean => disk === Disk.Inconsistent || disk === Disk.Diskless;
     const refused = lineage.decisions.findLast((decision) => decision.volume === volume)?.decidedBy === 'source-inconsistent';
@@ -78,7 +79,7 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   }
 
   function why(host: string, world: WorldView): string {
-    const frozen = world.host(host).node?.resources()[0]?.frozenReason;
+    const frozen = world.host(host).node?.resources().find(({ frozenReason }) => frozenReason !== undefined)?.frozenReason;
     return frozen === undefined ? '' : ` (I/O waits: ${frozen})`;
   }
 }

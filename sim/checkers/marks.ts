@@ -11,6 +11,7 @@ import { type Layout, layoutOf, superblockSector } from '../../src/metadata/layo
 import type { Result } from '../../src/metadata/refusal.js';
 import { type Superblock, SuperblockFlag, decodeSuperblock, hasFlag } from '../../src/metadata/superblock.js';
 import type { HostView } from '../types.js';
+import { volumeViewOf, volumesOf } from '../spec.js';
 
 const PAGE_SECTORS = 8;
 const PAGE_BYTES = 4096;
@@ -30,7 +31,7 @@ export interface StoredMetadata {
 
 /** What the metadata of a volume says now, or one line on why it says nothing. */
 export function readStoredMetadata(host: HostView, volume: number): StoredMetadata | string {
-  const config = host.spec.config.volumes.find((one) => one.volume === volume)!;
+  const config = volumesOf(host.spec).find((one) => one.volume === volume)!;
   const spec = host.spec.disks.find((one) => one.volume === volume)!;
   const disk = host.disk(volume);
   const shared = spec.metaSectors === undefined;
@@ -89,8 +90,7 @@ export const isMarkedIn = (metadata: StoredMetadata, block: number): boolean =>
 
 export const isMarkedInMemory = (bitmap: Bitmap, block: number): boolean => block < bitmap.bits && countBits(bitmap, block, 1) === 1;
 
-export const volumeView = (host: HostView, volume: number): VolumeView | undefined =>
-  host.node?.resources()[0]?.volumes.find((view) => view.volume === volume);
+export const volumeView = (host: HostView, volume: number): VolumeView | undefined => volumeViewOf(host.node, volume);
 
 /** Is a write to this block on its way on that host? */
 export const isInFlight = (view: VolumeView | undefined, block: number): boolean =>

@@ -9,6 +9,7 @@ import type { Checker, Setup } from '../types.js';
 import { type WriteRecord, recordOf } from '../ghost.js';
 import type { Lineage } from './lineage.js';
 import { readStoredMetadata } from './marks.js';
+import { volumesOf } from '../spec.js';
 
 export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
   /** Since when each host is Primary, by volume; kept here since the lineage forgets at a crash. */
@@ -36,7 +37,7 @@ export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
     onHost(name, what, world) {
       const host = lineage.hostPlace(name);
       const ghost = recordOf(world.ghost);
-      for (const { volume } of setup.hosts[host]!.config.volumes) {
+      for (const { volume } of volumesOf(setup.hosts[host]!)) {
         const metadata = readStoredMetadata(world.hosts[host]!, volume);
         const report = (detail: string): void =>
           world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail: `${name}, volume ${volume}, after ${what}: ${detail}` });

@@ -13,6 +13,7 @@ import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
 import { isInFlight, Side } from './marks.js';
 import type { Planted } from './online-verify.js';
+import { volumesOf } from '../spec.js';
 
 const BLOCK_SECTORS = 8;
 /** Marked blocks looked at again at each checkpoint. */
@@ -27,7 +28,7 @@ interface Suspects {
 }
 
 export function noSilentDivergence(setup: Setup, lineage: Lineage, planted: Planted): Checker {
-  const volumes = setup.hosts[0]!.config.volumes.map((volume) => volume.volume);
+  const volumes = volumesOf(setup.hosts[0]!).map((volume) => volume.volume);
   const suspects = new Map<number, Suspects>(volumes.map((volume) => [volume, { fresh: new Set(), marked: new Set() }]));
   let reports = 0;
 

@@ -9,6 +9,7 @@ import type { Checker, Setup, WorldView } from '../types.js';
 import { PLANTED, recordOf } from '../ghost.js';
 import type { Lineage } from './lineage.js';
 import { isInFlight, isMarkedInMemory, Side, volumeView } from './marks.js';
+import { volumesOf } from '../spec.js';
 
 const BLOCK_SECTORS = 8;
 const REPORTS_MAX = 3;
@@ -28,7 +29,7 @@ export class Planted {
   readonly found = new Map<number, Map<number, Found>>();
 
   constructor(setup: Setup) {
-    for (const { volume } of setup.hosts[0]!.config.volumes) this.found.set(volume, new Map());
+    for (const { volume } of volumesOf(setup.hosts[0]!)) this.found.set(volume, new Map());
   }
 
   /** Does a disk hold here what a fault put there? */

@@ -7,39 +7,57 @@
  * since a volume that missed writes must not be offered together with one that did not. What a power loss took here is another matter.
  */
 
+import type { ResourceConfig } from '../../src/contract/index.js';
 import { Disk } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
 import type { ImageReader } from './image.js';
 import { describe, judgeSector } from './image.js';
 import { type Lineage, isOwed } from './lineage.js';
+import { configOf, volumesOf } from '../spec.js';
 
 const REPORTS_MAX = 3;
+/** Instead of a host's place. */
+const OF_ALL = -1;
 
 export function writeOrder(setup: Setup, lineage: Lineage, images: (world: WorldView) => ImageReader): Checker {
-  const ordered = setup.hosts.every((host) => host.config.volumes.every(({ disk }) => disk.diskFlushes || disk.diskDrain));
+  const ordered = setup.hosts.every((host) => volumesOf(host).every(({ disk }) => disk.diskFlushes || disk.diskDrain));
 
-  const check = (host: number, world: WorldView): void => {
+  const check = (host: number, resource: ResourceConfig, world: WorldView): void => {
     const ghost = recordOf(world.ghost);
     const view = world.hosts[host]!;
     const consistent = (volume: number): boolean => lineage.status(host, volume).disk >= Disk.Outdated;
-    const volumes = view.spec.config.volumes.map((volume) => volume.volume).filter(consistent);
-    let newest: WriteRecord | undefined;
+    const volumes = resource.volumes.map((volume) => volume.volume).filter(consistent);
+    const shownNewest = new Map<number, WriteRecord>();
     for (const volume of volumes) {
       images(world).forEachSector(view, volume, (sector, key) => {
         const shown = oldestShown(ghost, volume, sector, key);
-        if (shown !== undefined && (newest === undefined || shown.issuedAt > newest.issuedAt)) newest = shown;
+        if (shown === undefined) return;
+        // Of all, and of each host that was asked: what one host wrote later proves that what it wrote before was there to be given.
+        for (const of of [OF_ALL, shown.host]) if (shown.issuedAt > (shownNewest.get(of)?.issuedAt ?? -1)) shownNewest.set(of, shown);
       });
     }
+    const newest = shownNewest.get(OF_ALL);
     if (newest === undefined) return;
-    const { issuedAt } = newest;
     const { lostCacheAsPrimary } = lineage.hosts[host]!;
-    const before = new Map(volumes.map((volume) => [volume, lostCacheAsPrimary.has(volume) ? flushedBefore(ghost, volume, issuedAt) : issuedAt]));
+    const flushed = new Map<string, number>();
+    const flushedAt = (volume: number, at: number): number => {
+      const key = `${volume}/${at}`;
+      const known = flushed.get(key) ?? flushedBefore(ghost, volume, at);
+      flushed.set(key, known);
+      return known;
+    };
+    const isBefore = (write: WriteRecord, { issuedAt }: WriteRecord): boolean =>
+      write.endedAt <= (lostCacheAsPrimary.has(write.volume) ? flushedAt(write.volume, issuedAt) : issuedAt);
     const bit = 1 << host;
     // What it was never given does not count, nor what was given up.
     const wasGiven = (write: WriteRecord): boolean => (write.mirrored || (write.must & bit) !== 0) && (write.never & bit) === 0;
-    const ofOneSet = new Set(volumes.filter((volume) => volume !== newest!.volume && lineage.status(host, volume).disk === Disk.UpToDate));
-    const mustShow = (write: WriteRecord): boolean => write.endedAt <= before.get(write.volume)! && isOwed(write) && (wasGiven(write) || (ofOneSet.has(write.volume) && (write.lostPower & bit) === 0));
+    const ofOneSet = (write: WriteRecord): boolean => {
+      const later = shownNewest.get(write.host);
+      if (later === undefined || later.volume === write.volume || (write.lostPower & bit) !== 0) return false;
+      return lineage.status(host, write.volume).disk === Disk.UpToDate && isBefore(write, later);
+    };
+    const mustShow = (write: WriteRecord): boolean => isOwed(write) && ((wasGiven(write) && isBefore(write, newest)) || ofOneSet(write));
     let reports = 0;
     for (const volume of volumes) {
       images(world).forEachSector(view, volume, (sector, key) => {
@@ -47,19 +65,20 @@ export function writeOrder(setup: Setup, lineage: Lineage, images: (world: World
         const problem = judgeSector(ghost, volume, sector, key, mustShow, () => true);
         if (problem === undefined || problem.garbage) return;
         reports++;
-        const detail = `${describe(problem, volume, sector, view.name, world)}, yet write ${newest!.stamp} is there, which was issued later`;
+        const detail = `${describe(problem, volume, sector, view.name, world)}, yet write ${newest.stamp} is there, which was issued later`;
         world.report({ property: 'write-order', atUs: world.nowUs, detail });
       });
     }
   };
 
   if (ordered) {
-    let last = { host: -1, atUs: -1 };
-    lineage.onPromotion.push(({ host, forced }, world) => {
+    let last = { host: -1, atUs: -1, resource: '' };
+    lineage.onPromotion.push(({ host, volume, forced }, world) => {
+      const resource = configOf(setup.hosts[host]!, volume);
       // The volumes of a resource are promoted together, and are one device for the order of writes.
-      if (forced || (last.host === host && last.atUs === world.nowUs)) return;
-      last = { host, atUs: world.nowUs };
-      check(host, world);
+      if (forced || (last.host === host && last.atUs === world.nowUs && last.resource === resource.resource)) return;
+      last = { host, atUs: world.nowUs, resource: resource.resource };
+      check(host, resource, world);
     });
   }
   return { property: 'write-order' };

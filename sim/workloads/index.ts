@@ -3,6 +3,7 @@
 import type { RandomStream, Setup, Workload } from '../types.js';
 import { recordedWorkload } from './recorded.js';
 import { syntheticWorkload } from './synthetic.js';
+import { volumesOf } from '../spec.js';
 
 export function makeWorkload(setup: Setup, random: RandomStream): Workload {
   const spec = setup.workload;
@@ -10,7 +11,7 @@ export function makeWorkload(setup: Setup, random: RandomStream): Workload {
     case 'none':
       return { poll: () => ({ do: 'finished' }), completed: () => {}, interrupted: () => {} };
     case 'synthetic':
-      return syntheticWorkload(spec, setup.hosts[0]!.config.volumes.map((volume) => volume.volume), random);
+      return syntheticWorkload(spec, volumesOf(setup.hosts[0]!).map((volume) => volume.volume), random);
     case 'recorded':
       return recordedWorkload(spec);
     default:

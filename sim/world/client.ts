@@ -8,6 +8,7 @@ import { Role } from '../../src/state/states.js';
 import type { Completion, RandomStream, Workload, WorkloadRequest } from '../types.js';
 import type { Host } from './host.js';
 import type { World } from './world.js';
+import { configOf } from '../spec.js';
 
 const WHO = 'application';
 /** How long an application may take to stop before a demotion is tried anyway. */
@@ -182,8 +183,7 @@ export class Client {
   }
 
   private tell(host: Host, type: 'app-opened' | 'app-closed'): void {
-    const { resource } = host.spec.config;
-    for (const { volume } of host.spec.disks) host.give({ type, resource, volume, who: WHO });
+    for (const { volume } of host.spec.disks) host.give({ type, resource: configOf(host.spec, volume).resource, volume, who: WHO });
   }
 
   /** Where the application may write now, opened. A paused host cannot be told apart from a slow one. */
@@ -198,7 +198,7 @@ export class Client {
   private issue(host: Host, request: WorkloadRequest): void {
     const { world } = this;
     const id = ++this.lastId;
-    const { resource } = host.spec.config;
+    const { resource } = configOf(host.spec, request.volume);
     const { operation, volume, sector, sectors, fua } = request;
     // Nobody can write or read behind the end of a device.
     if (sector + sectors > sizeOf(host, volume)) {

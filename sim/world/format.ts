@@ -8,6 +8,7 @@ import { type Layout, layoutOf, newSize } from '../../src/metadata/layout.js';
 import { SuperblockFlag } from '../../src/metadata/superblock.js';
 import { type RandomStream, type Setup, UsageError } from '../types.js';
 import type { Host } from './host.js';
+import { volumesOf } from '../spec.js';
 
 export function formatDisks(setup: Setup, hosts: readonly Host[], random: RandomStream): void {
   for (const volume of hosts[0]!.volumes.keys()) {
@@ -29,7 +30,7 @@ export function formatDisks(setup: Setup, hosts: readonly Host[], random: Random
               peerSectors,
               maxSectors: usableDataSectors,
               lastAgreedSectors: 0,
-              userSectors: host.spec.config.volumes.find((one) => one.volume === volume)!.sizeSectors,
+              userSectors: volumesOf(host.spec).find((one) => one.volume === volume)!.sizeSectors,
               assumePeerHasSpace: false,
             }),
           0,
@@ -42,7 +43,7 @@ export function formatDisks(setup: Setup, hosts: readonly Host[], random: Random
 }
 
 function layoutFor(host: Host, volume: number): Layout {
-  const config = host.spec.config.volumes.find((one) => one.volume === volume);
+  const config = volumesOf(host.spec).find((one) => one.volume === volume);
   if (!config) throw new UsageError(`${host.name} has a disk for volume ${volume}, which its configuration does not have`);
   const { data, meta, shared } = host.volumeDisks(volume);
   const layout = layoutOf(config.metaDisk, { dataSectors: data.device.sectors, metaSectors: meta.device.sectors, shared });

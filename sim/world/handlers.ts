@@ -6,6 +6,7 @@
 
 import type { HandlerName } from '../../src/contract/index.js';
 import { Disk, Role } from '../../src/state/states.js';
+import { configOf } from '../spec.js';
 import type { Host } from './host.js';
 import type { World } from './world.js';
 
@@ -107,7 +108,6 @@ function outdatePeer(world: World, run: HandlerRun, peer: Host): number | undefi
   if (volumes.some((volume) => [Disk.Inconsistent, Disk.Outdated].some((disk) => disk === volume.peers[0]!.state.pdsk))) return BROKEN;
   run.askedBoot = peer.boot;
   run.answersLeft = volumes.length;
-  const { resource } = peer.spec.config;
-  for (const { volume } of volumes) peer.command({ verb: 'outdate', resource, volume }, { by: 'handler', run });
+  for (const { volume } of volumes) peer.command({ verb: 'outdate', resource: configOf(peer.spec, volume).resource, volume }, { by: 'handler', run });
   return undefined;
 }

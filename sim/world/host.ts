@@ -15,6 +15,7 @@ import { startHandler } from './handlers.js';
 import type { Purpose } from './operators.js';
 import type { End } from './transport.js';
 import type { World } from './world.js';
+import { configOf, volumesOf } from '../spec.js';
 
 const DISK_OPEN_US = 200;
 const SENT_REPORT_US = 500;
@@ -69,6 +70,8 @@ export class Host implements HostView {
   boot = 0;
   bootedAtUs = 0;
   role: Role = Role.Unknown;
+  /** By resource. */
+  readonly roles = new Map<string, Role>();
   promotedAtUs = 0;
   readonly volumes = new Map<number, VolumeDisks>();
   readonly streams = new Map<number, End>();
@@ -133,6 +136,7 @@ export class Host implements HostView {
     this.bootedAtUs = this.world.nowUs;
     this.state = this.pauses > 0 ? 'paused' : 'running';
     this.role = Role.Secondary;
+    this.roles.clear();
     const random = this.random.fork(`boot/${this.boot}`);
     this.node = this.world.createNode(this.name, { ...digests, random64: () => random.random64() });
     this.world.transport.powerReturned(this);
@@ -436,7 +440,7 @@ export class Host implements HostView {
     disks.open = true;
     this.give({
       type: 'disk-opened',
-      resource: this.spec.config.resource,
+      resource: configOf(this.spec, volume).resource,
       volume,
       dataSectors: disks.data.device.sectors,
       metaSectors: disks.meta.device.sectors,
@@ -450,13 +454,13 @@ export class Host implements HostView {
   /** The device under a volume got another size; who has it open sees that. */
   diskResized(volume: number, moreSectors: number): void {
     const disks = this.volumeDisks(volume);
-    const { metaDisk } = this.spec.config.volumes.find((one) => one.volume === volume)!;
+    const { metaDisk } = volumesOf(this.spec).find((one) => one.volume === volume)!;
     const { device } = disks.data;
     device.resize(device.sectors + moreSectors);
     const sizes = { dataSectors: device.sectors, metaSectors: disks.meta.device.sectors };
     const layout = layoutOf(metaDisk, { ...sizes, shared: disks.shared });
     if (layout.ok) disks.usableSectors = Math.max(disks.usableSectors, layout.value.usableDataSectors);
-    if (disks.open) this.give({ type: 'disk-resized', resource: this.spec.config.resource, volume, ...sizes });
+    if (disks.open) this.give({ type: 'disk-resized', resource: configOf(this.spec, volume).resource, volume, ...sizes });
   }
 
   /** Counts for the faults that wait for it. */

@@ -6,6 +6,7 @@ import type { SurvivorImage } from '../types.js';
 import { BLOCK_BYTES } from './content.js';
 import type { Host } from './host.js';
 import type { World } from './world.js';
+import { volumeViewOf } from '../spec.js';
 
 /** The Primary's device at the end of a run, or that of the first host that runs. */
 export function survivorOf(world: World): Host {
@@ -45,6 +46,6 @@ export function writeImage(host: Host, path: string): void {
 
 function imageSectors(host: Host): number {
   const { volume } = host.spec.disks[0]!;
-  const agreed = host.node?.resources()[0]?.volumes.find((one) => one.volume === volume)?.sizeSectors;
+  const agreed = volumeViewOf(host.node, volume)?.sizeSectors;
   return agreed || host.volumeDisks(volume).usableSectors;
 }

@@ -8,6 +8,7 @@
 import { Disk, Role } from '../../src/state/states.js';
 import { type Host, worstDisk } from './host.js';
 import type { World } from './world.js';
+import { configsOf } from '../spec.js';
 
 const RETRY_US = 1_000_000;
 /** A promotion can hang on frozen I/O or a handler. */
@@ -66,7 +67,7 @@ export class Manager {
     if (host) {
       this.askedAtUs = this.world.nowUs;
       this.world.observer.story(host.name, 'the cluster manager promotes it');
-      host.command({ verb: 'primary', resource: host.spec.config.resource, force: failover.force }, { by: 'manager' });
+      for (const { resource } of configsOf(host.spec)) host.command({ verb: 'primary', resource, force: failover.force }, { by: 'manager' });
     }
     this.again();
   }

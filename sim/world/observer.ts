@@ -2,12 +2,13 @@
  * Listens to what the cores say of themselves: coverage, metrics, the story, and who is Primary.
  */
 
-import type { Observation, ObservedState } from '../../src/contract/index.js';
+import type { Observation } from '../../src/contract/index.js';
 import { Conn, Disk, Role, connName, diskName, isSyncState, roleName } from '../../src/state/states.js';
 import type { RunMetrics, RunResult } from '../types.js';
 import type { Host } from './host.js';
 import { PACKET_INDICES, packetNameOfIndex } from './packets.js';
 import type { World } from './world.js';
+import { volumesOf } from '../spec.js';
 
 const STORY_LINES_MAX = 400;
 
@@ -42,7 +43,7 @@ export class Observer {
     this.world.changes++;
     switch (event.event) {
       case 'state':
-        this.state(host, event.volume, event.from, event.to, event.reason);
+        this.state(host, event);
         return;
       case 'decision':
         count(this.rules, event.rule);
@@ -125,7 +126,7 @@ export class Observer {
     return this.lines;
   }
 
-  private state(host: Host, volume: number, from: ObservedState, to: ObservedState, reason: string): void {
+  private state(host: Host, { resource, volume, from, to, reason }: Extract<Observation, { event: 'state' }>): void {
     const changes: string[] = [];
     const look = (field: 'role' | 'peer' | 'conn' | 'disk' | 'pdsk', name: (value: number) => string): void => {
       if (from[field] === to[field]) return;
@@ -139,10 +140,11 @@ export class Observer {
     look('pdsk', diskName);
     if (from.flags.join() !== to.flags.join()) changes.push(`flags [${from.flags.join(' ')}] → [${to.flags.join(' ')}]`);
     if (changes.length > 0) this.story(host.name, `volume ${volume}: ${changes.join(', ')}${reason === '' ? '' : ` (${reason})`}`);
-    if (from.role !== to.role) this.world.roleChanged(host, to.role as Role);
+    if (from.role !== to.role) this.world.roleChanged(host, resource, to.role as Role);
     if (to.role === Role.Primary && to.peer === Role.Primary) this.reached('both Primary');
     const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
-    if (to.disk === Disk.Failed && from.disk !== Disk.Failed && goesOn && host.spec.config.volumes.length > 1) this.reached('volume left behind');
+    if (to.disk === Disk.Failed && from.disk !== Disk.Failed && goesOn && volumesOf(host.spec).length > 1) this.reached('volume left behind');
+    if (to.conn === Conn.PausedSyncT && to.flags.includes('aftrIsp')) this.reached('paused by a dependency');
     if (isSyncState(from.conn as Conn) && to.conn < Conn.Connected) this.reached('resync interrupted');
     this.world.stateChanged = true;
   }

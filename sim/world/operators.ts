@@ -46,12 +46,13 @@ export class Operators {
   /** The host's init script. */
   booted(host: Host): void {
     if (this.world.setup.onBoot === 'nothing') return;
-    const { config } = host;
-    const { resource } = config;
+    const configs = [host.config, ...(host.spec.more ?? [])];
     const script: Command[] = [
-      { verb: 'new-resource', config },
-      ...config.volumes.map(({ volume }): Command => ({ verb: 'attach', resource, volume })),
-      ...config.peers.map(({ name }): Command => ({ verb: 'connect', resource, peer: name, discardMyData: false, tentative: false })),
+      ...configs.map((config): Command => ({ verb: 'new-resource', config })),
+      ...configs.flatMap(({ resource, volumes }) => volumes.map(({ volume }): Command => ({ verb: 'attach', resource, volume }))),
+      ...configs.flatMap(({ resource, peers }) =>
+        peers.map(({ name }): Command => ({ verb: 'connect', resource, peer: name, discardMyData: false, tentative: false })),
+      ),
     ];
     this.scriptsRunning.add(host);
     this.runScript(host, script);

@@ -32,6 +32,7 @@ import { Operators } from './operators.js';
 import { isQuiet } from './quiet.js';
 import { type TraceFile, TraceHash } from './trace.js';
 import { Transport } from './transport.js';
+import { configsOf } from '../spec.js';
 
 const CHECK_INTERVAL_US = 1_000_000;
 /** While the pair settles it is looked at more often: a run ends when it has been quiet twice in a row. */
@@ -329,7 +330,12 @@ export class World implements WorldView {
     this.stateChanged = true;
   }
 
-  roleChanged(host: Host, role: Role): void {
+  /** A host counts as Primary when it is that with all its resources: it is what applications and cluster managers ask for. */
+  roleChanged(host: Host, resource: string, changed: Role): void {
+    host.roles.set(resource, changed);
+    const configs = configsOf(host.spec);
+    const role = configs.every((config) => host.roles.get(config.resource) === Role.Primary) ? Role.Primary : Role.Secondary;
+    if (configs.length > 1 && role === host.role) return;
     host.role = role;
     if (role === Role.Primary) this.observer.promoted(host);
     else this.client.demoted(host);

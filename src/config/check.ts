@@ -26,7 +26,7 @@ interface Range {
 type NumericOf<T> = { [K in keyof T]: T[K] extends number ? K : never }[keyof T];
 
 /** al-extents is not here: it is clamped to what the log's ring can describe (metadata.md §3.1; metadata/activity-log). */
-const diskRanges: Record<Exclude<NumericOf<DiskOptions>, 'alExtents'>, Range> = {
+const diskRanges: Record<Exclude<NumericOf<DiskOptions>, 'alExtents' | 'resyncAfter'>, Range> = {
   resyncRate: { option: 'resync-rate', min: 1, max: 4194304 },
   cPlanAhead: { option: 'c-plan-ahead', min: 0, max: 300 },
   cDelayTarget: { option: 'c-delay-target', min: 1, max: 100 },
@@ -58,6 +58,7 @@ const volumeNumbers: Range = { option: 'volume', min: 0, max: 0xfffe };
 const minors: Range = { option: 'minor', min: 0, max: 1048575 };
 const sizes: Range = { option: 'size', min: 0, max: 2199023255552 };
 const slotIndexes: Range = { option: 'meta-disk index', min: 0, max: 65535 };
+const resyncAfters: Range = { option: 'resync-after', min: -1, max: 1048575 };
 const alExtents: Range = { option: 'al-extents', min: 0, max: Number.MAX_SAFE_INTEGER };
 const intervals: Range = { option: 'heartbeat interval (ms)', min: 10, max: 3600000 };
 const deadTimes: Range = { option: 'heartbeat dead time (ms)', min: 20, max: 3600000 };
@@ -116,7 +117,8 @@ const checkVolume = (config: ResourceConfig, volume: VolumeConfig): ConfigRefusa
     (volume.metaDisk.kind === 'indexed' ? outOfRange(where, slotIndexes, volume.metaDisk.index) : undefined) ??
     checkRanges(where, diskRanges, volume.disk) ??
     outOfRange(where, alExtents, volume.disk.alExtents) ??
-    (Object.hasOwn(readBalancing, volume.disk.readBalancing) ? undefined : refusal(ConfigCode.InvalidAttribute, `${where}: there is no read-balancing ${volume.disk.readBalancing}`))
+    (Object.hasOwn(readBalancing, volume.disk.readBalancing) ? undefined : refusal(ConfigCode.InvalidAttribute, `${where}: there is no read-balancing ${volume.disk.readBalancing}`)) ??
+    (outOfRange(where, resyncAfters, volume.disk.resyncAfter) && refusal(ConfigCode.ResyncAfterInvalid, `${where}: resync-after ${volume.disk.resyncAfter}`))
   );
 };
 

@@ -18,6 +18,7 @@ export const defaultDiskOptions: DiskOptions = {
   cFillTarget: 100,
   cMaxRate: 102400,
   cMinRate: 250,
+  resyncAfter: -1,
   diskTimeout: 0,
 };
 

@@ -58,6 +58,8 @@ export interface DiskOptions {
   cMaxRate: number;
   /** KiB/s; 0 = never give way to the application. */
   cMinRate: number;
+  /** Minor of the volume whose resync goes first (node-states.md §8.11); -1: none. */
+  resyncAfter: number;
   /** 0.1 s; how long an operation on the disk may take before the disk is given up. 0 = for ever. */
   diskTimeout: number;
 }

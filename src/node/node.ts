@@ -20,6 +20,7 @@ import { isFrozen, stateOf } from '../model/view.js';
 import { copyConfig, isIdle, newResource } from '../resource/create.js';
 import { applicationRequest, closed, diskInput, handleSignal, opened, operationDone, passEnded, startProcedure, timerDue } from '../resource/dispatch.js';
 import { newProcedure, replyOf } from '../resource/procedures.js';
+import { settleDependencies } from '../resource/resync-after.js';
 import { resyncView } from '../resync/lifecycle.js';
 import { activeExtents } from '../volume/activity-log.js';
 import { holdReason } from '../volume/admission.js';
@@ -67,6 +68,7 @@ const nodeOf = (state: NodeState, environment: Environment): Node => {
       try {
         handleInput(core, input);
         workOff(core);
+        while (settleDependencies(core)) workOff(core);
         if (input.type === 'pass-ended') {
           for (const resource of state.resources.values()) {
             passEnded(core, resource);

@@ -70,7 +70,11 @@ export const missesDisk = (volume: Volume, request: Request): boolean =>
   hasDisk(volume) &&
   (request.local === 'none' || (request.local === 'failed' && request.attachment !== volume.backing!.attachment));
 
-/** Such writes, oldest first, which the peer did not confirm: they go their whole way again, to the disk too. */
+/** Was this write submitted when there was another disk here, or none? What it needs of the present one, extents first, it does not have. */
+export const isOfAnotherDisk = (volume: Volume, request: Request): boolean =>
+  request.submitted && hasDisk(volume) && request.attachment !== volume.backing!.attachment;
+
+/** Such writes, oldest first: they go their whole way again, to the disk too. Those that are answered already are not answered again. */
 export const startAgain = (core: Core, volume: Volume, requests: readonly Request[]): void => {
   for (const request of requests.toReversed()) {
     releaseExtents(core, volume, request, request.sectors);
@@ -78,7 +82,7 @@ export const startAgain = (core: Core, volume: Volume, requests: readonly Reques
     request.local = 'none';
     request.submitted = false;
     if (request.interval >= 0) useInterval(volume, request.interval, 'waiting');
-    volume.writesInFlight--;
+    if (!request.completed) volume.writesInFlight--;
     routeAgain(core, volume, request);
   }
 };
@@ -139,6 +143,8 @@ const forget = (core: Core, resource: Resource, volume: Volume, request: Request
   // Bits before extents: in between the block would be covered by nothing (D3).
   if (request.kind === 'write') settleBits(core, volume, request);
   releaseExtents(core, volume, request, request.sectors);
+  if (request.interval >= 0) releaseInterval(core, volume, request.interval);
+  request.interval = -1;
   // A demotion waits for this, and whoever holds the volume.
   if (resource.log.requests.size === 0 || volume.holds.length > 0) signal(core, { signal: 'procedures', resource: resource.name });
 };

@@ -14,7 +14,7 @@ import { DataFlag, type BlockId } from '../wire/packets.js';
 import { findInterval, registerInterval, useInterval } from '../volume/intervals.js';
 import { writeRange } from '../volume/zeroing.js';
 import { markForNotice, markOutOfSync } from './bits.js';
-import { completeIfDone, failRequest, letPeerPass, missesDisk, retryElsewhere, startAgain } from './completion.js';
+import { completeIfDone, failRequest, isOfAnotherDisk, letPeerPass, retryElsewhere, startAgain } from './completion.js';
 import { closeEpoch, countSentWrite, isEpochAcknowledged, sendDueBarrier } from './epochs.js';
 import { maxWriteBytes, writePacket } from './on-wire.js';
 import { hasDisk, mayWrite, planRead, planWrite } from './plan.js';
@@ -71,7 +71,7 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   resource.log.requests.set(request.id, request);
   request.epoch = resource.log.epoch;
   resource.log.epochWrites++;
-  volume.writesInFlight++;
+  if (!request.completed) volume.writesInFlight++;
   volume.applicationSectors += request.sectors;
   for (const { connection, device, plan } of plans) {
     // Its version fell while the request waited: the next connection finds the request cut to size, this one cannot take it.
@@ -214,8 +214,13 @@ export const resend = (core: Core, resource: Resource, connection: Connection): 
   const stale = [...resource.log.requests.values()].filter(({ net }) =>
     net.some(({ peer, done, connectCount }) => peer === connection.peer && !done && connectCount !== connection.connectCount),
   );
-  const isUnconfirmed = (request: Request): boolean => !partTo(request, connection).ok && missesDisk(volumeOf(resource, request.volume), request);
-  const again = stale.filter(isUnconfirmed);
+  // A disk that came meanwhile lacks what was written before it; and what was written after that to the same blocks stays behind it.
+  const again: Request[] = [];
+  for (const request of stale) {
+    if (request.kind !== 'write') continue;
+    const follows = again.some(({ volume, sector, sectors }) => volume === request.volume && sector < request.sector + request.sectors && request.sector < sector + sectors);
+    if (follows || isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);
+  }
   for (const volume of resource.volumes.values()) startAgain(core, volume, again.filter(({ volume: of }) => of === volume.number));
   for (const request of stale) if (request.kind === 'write' && !again.includes(request)) resendWrite(core, resource, connection, request);
   for (const request of stale) {

@@ -16,6 +16,7 @@ import { abandonJobs, queueBitmapWrite, queueFullSync, queueSuperblock, touchSup
 import { setSize } from '../volume/size.js';
 import { changeState, isSomeonePrimary, storeUuids, uuidsOf } from './change.js';
 import { runEventHandler } from './handlers.js';
+import { checkResyncAfter } from './resync-after.js';
 
 /** DRBD's "This is not the data we lost" (node-states.md §2). */
 const NOT_THE_DATA_WE_LOST = 150;
@@ -48,6 +49,9 @@ export const attachPrepared = (core: Core, resource: Resource, volume: Volume): 
   if (connection && volume.sizeSectors > 0) sizeSectors = Math.min(sizeSectors, volume.sizeSectors);
   const wrong = checkAttachSize(superblock, layout, { sizeSectors, userSectors: volume.config.sizeSectors, exportedSectors: volume.sizeSectors });
   if (wrong) return attachFails(core, volume, wrong.code, wrong.detail);
+
+  const cyclic = checkResyncAfter(core.state, volume, volume.config.disk.resyncAfter);
+  if (cyclic !== undefined) return attachFails(core, volume, cyclic, 'resync-after');
 
   const primaryInd = hasFlag(superblock, SuperblockFlag.PrimaryInd);
   volume.crashedPrimary = hasFlag(superblock, SuperblockFlag.CrashedPrimary) || (primaryInd && !(resource.role === Role.Primary && resource.suspNod));

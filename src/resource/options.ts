@@ -19,6 +19,7 @@ import { Conn, Role } from '../state/states.js';
 import type { ProtocolPacket } from '../wire/packets.js';
 import { watchDisk } from './disk-age.js';
 import { finish, wait, type CommandOf } from './procedures.js';
+import { checkResyncAfter } from './resync-after.js';
 
 /** Below this the options that both sides compare cannot change on a connection (163). */
 const UPDATE_PROTOCOL = 100;
@@ -36,6 +37,8 @@ export const changeOptions = (core: Core, resource: Resource, procedure: Procedu
   if (refusal) return finish(core, resource, procedure, refusal.code);
   const isVerifyAlgChanged = wanted.peers.some(({ name, net }) => resource.connections.get(name)!.config.net.verifyAlg !== net.verifyAlg);
   if (isVerifyAlgChanged && connections.some((connection) => isVerifying(resource, connection))) return finish(core, resource, procedure, ConfigCode.VerifyRunning);
+  const circle = circleOf(core, resource, wanted);
+  if (circle !== undefined) return finish(core, resource, procedure, circle);
   // What the log on disk says of a crashed Primary would be of another time (bug B067).
   const isLogSwitched = wanted.volumes.some(({ volume, disk }) => {
     const present = resource.volumes.get(volume)!;
@@ -56,6 +59,17 @@ const isVerifying = (resource: Resource, { peer, request }: Connection): boolean
 const isLive = ({ cstate, loss }: Connection): boolean => cstate >= Conn.WFReportParams && !loss;
 
 const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
+
+/** Judged with all of them in place: the volumes of a resource may change together. Whoever has no disk is judged when it is attached. */
+const circleOf = (core: Core, resource: Resource, wanted: Resource['config']): ConfigCode | undefined => {
+  const volumes = [...resource.volumes.values()];
+  const before = volumes.map(({ config }) => config);
+  for (const config of wanted.volumes) resource.volumes.get(config.volume)!.config = config;
+  const attached = volumes.filter(({ backing }) => backing !== undefined);
+  const circle = attached.map((volume) => checkResyncAfter(core.state, volume, volume.config.disk.resyncAfter)).find((code) => code !== undefined);
+  volumes.forEach((volume, index) => (volume.config = before[index]!));
+  return circle;
+};
 
 const apply = (core: Core, resource: Resource, wanted: Resource['config']): void => {
   const before = resource.config;

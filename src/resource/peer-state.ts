@@ -186,7 +186,9 @@ const commit = (
   fresh: boolean,
 ): void => {
   const change: Partial<State> = { peer: peer.role, pdsk: peerDisk, peerIsp: peer.aftrIsp || peer.userIsp, conn };
-  if (volume.disk === Disk.Negotiating && device.negotiation && (conn === Conn.Connected || conn === Conn.WFBitMapS)) change.disk = device.negotiation.disk;
+  // Its answer to our attach begins with its UUIDs: what it said before that is no answer.
+  const answered = device.peerUuids !== undefined || peerDisk < Disk.Negotiating;
+  if (volume.disk === Disk.Negotiating && answered && device.negotiation && (conn === Conn.Connected || conn === Conn.WFBitMapS)) change.disk = device.negotiation.disk;
   const code = changeState(core, resource, [volume], connection, change, fresh ? 'soft' : 'hard', fresh ? 'handshake' : 'the peer said so');
   if (isSuccess(code)) {
     if (volume.disk !== Disk.Negotiating) device.negotiation = undefined;
