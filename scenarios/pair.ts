@@ -134,7 +134,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     ...options.net,
   };
   const fenceUs = random.fork('handlers').pick([20_000, 500_000, 3_000_000]);
-  const handlers = options.handlers ?? [{ name: 'fence-peer', exitCode: 'derive', delayUs: fenceUs }];
+  const handlers = options.handlers ?? [{ name: 'fence-peer', exitCode: 'derive', delayUs: fenceUs }, ...resyncHandlers(random.fork('resync-handlers'))];
   // Volumes of some runs are synced one after the other.
   const inTurn = count > 1 && random.fork('resync-after').chance(1, 4);
   const config = (peer: string, oldest: number, features: number | undefined): ResourceConfig => ({
@@ -156,6 +156,17 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
 
 const noneAsEmpty = (algorithm: string): string => (algorithm === 'none' ? '' : algorithm);
 const secretFor = (cramHmacAlg: string): Pick<NetOptions, 'cramHmacAlg' | 'sharedSecret'> => ({ cramHmacAlg, sharedSecret: cramHmacAlg === '' ? '' : 'swordfish' });
+
+/** In some runs a resync asks first, and the answer takes its time. */
+function resyncHandlers(random: RandomStream): HostSpec['handlers'] {
+  if (!random.chance(1, 6)) return [];
+  const delayUs = random.pick([1000, 50_000, 2 * SECOND_US]);
+  return [
+    { name: 'before-resync-target', exitCode: 0, delayUs, fails: random.chance(1, 4) },
+    { name: 'before-resync-source', exitCode: random.pick([0, 3]), delayUs: random.pick([1000, 200_000]) },
+    { name: 'after-resync-target', exitCode: 1, delayUs },
+  ];
+}
 
 /** What one side calls local is the other's remote; both must say the same (generation-uuids.md §7). */
 function mirrored(net: NetOptions): NetOptions {

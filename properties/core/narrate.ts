@@ -80,7 +80,10 @@ function ofOutput(narrator: Narrator, machine: Machine, output: Output): string[
     case 'app-failed':
       return [`${name}: ${narrator.asked.get(`${name} ${output.id}`)} fails: ${output.error}`];
     case 'run-handler':
-      return [`${name}: runs ${output.name}${output.minor === undefined ? '' : ` for minor ${output.minor}`}`];
+      return [
+        `${name}: runs ${output.name}${output.minor === undefined ? '' : ` for minor ${output.minor}`}`,
+        ...(narrator.shown.has('handlers') ? output.environment.map(([variable, value]) => `${name}:   ${variable}=${value}`) : []),
+      ];
     case 'disk-write':
     case 'disk-write-zeroes':
     case 'disk-discard':

@@ -427,7 +427,8 @@ export class Lineage {
         this.unsettled = this.unsettled.filter((write) => {
           if (!isOwed(write)) return false;
           const isOwn = status.role === Role.Primary && write.host === host && write.issuedAt >= status.primaryAt;
-          const shown = (write.must & (1 << host)) !== 0 || isOwn;
+          // A disk that is away has what it had; through it nothing settles on the other.
+          const shown = (status.disk === Disk.UpToDate && (write.must & (1 << host)) !== 0) || isOwn;
           if (write.volume !== volume || !shown || overlapsAny(write, underway)) return true;
           write.must |= (1 << this.peerOf(host)) | (status.disk === Disk.UpToDate ? 1 << host : 0);
           write.settled = true;

@@ -29,6 +29,9 @@ export function splitBrain(lineage: Lineage): Checker {
   lineage.onMeeting.push((host, volume, world) => {
     const ghost = recordOf(world.ghost);
     const peer = lineage.peerOf(host);
+    // Without a disk there is no history to compare: that comes when it is attached.
+    const { disk, pdsk } = lineage.status(host, volume);
+    if (disk < Disk.Negotiating || pdsk < Disk.Negotiating) return;
     // What the other once had and lost with its cache is a loss (or none), not another history.
     const never = (one: number, other: number): number =>
       lineage.onlyOn(one, other, volume, ghost).filter((write) => (write.lostPower & (1 << other)) === 0).length;

@@ -204,6 +204,8 @@ export interface PeerDevice {
   hasUnannouncedMarks: boolean;
   /** Behind, or synced again since: what the resync before had asked for and was not answered yet. Each is answered once, somehow. */
   staleRequests: { sector: number; sectors: number }[];
+  /** A before-resync handler was asked: its id, the state that it was asked in, and for a target the sync UUID that waits. */
+  beforeResync: { handler: number; syncUuid: bigint | undefined; conn: Conn } | undefined;
 }
 
 export interface PeerUuids {

@@ -127,6 +127,8 @@ export const completeIfDone = (core: Core, resource: Resource, volume: Volume, r
       signal(core, { signal: 'writes-drained', resource: resource.name, volume: volume.number });
     }
     if (volume.waiting.length > 0) signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
+    // Whoever held the rest back waits for this one.
+    if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: resource.name });
     return;
   }
   if (isForgettable(request)) forget(core, resource, volume, request);

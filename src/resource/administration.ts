@@ -19,7 +19,7 @@ import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
 import { forceDetach } from './disk.js';
-import { startSyncWith } from './peer-parameters.js';
+import { beginAsSource, beginAsTarget } from './resync-begin.js';
 import { endHold, finish, hold, wait, waitForCrossed, waitForMetadata, type CommandOf } from './procedures.js';
 
 /** Configuration results of node-states.md §2. */
@@ -161,11 +161,11 @@ export const fullSyncWritten = (core: Core, resource: Resource, volume: Volume, 
   const device = deviceTo(volume, connection);
   const starting = next === 'starting-source' ? Conn.StartingSyncS : Conn.StartingSyncT;
   if (device.repl !== starting) return;
-  const started = next === 'starting-source' ? Conn.SyncSource : Conn.WFSyncUUID;
-  changeState(core, resource, [volume], connection, { conn: ok ? started : Conn.Connected }, 'hard', 'all blocks are marked');
+  if (ok && next === 'starting-source') return beginAsSource(core, resource, volume, connection, device, 'all blocks are marked');
+  changeState(core, resource, [volume], connection, { conn: ok ? Conn.WFSyncUUID : Conn.Connected }, 'hard', 'all blocks are marked');
   const early = device.earlySyncUuid;
   device.earlySyncUuid = undefined;
-  if (early !== undefined) startSyncWith(core, resource, volume, connection, device, early);
+  if (early !== undefined) beginAsTarget(core, resource, volume, connection, device, early);
 };
 
 export const pauseSync = (core: Core, resource: Resource, procedure: Procedure, number: number, pause: boolean): void =>
@@ -180,14 +180,17 @@ export const pauseSync = (core: Core, resource: Resource, procedure: Procedure, 
 
 // ---- suspended I/O -----------------------------------------------------------------------------------------------------------
 
-/** Answered when no write is on its way any more: what is read from the disk then stays (bug B147). */
+/** Reads, writes and flushes that went out and are not answered; what waits for its turn is held. */
+const hasRequestsUnderWay = (resource: Resource): boolean => [...resource.log.requests.values()].some(({ completed, parked }) => !completed && !parked);
+
+/** Answered when every request that went out is answered: what is read from the disk then stays (bug B147). */
 export const suspendIo = (core: Core, resource: Resource, procedure: Procedure): void => {
   if (procedure.step === 0) {
-    // Held first, suspended when the last write is answered: a suspended device answers nothing.
+    // Held first, suspended when the last request is answered: a suspended device answers nothing.
     for (const volume of resource.volumes.values()) hold(volume, RESUME_HOLD);
     procedure.step = 1;
   }
-  if (allVolumes(resource).some(({ writesInFlight }) => writesInFlight > 0) && !resource.suspFen && !resource.suspNod) return wait(procedure, 'state', 1);
+  if (hasRequestsUnderWay(resource) && !resource.suspFen && !resource.suspNod) return wait(procedure, 'state', 1);
   const code = changeState(core, resource, allVolumes(resource), undefined, { susp: true }, 'soft', 'suspend-io');
   for (const volume of resource.volumes.values()) endHold(core, volume, RESUME_HOLD);
   finish(core, resource, procedure, code);

@@ -94,7 +94,6 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   },
   (context) => {
     if (isTarget(context.to.conn) && !isTarget(context.from.conn) && isTarget(context.device.repl)) {
-      handler(context, 'before-resync-target');
       startResync(context.core, context.resource, context.volume, context.device, context.connection, 'target');
     }
     return 'done';
@@ -110,7 +109,6 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   (context) => {
     const starts = !isSource(context.from.conn) && isSource(context.to.conn);
     if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
-    handler(context, 'before-resync-source');
     const uuid = context.volume.backing.superblock.uuids[1];
     sendPacket(context.core, context.connection, { packet: 'P_SYNC_UUID', volume: context.volume.number, uuid });
     startResync(context.core, context.resource, context.volume, context.device, context.connection, 'source');

@@ -46,6 +46,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   verifyFromSector: 0,
   hasUnannouncedMarks: false,
   staleRequests: [],
+  beforeResync: undefined,
 });
 
 /** `config` must have passed `checkConfig`. */

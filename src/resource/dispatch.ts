@@ -49,6 +49,7 @@ import { handlePackets } from './packets.js';
 import { demote, promote } from './promote.js';
 import { checkRequestAge, startRequestTimer } from './request-age.js';
 import { resize } from './resize.js';
+import { beforeResyncEnded, beginAsSource } from './resync-begin.js';
 import { resyncComplete } from './resync-end.js';
 import { verify, verifyComplete } from './verify.js';
 
@@ -362,8 +363,9 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
       return verifyComplete(core, resource, volume, connectionTo(resource, value.peer), deviceOf(volume, value.peer));
     }
     case 'handler-exited':
-      // Only fence-peer is waited for; the others tell somebody something.
+      // These are waited for; the others tell somebody something.
       if (value.name === 'fence-peer' && resource.fencing?.handler === value.handler) fencingEnded(core, resource, value.exitCode);
+      if (value.name === 'before-resync-target' || value.name === 'before-resync-source') beforeResyncEnded(core, resource, value.handler, value.exitCode);
       return;
     case 'resource-idle':
       return assert(false, 'the node takes resources away');
@@ -468,7 +470,7 @@ const bitmapReceived = (core: Core, resource: Resource, volume: Volume, connecti
     sendBitmap(core, resource, volume, device, connection);
     changeState(core, resource, [volume], connection, { conn: Conn.WFSyncUUID }, 'hard', 'bitmaps merged');
   } else if (device.repl === Conn.WFBitMapS) {
-    changeState(core, resource, [volume], connection, { conn: Conn.SyncSource }, 'hard', 'bitmaps merged');
+    beginAsSource(core, resource, volume, connection, device, 'bitmaps merged');
   }
 };
 

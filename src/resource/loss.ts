@@ -62,6 +62,7 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
     device.staleRequests = [];
     clearTimer(core, 'leave-ahead', resource.name, connection.peer, volume.number);
     forgetSizes(device);
+    device.beforeResync = undefined;
     if (device.resync) abortResync(core, resource, volume, device, connection);
     sendBitmapIfQuiet(core, resource, volume);
   }

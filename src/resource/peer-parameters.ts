@@ -1,9 +1,9 @@
 /** What the peer says of itself in the handshake and when it changes: protocol, resync numbers, sizes, UUIDs (wire-protocol.md §3.4-§3.9, §7.2). */
 
 import { expectReceived } from '../connection/integrity.js';
-import { loseConnection, refuseConnection } from '../connection/loss.js';
+import { refuseConnection } from '../connection/loss.js';
 import { checkProtocol } from '../connection/parameters.js';
-import { JUST_CREATED, acceptSkippedSync, sameGeneration, startAsTarget } from '../generations/uuid-set.js';
+import { JUST_CREATED, acceptSkippedSync, sameGeneration } from '../generations/uuid-set.js';
 import { clearAll } from '../metadata/bitmap.js';
 import { newSize } from '../metadata/layout.js';
 import { assert, log, type Core } from '../model/core.js';
@@ -16,6 +16,7 @@ import { setSize } from '../volume/size.js';
 import { sendSizes } from './announce.js';
 import { changeState, storeUuids, uuidsOf } from './change.js';
 import { followPeer } from './resize.js';
+import { beginAsTarget } from './resync-begin.js';
 
 export const receiveProtocol = (core: Core, connection: Connection, packet: ProtocolPacket): void => {
   const wrong = checkProtocol(connection, packet);
@@ -124,17 +125,5 @@ export const receiveSyncUuid = (core: Core, resource: Resource, volume: Volume, 
   // The source has written its marks before we have, or its consent is still on the other stream: kept until our marks are on disk.
   const asked = connection.request?.change.conn === Conn.StartingSyncT && connection.request.volumes.includes(volume.number);
   if (asked || device.repl === Conn.StartingSyncT) device.earlySyncUuid = packet.uuid;
-  else startSyncWith(core, resource, volume, connection, device, packet.uuid);
-};
-
-export const startSyncWith = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice, uuid: bigint): void => {
-  if (!volume.backing || volume.backing.failed) return;
-  if (device.repl !== Conn.WFSyncUUID && device.repl !== Conn.Behind) {
-    // We do not see that we have anything to sync: the next handshake finds out.
-    if (device.repl === Conn.Connected) return loseConnection(core, connection, 'NetworkFailure', 'a sync UUID that nobody waits for');
-    return log(core, resource.name, 'warning', 'a sync UUID that nobody waits for');
-  }
-  storeUuids(core, volume, startAsTarget(uuidsOf(volume), uuid, resource.role === Role.Primary), 'start of resync as target');
-  const side = device.aftrIsp || device.peerIsp || device.userIsp ? Conn.PausedSyncT : Conn.SyncTarget;
-  changeState(core, resource, [volume], connection, { conn: side, disk: Disk.Inconsistent }, 'hard', 'sync UUID received');
+  else beginAsTarget(core, resource, volume, connection, device, packet.uuid);
 };
