@@ -23,7 +23,7 @@ const actionFields: Record<FaultKind, Record<string, FieldType>> = {
   'disk-error': { host: 'text', area: 'area', operation: 'operation', firstSector: 'number', sectors: 'number', times: 'number' },
   'corrupt': { host: 'text', firstSector: 'number', sectors: 'number' },
   'latent-error': { host: 'text', firstSector: 'number', sectors: 'number' },
-  'resize-disk': { host: 'text', more: 'number', fewer: 'number' },
+  'resize-disk': { host: 'text', more: 'number', fewer: 'number', noise: 'number' },
   'slow-disk': { host: 'text', forUs: 'number', factor: 'number' },
   'hang-disk': { host: 'text', forUs: 'number' },
   'command': { host: 'text', command: 'command' },

@@ -69,8 +69,8 @@ export type FaultAction =
    * still holds, with a synthetic workload.
    */
   | { do: 'corrupt'; host: string; firstSector: number; sectors: number }
-  /** The device under a volume (of the first one, where none is named) gets so many sectors more, or fewer. Internal metadata stays where it is. */
-  | { do: 'resize-disk'; host: string; volume?: number; more: number; fewer: number }
+  /** The device under a volume (of the first one, where none is named) gets so many sectors more, or fewer. Internal metadata stays where it is. What is new holds `noise`, or zeros (0). */
+  | { do: 'resize-disk'; host: string; volume?: number; more: number; fewer: number; noise: number }
   | { do: 'slow-disk'; host: string; forUs: number; factor: number }
   /** Nothing ends: on every disk of the host, or on those of one volume. */
   | { do: 'hang-disk'; host: string; volume?: number; forUs: number }

@@ -28,6 +28,9 @@ export function convergence(setup: Setup, lineage: Lineage, planted: Planted): C
       if (views.some((view) => isInFlight(view, block)) || block * BLOCK_SECTORS >= size) continue;
       due.get(volume)!.delete(block);
       if (a.blockId(block) === b.blockId(block)) continue;
+      // Of the last block only what is of the device: behind its end lies whatever the disks hold there.
+      const bytes = Math.min(BLOCK_SECTORS, size - block * BLOCK_SECTORS) * 512;
+      if (bytes < BLOCK_SECTORS * 512 && a.blockBytes(block).subarray(0, bytes).every((byte, at) => byte === b.blockBytes(block)[at])) continue;
       // What a fault planted and a verify found waits for the next resync, marked; in the end it has had one.
       if (atEnd ? planted.excuses(volume, block, world) : planted.isPlanted(volume, block, world)) continue;
       if (reports++ >= REPORTS_MAX) continue;

@@ -46,10 +46,12 @@ export class Device {
     return this.size;
   }
 
-  /** Another size; what lay behind a new end is gone, and what is new is zeros. */
-  resize(sectors: number): void {
-    if (sectors < this.size) this.zero(sectors, this.size - sectors);
+  /** Another size; what lay behind a new end is gone, and what is new holds zeros, or in every word the same `noise`. */
+  resize(sectors: number, noise: number): void {
+    const old = this.size;
+    if (sectors < old) this.zero(sectors, old - sectors);
     this.size = sectors;
+    if (sectors > old && noise !== 0) this.write(old, new Uint8Array(new Int32Array((sectors - old) * 128).fill(noise).buffer), true);
   }
 
   /** Where a flush that is issued now ends: it covers what ended before. */

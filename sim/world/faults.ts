@@ -215,7 +215,7 @@ export class Faults {
         return true;
       case 'resize-disk': {
         const host = world.host(action.host);
-        host.diskResized(action.volume ?? host.spec.disks[0]!.volume, action.more - action.fewer);
+        host.diskResized(action.volume ?? host.spec.disks[0]!.volume, action.more - action.fewer, action.noise);
         return true;
       }
       case 'slow-disk':

@@ -452,11 +452,11 @@ export class Host implements HostView {
   }
 
   /** The device under a volume got another size; who has it open sees that. */
-  diskResized(volume: number, moreSectors: number): void {
+  diskResized(volume: number, moreSectors: number, noise: number): void {
     const disks = this.volumeDisks(volume);
     const { metaDisk } = volumesOf(this.spec).find((one) => one.volume === volume)!;
     const { device } = disks.data;
-    device.resize(device.sectors + moreSectors);
+    device.resize(device.sectors + moreSectors, noise);
     const sizes = { dataSectors: device.sectors, metaSectors: disks.meta.device.sectors };
     const layout = layoutOf(metaDisk, { ...sizes, shared: disks.shared });
     if (layout.ok) disks.usableSectors = Math.max(disks.usableSectors, layout.value.usableDataSectors);

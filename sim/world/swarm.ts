@@ -117,7 +117,7 @@ export function drawAction(random: RandomStream, options: SwarmOptions, kind: Fa
     case 'corrupt':
       return { do: 'corrupt', host, firstSector: options.firstSector + random.integer(0, options.sectors - 1), sectors: 1 };
     case 'resize-disk':
-      return { do: 'resize-disk', host, more: random.integer(1, 2 ** 16), fewer: 0 };
+      return { do: 'resize-disk', host, more: random.integer(1, 2 ** 16), fewer: 0, noise: random.integer(0, 0x7fffffff) };
     case 'slow-disk':
       return { do: 'slow-disk', host, forUs: drawSpan(random, options.longestUs), factor: random.integer(2, 50) };
     case 'hang-disk':
