@@ -1,0 +1,57 @@
+// Where the core does not end, or say, what the recorded kernel did, and why that is as it should be; and what is not played, and why.
+// Whatever is on neither list is a failure, and so is an entry that nothing shows any more.
+
+import type { Side } from './recording.js';
+
+export interface Difference {
+  /** Folders below captures, by name or expression. */
+  folder: string | RegExp;
+  side?: Side;
+  /** Lines of what was found: a difference, `missing: …`, `extra: …`. */
+  finding: RegExp;
+  reason: string;
+}
+
+export interface NotPlayed {
+  folder: string | RegExp;
+  side?: Side;
+  reason: string;
+}
+
+export const concerns = (entry: { folder: string | RegExp; side?: Side }, folder: string, side: Side): boolean =>
+  (typeof entry.folder === 'string' ? entry.folder === folder : entry.folder.test(folder)) && (entry.side === undefined || entry.side === side);
+
+const KERNEL_BITMAP = 'the kernel clears the last 64 bits of a bitmap of whole words when it attaches (metadata.md §4): fewer bits than are out of sync';
+const FELL_OUT = 'the kernel gave the connection up at P_ENABLE_REPLICATION (captures/with-drbd9, 30), the core goes on: what was said in between is not asked twice';
+const NOT_READ = 'the recorded node lost the connection before it read what it would have judged';
+const DYING = 'the kernel writes its new generation into the connection that it is losing; nobody hears it';
+
+export const legitimate: readonly Difference[] = [
+  { folder: 'full-sync-external-md', finding: /\b(192|256) bits/, reason: KERNEL_BITMAP },
+  { folder: 'refused-protocol-mismatch', side: 'alice', finding: /^at 01-after-failure: StandAlone .*recorded WFConnection/, reason: NOT_READ },
+  { folder: 'with-drbd9/refused-unrelated-data', finding: /^at 02-after-failure: StandAlone .*recorded WFConnection/, reason: NOT_READ },
+  { folder: 'with-drbd9/refused-protocol-version-min-118', finding: /WFConnection .*recorded Unconnected/, reason: 'the dump caught the kernel between two attempts' },
+  { folder: /^with-drbd9\//, finding: /^still connected, after P_ENABLE_REPLICATION/, reason: FELL_OUT },
+  { folder: /^with-drbd9\/(full-sync-from-84|generation-84-full-sync-then-9-primary|outdate-9|resync-bitmap-84-to-9|split-brain-auto-zero-changes|trim-and-zeroes-from-84|verify-started-by-9)$/, finding: /^extra: P_RS_DATA_REPLY/, reason: FELL_OUT },
+  { folder: 'with-drbd9/diskless-primary-9', finding: /^(missing|extra): P_(SYNC_)?UUIDS?/, reason: FELL_OUT },
+  { folder: /^with-drbd9\/(split-brain-auto-zero-changes|verify-started-by-84|verify-started-by-9)$/, finding: /^missing: P_UUIDS/, reason: DYING },
+  { folder: 'with-drbd9/split-brain-refused-unrelated-generation', finding: /^at 02-refused: StandAlone .*recorded WFConnection|^at 03-refused-again: .*Outdated|^extra: P_STATE 0 10aea$/, reason: NOT_READ },
+];
+
+export const notPlayed: readonly NotPlayed[] = [
+  { folder: /^(with-drbd9\/)?crash-secondary(-9)?$/, side: 'alice', reason: 'what a shell loop wrote while alone is on no wire and in no line of the scenario' },
+  { folder: /^two-volumes$|^with-drbd9\/two-volumes-from-9$/, side: 'alice', reason: 'drbdadm promoted volume by volume with a request each; the core asks once for the resource (node-states.md §8.6), and the recorded answers are to other requests' },
+  { folder: /^with-drbd9\/(fencing-disconnect-9-primary|full-sync-from-9|write-during-sync-9-to-84)/, reason: "DRBD 9's disk numbers in requests are not translated by the core yet (captures/with-drbd9, 14): it refuses them" },
+  { folder: 'with-drbd9/peer-write-error-on-9-pass-on', reason: 'the second block of one dd is on no wire: when it was written is not known' },
+  { folder: 'dual-primary-heavy-overlap', reason: "a fault of the kernel's own (BAD! BarrierAck): the recorded answers do not follow from what was sent" },
+  { folder: 'peer-read-error-diskless', side: 'bob', reason: "the errors of this side's disk are not fed yet" },
+  { folder: 'peer-write-error-pass-on', side: 'bob', reason: "the errors of this side's disk are not fed yet" },
+  { folder: 'resync-read-error', side: 'alice', reason: "the errors of this side's disk are not fed yet" },
+  { folder: /^with-drbd9\/crash-primary-84-both-sync-source/, reason: 'both recorded nodes took the role of the source: what the peer says is no answer to a core that decides better' },
+  { folder: 'congestion-pull-ahead', reason: 'on-congestion is not in the core yet' },
+  { folder: /^(with-drbd9\/)?resize-/, reason: 'resizing while attached is not in the core yet' },
+  { folder: /^(with-drbd9\/)?net-options-online/, reason: 'options are not changed while running yet' },
+  { folder: /^(with-drbd9\/)?sync-interrupted/, reason: 'disk-options are changed while running: not yet' },
+  { folder: /^(with-drbd9\/)?resync-csums/, reason: 'csums-alg is not in the core yet' },
+  { folder: /^(with-drbd9\/)?thin-resync/, reason: 'rs-discard-granularity is not in the core yet' },
+];
