@@ -4,6 +4,7 @@
 // the core asks when its own clock says so.
 
 import { createHash } from 'node:crypto';
+import type { ResourceConfig } from '../../src/config/types.js';
 import type { Command } from '../../src/contract/command.js';
 import type { Input } from '../../src/contract/input.js';
 import type { Node } from '../../src/contract/node.js';
@@ -17,7 +18,7 @@ import { isWireError } from '../../src/wire/errors.js';
 import { DataFlag, type BlockId, type Packet, type PacketOf } from '../../src/wire/packets.js';
 import { newStreamDecoder, pullPacket, type StreamDecoder } from '../../src/wire/reassembly.js';
 import { flush, newDisk, persist, read, write, type Disk } from '../core/disk.js';
-import { configIn, hashesOf, stateAt, type Deed, type Kind, type RecordedConfig, type RecordedPacket, type RecordedState, type Recording, type Side } from './recording.js';
+import { configIn, hashesOf, kibOf, stateAt, type Deed, type Kind, type RecordedConfig, type RecordedPacket, type RecordedState, type Recording, type Side } from './recording.js';
 
 const RESOURCE = 'r0';
 const SECOND = 1_000_000;
@@ -183,7 +184,7 @@ function carryOut(player: Player, output: Output): void {
   switch (output.type) {
     case 'disk-open': {
       const { dataSectors, metaSectors, shared } = player.disks.get(output.volume)!;
-      inbox.push({ type: 'disk-opened', resource: RESOURCE, volume: output.volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: 0 });
+      inbox.push({ type: 'disk-opened', resource: RESOURCE, volume: output.volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: 0, rememberedSectors: 0 });
       return;
     }
     case 'disk-read':
@@ -237,6 +238,7 @@ function carryOut(player: Player, output: Output): void {
       return observe(player, output.event);
     case 'app-done':
     case 'disk-close':
+    case 'disk-placed':
     case 'membership-send':
     case 'admit':
       return;
@@ -320,24 +322,18 @@ function judgeReply(player: Player, id: number, reply: { ok: boolean; code: numb
 
 function boot(player: Player, deed: Deed): void {
   player.node = createNode(player.side, environmentOf(player));
-  const { volumes, net, disk, handlers } = player.config;
-  give(
-    player,
-    {
-      verb: 'new-resource',
-      config: {
-        resource: RESOURCE,
-        volumes: volumes.map((volume) => ({ volume, minor: volume, metaDisk: { kind: 'flexible' as const }, disk, sizeSectors: 0 })),
-        peers: [{ name: otherOf(player.side), net }],
-        onNoDataAccessible: 'io-error',
-        handlers: handlers as [],
-        protocolMin: 86,
-        protocolMax: 101,
-      },
-    },
-    deed,
-  );
+  give(player, { verb: 'new-resource', config: resourceConfig(player) }, deed);
 }
+
+const resourceConfig = ({ side, config: { volumes, net, disk, handlers, sizeSectors } }: Player): ResourceConfig => ({
+  resource: RESOURCE,
+  volumes: volumes.map((volume) => ({ volume, minor: volume, metaDisk: { kind: 'flexible' }, disk, sizeSectors })),
+  peers: [{ name: otherOf(side), net }],
+  onNoDataAccessible: 'io-error',
+  handlers: handlers as [],
+  protocolMin: 86,
+  protocolMax: 101,
+});
 
 function connect(player: Player, deed: Deed): void {
   give(player, { verb: 'connect', resource: RESOURCE, peer: otherOf(player.side), discardMyData: deed.text.includes('discard-my-data'), tentative: false }, deed);
@@ -400,6 +396,17 @@ function act(player: Player, deed: Deed): void {
         break;
       case 'new-current-uuid':
         for (const volume of volumes) give(player, { verb, resource: RESOURCE, volume, clearBitmap: rest.includes('clear-bitmap') }, deed);
+        break;
+      case 'resize':
+        give(player, { verb, resource: RESOURCE, volume: 0, sizeSectors: Number(/--size=(\d+)s/.exec(rest)?.[1] ?? 0), assumeClean: false, assumePeerHasSpace: false }, deed);
+        break;
+      case 'net-options':
+        player.config.net = { ...player.config.net, protocol: /--protocol=(\w)/.exec(rest)![1] as 'A' };
+        give(player, { verb: 'options', resource: RESOURCE, config: resourceConfig(player) }, deed);
+        break;
+      case 'disk-options':
+        player.config.disk = { ...player.config.disk, resyncRate: kibOf(/--resync-rate=(\w+)/.exec(rest)![1]!) };
+        give(player, { verb: 'options', resource: RESOURCE, config: resourceConfig(player) }, deed);
         break;
       case 'new-minor':
         break;

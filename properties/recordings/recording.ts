@@ -168,6 +168,7 @@ export interface RecordedConfig {
   net: NetOptions;
   disk: DiskOptions;
   volumes: number[];
+  sizeSectors: number;
   handlers: string[];
   /** Options that the core does not have. */
   unknown: string[];
@@ -175,10 +176,16 @@ export interface RecordedConfig {
 
 const UNIT: Record<string, number> = { K: 1, k: 1, M: 1024, G: 1024 * 1024 };
 
+/** A number as it is; with a unit, in KiB. */
+export function kibOf(value: string): number {
+  const unit = /^(\d+)([KkMG])$/.exec(value);
+  return unit ? Number(unit[1]) * UNIT[unit[2]!]! : Number(value);
+}
+
 export function configIn(recording: Recording, side: Side): RecordedConfig {
   const name = readdirSync(recording.folder).find((file) => file === 'r0.res' || file === `r0.${side}.res`)!;
   const text = readFileSync(join(recording.folder, name), 'utf8');
-  const config: RecordedConfig = { net: { ...defaultNetOptions }, disk: { ...defaultDiskOptions }, volumes: [], handlers: [], unknown: [] };
+  const config: RecordedConfig = { net: { ...defaultNetOptions }, disk: { ...defaultDiskOptions }, volumes: [], sizeSectors: 0, handlers: [], unknown: [] };
   for (const [, section, body] of text.matchAll(/\b(net|disk|handlers)\s*\{([^}]*)\}/g)) {
     for (const statement of body!.split(';')) {
       const [option, ...words] = statement.trim().split(/\s+/) as [string, ...string[]];
@@ -188,10 +195,13 @@ export function configIn(recording: Recording, side: Side): RecordedConfig {
         config.handlers.push(option);
         continue;
       }
+      if (option === 'size') {
+        config.sizeSectors = kibOf(value) * 2;
+        continue;
+      }
       const options = (section === 'net' ? config.net : config.disk) as unknown as Record<string, unknown>;
       const key = option.replaceAll(/-(\d?\w)/g, (_, letters: string) => letters.toUpperCase());
-      const unit = /^(\d+)([KkMG])$/.exec(value);
-      if (typeof options[key] === 'number') options[key] = unit ? Number(unit[1]) * UNIT[unit[2]!]! : Number(value);
+      if (typeof options[key] === 'number') options[key] = kibOf(value);
       else if (typeof options[key] === 'boolean') options[key] = value !== 'no';
       else if (typeof options[key] === 'string') options[key] = value;
       else config.unknown.push(option);
