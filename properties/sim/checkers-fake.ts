@@ -163,7 +163,9 @@ export class FakeWorld implements WorldView {
   }
 
   private node(place: number): Node {
-    const peer: PeerView = { peer: NAMES[1 - place]!, state: undefined as unknown as PeerView['state'], bitmap: this.bitmaps[place], failedBits: 0 };
+    const { role, peer: peerRole, conn, disk, pdsk } = this.states[place]!;
+    const state = { role, peer: peerRole, conn, disk, pdsk, aftrIsp: false, peerIsp: false, userIsp: false, susp: false, suspNod: false, suspFen: false } as PeerView['state'];
+    const peer: PeerView = { peer: NAMES[1 - place]!, state, bitmap: this.bitmaps[place], failedBits: 0 };
     const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: DATA_SECTORS, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
     const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: undefined };
     return { resources: () => [resource] } as unknown as Node;

@@ -70,8 +70,6 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (parted && (decision.decidedBy === 'split-brain' || decision.decidedBy === 'rr-conflict')) return isRefusal(decision);
       // One of two Primaries would have to give up what it shows to its application.
       if (twoPrimaries && decision.decidedBy === 'rr-conflict') return isRefusal(decision);
-      // Marks of a resync that its source could not end look like writes of its own: an operator is asked (ARCHITECTURE.md; checkers/split-brain.ts).
-      if (decision.decidedBy === 'split-brain' && decision.rule.endsWith('b')) return isRefusal(decision);
       if (parted && twoPrimaries) return isSplitBrainDecision(decision);
       // Rules 34-37, 51, 71 need protocol 91, rule 41 needs 101 with a feature (generation-uuids.md §5).
       return decision.decidedBy === 'peer-too-old' && isRefusal(decision) && setup.hosts.some((host) => host.config.protocolMax < 101);
