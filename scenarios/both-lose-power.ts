@@ -11,7 +11,7 @@ import { knobs, resolve } from './parameters.js';
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.protocolMax,
   knobs.writes, knobs.durationS,
-  knobs.cramHmacAlg, knobs.dataIntegrityAlg,
+  knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly,
 ];
 
 export const bothLosePower: Scenario = {

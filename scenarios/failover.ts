@@ -11,7 +11,7 @@ import { knobs, resolve, withDefault } from './parameters.js';
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
   withDefault(knobs.failover, 'manager'), knobs.writes, knobs.durationS,
-  knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.onCongestion, knobs.congestionFill,
+  knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly, knobs.onCongestion, knobs.congestionFill,
 ];
 
 const kinds: FaultKind[] = ['crash', 'power-loss', 'cut', 'reset', 'stall', 'slow-link', 'slow-disk', 'pause', 'slow-clock', 'resize-disk', 'command'];

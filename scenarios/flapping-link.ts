@@ -11,7 +11,7 @@ import { knobs, resolve } from './parameters.js';
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
   knobs.writes, knobs.durationS,
-  knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.onCongestion, knobs.congestionFill,
+  knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly, knobs.onCongestion, knobs.congestionFill,
 ];
 
 export const flappingLink: Scenario = {

@@ -127,6 +127,8 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     maxEpochSize: timing.pick([20, 200, 2048]),
     useRle: timing.chance(3, 4),
     verifyAlg: text(parameters, 'verify-alg', 'crc32c'),
+    csumsAlg: noneAsEmpty(text(parameters, 'csums-alg', 'none')),
+    csumsAfterCrashOnly: text(parameters, 'csums-after-crash-only', 'no') === 'yes',
     onCongestion: text(parameters, 'on-congestion', 'block') as OnCongestion,
     congestionFill: number(parameters, 'congestion-fill', 0),
     ...secretFor(noneAsEmpty(text(parameters, 'cram-hmac-alg', 'none'))),

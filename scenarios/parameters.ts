@@ -63,6 +63,10 @@ export const knobs = {
   ]),
   afterSb2Pri: anyOf('after-sb-2pri', 'after a split brain, two Primaries', ['disconnect', 'call-pri-lost-after-sb', 'violently-as0p']),
   verifyAlg: anyOf('verify-alg', 'digest that online verify compares', ['crc32c', 'md5', 'sha1', 'sha256']),
+  csumsAlg: anyOf('csums-alg', 'digest by which a resync finds blocks that are equal', ['none', 'crc32c', 'md5', 'sha1', 'sha256'], [
+    'none', 'none', 'none', 'none', 'none', 'none', 'crc32c', 'crc32c',
+  ]),
+  csumsAfterCrashOnly: anyOf('csums-after-crash-only', 'only what crashed as Primary compares digests', ['no', 'yes'], ['no', 'no', 'no', 'yes']),
   onCongestion: anyOf('on-congestion', 'with protocol A: what to do when too much is on its way to the peer', ['block', 'pull-ahead', 'disconnect'], [
     'block', 'block', 'pull-ahead',
   ]),
@@ -109,8 +113,10 @@ function avoidManyVolumesOnOldWire(asked: Parameters, resolved: Parameters): Par
 }
 
 function avoidSlowDigests(asked: Parameters, resolved: Parameters): Parameters {
-  const isDrawn = asked['data-integrity-alg'] === undefined || asked['data-integrity-alg'] === 'any';
-  return resolved['size'] === 'large' && isDrawn && resolved['data-integrity-alg'] !== undefined ? { ...resolved, 'data-integrity-alg': 'none' } : resolved;
+  if (resolved['size'] !== 'large') return resolved;
+  const isDrawn = (name: string): boolean => resolved[name] !== undefined && (asked[name] === undefined || asked[name] === 'any');
+  const drawn = ['data-integrity-alg', 'csums-alg'].filter(isDrawn);
+  return { ...resolved, ...Object.fromEntries(drawn.map((name) => [name, 'none'])) };
 }
 
 /** DRBD refuses on-congestion without protocol A (155): where the seed drew them together, congestion gives way. */

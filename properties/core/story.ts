@@ -146,6 +146,7 @@ function optionsOf(words: readonly string[]): PairOptions {
         disk[camel] = value === 'yes';
         break;
       case 'allow-two-primaries':
+      case 'csums-after-crash-only':
         net[camel] = value === 'yes';
         break;
       default:

@@ -52,6 +52,5 @@ export const notPlayed: readonly NotPlayed[] = [
   { folder: 'peer-write-error-pass-on', side: 'bob', reason: "the errors of this side's disk are not fed yet" },
   { folder: 'resync-read-error', side: 'alice', reason: "the errors of this side's disk are not fed yet" },
   { folder: /^with-drbd9\/crash-primary-84-both-sync-source/, reason: 'both recorded nodes took the role of the source: what the peer says is no answer to a core that decides better' },
-  { folder: /^(with-drbd9\/)?resync-csums/, reason: 'csums-alg is not in the core yet' },
   { folder: /^(with-drbd9\/)?thin-resync/, reason: 'rs-discard-granularity is not in the core yet' },
 ];

@@ -102,7 +102,7 @@ function newVolume(number: number, sectors: number, peer: string, options: Stati
   const devices = { dataSectors: sectors, metaSectors: 262144, shared: false };
   const layout = layoutOf(metaDisk, devices);
   if (!layout.ok) throw new Error('no layout');
-  const device = { peer, repl: Conn.Connected, role: Role.Unknown, pdsk: Disk.UpToDate, bitmap: createBitmap(sectors), sequence: 0, bitmapReceiver: undefined, resync: undefined, hasUnannouncedMarks: false, staleRequests: [] };
+  const device = { peer, repl: Conn.Connected, role: Role.Unknown, pdsk: Disk.UpToDate, bitmap: createBitmap(sectors), sequence: 0, bitmapReceiver: undefined, resync: undefined, hasUnannouncedMarks: false, staleRequests: [], hasStaleDigests: false };
   return {
     resource: 'r0',
     number,

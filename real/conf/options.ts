@@ -161,12 +161,14 @@ export const netFields: Record<keyof NetOptions, string> = {
   dataIntegrityAlg: 'data-integrity-alg',
   allowTwoPrimaries: 'allow-two-primaries',
   verifyAlg: 'verify-alg',
+  csumsAlg: 'csums-alg',
+  csumsAfterCrashOnly: 'csums-after-crash-only',
 };
 
 /** What a user may set without any effect here, and without any harm: tuning of the kernel's ways. They are read, checked and dumped. */
 const withoutEffect = new Set([
   ...['max-bio-bvecs', 'disk-barrier', 'disable-write-same', 'rs-discard-granularity'],
-  ...['unplug-watermark', 'rcvbuf-size', 'tcp-cork', 'csums-alg', 'csums-after-crash-only'],
+  ...['unplug-watermark', 'rcvbuf-size', 'tcp-cork'],
   ...['cpu-mask', 'stacked-timeouts', 'become-primary-on'],
 ]);
 

@@ -155,7 +155,7 @@ export const checkConfig = (config: ResourceConfig): ConfigRefusal | undefined =
   );
 };
 
-const stringOptions = { cramHmacAlg: 'cram-hmac-alg', sharedSecret: 'shared-secret', dataIntegrityAlg: 'data-integrity-alg', verifyAlg: 'verify-alg' } as const;
+const stringOptions = { cramHmacAlg: 'cram-hmac-alg', sharedSecret: 'shared-secret', dataIntegrityAlg: 'data-integrity-alg', verifyAlg: 'verify-alg', csumsAlg: 'csums-alg' } as const;
 
 /** Strings of the wire and of DRBD's configuration hold up to 63 bytes; a secret with a letter that two nodes encode differently would be two. */
 const checkStrings = (where: string, net: NetOptions): ConfigRefusal | undefined => {
@@ -165,13 +165,14 @@ const checkStrings = (where: string, net: NetOptions): ConfigRefusal | undefined
   return isSecretMissing ? refusal(ConfigCode.InvalidAttribute, `${where}: cram-hmac-alg needs a shared-secret`) : undefined;
 };
 
-/** Can this node compute the digests that a configuration names? What it does not know it cannot promise (120, 141, 146). */
+/** Can this node compute the digests that a configuration names? What it does not know it cannot promise (120, 141, 144, 146). */
 export const checkAlgorithms = (config: ResourceConfig, environment: Pick<Environment, 'digest' | 'hmac'>): ConfigRefusal | undefined =>
   firstRefusal(
     config.peers.map(({ name, net }) => {
       const where = `${config.resource} to ${name}`;
       if (net.cramHmacAlg !== '' && environment.hmac(net.cramHmacAlg, new Uint8Array(1), []) === undefined) return refusal(ConfigCode.UnknownAuthAlg, `${where}: ${net.cramHmacAlg}`);
       if (net.dataIntegrityAlg !== '' && environment.digest(net.dataIntegrityAlg, []) === undefined) return refusal(ConfigCode.UnknownIntegrityAlg, `${where}: ${net.dataIntegrityAlg}`);
+      if (net.csumsAlg !== '' && environment.digest(net.csumsAlg, []) === undefined) return refusal(ConfigCode.UnknownCsumsAlg, `${where}: ${net.csumsAlg}`);
       if (net.verifyAlg !== '' && environment.digest(net.verifyAlg, []) === undefined) return refusal(ConfigCode.UnknownVerifyAlg, `${where}: ${net.verifyAlg}`);
       return undefined;
     }),

@@ -47,4 +47,6 @@ export const defaultNetOptions: NetOptions = {
   socketCheckTimeout: 0,
   sndbufSize: 0,
   verifyAlg: '',
+  csumsAlg: '',
+  csumsAfterCrashOnly: false,
 };

@@ -104,6 +104,10 @@ export interface NetOptions {
   sndbufSize: number;
   /** The kernel's name of the digest that online verify compares; empty: no verify. */
   verifyAlg: string;
+  /** The digest by which a resync tells blocks that are equal, so that they need not travel; empty: all travel. */
+  csumsAlg: string;
+  /** Only a target that crashed as Primary compares: elsewhere marked blocks mostly differ. */
+  csumsAfterCrashOnly: boolean;
 }
 
 /** Where a volume's metadata is: `internal`, `flexible` (a device of its own), or a numbered 128 MiB slot. */

@@ -87,14 +87,14 @@ export function syncParamPacket(connection: Connection, volume: Volume): SyncPar
   const options = volume.disk === Disk.Diskless ? defaultDiskOptions : volume.config.disk;
   const { resyncRate, cPlanAhead, cDelayTarget, cFillTarget, cMaxRate } = options;
   const version = connection.protocolVersion;
-  const { verifyAlg } = connection.config.net;
+  const { verifyAlg, csumsAlg } = connection.config.net;
   if (version < 89) return { packet: 'P_SYNC_PARAM', volume: volume.number, resyncRate, ...(version === 88 ? { verifyAlg } : {}) };
   return {
     packet: 'P_SYNC_PARAM89',
     volume: volume.number,
     resyncRate,
     verifyAlg,
-    csumsAlg: '',
+    csumsAlg,
     ...(version >= 95 ? { controller: { cPlanAhead, cDelayTarget, cFillTarget, cMaxRate } } : {}),
   };
 }

@@ -23,6 +23,8 @@ export type Then =
   | { to: 'loss-flush'; peer: string }
   /** A read on the resync source (resync/source); `interval` is its entry in the volume's intervals. */
   | { to: 'resync-read'; peer: string; interval: number; blockId: BlockId; connectCount: number }
+  /** A read of the target's own blocks, for their digest (resync/target). */
+  | { to: 'resync-digest'; peer: string; interval: number }
   /** A write on the resync target (resync/target). */
   | { to: 'resync-write'; peer: string; interval: number; connectCount: number }
   /** A read on the verify source, to be compared with the peer's digest (resync/verify). */

@@ -147,6 +147,8 @@ export interface Backing {
   wasReadError: boolean;
   /** It had an error that on-io-error passed on, while a resync from it went on: it is Inconsistent when that is over and blocks are left. */
   isBad: boolean;
+  /** A data operation failed on it: what it holds is not compared by digests any more (resync/target). */
+  hadError: boolean;
   /** Given up: Failed, waits for its operations to end. */
   failed: boolean;
   /** While attaching: reading metadata, replaying the log. */
@@ -206,6 +208,8 @@ export interface PeerDevice {
   staleRequests: { sector: number; sectors: number }[];
   /** A before-resync handler was asked: its id, the state that it was asked in, and for a target the sync UUID that waits. */
   beforeResync: { handler: number; syncUuid: bigint | undefined; conn: Conn } | undefined;
+  /** A resync was given up on this connection, and equal blocks may still be told of that were compared with another disk's or another time's. */
+  hasStaleDigests: boolean;
 }
 
 export interface PeerUuids {

@@ -47,6 +47,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   hasUnannouncedMarks: false,
   staleRequests: [],
   beforeResync: undefined,
+  hasStaleDigests: false,
 });
 
 /** `config` must have passed `checkConfig`. */

@@ -114,6 +114,7 @@ export const diskError = (core: Core, resource: Resource, volume: Volume, kind: 
   log(core, resource.name, 'error', `volume ${volume.number}: disk error: ${detail}`);
   const policy = volume.config.disk.onIoError;
   if (volume.backing && kind === 'read') volume.backing.wasReadError = true;
+  if (volume.backing && kind !== 'metadata') volume.backing.hadError = true;
   if (kind !== 'metadata' && policy === 'pass_on') {
     if (volume.disk > Disk.Inconsistent) changeState(core, resource, [volume], undefined, { disk: Disk.Inconsistent }, 'hard', `I/O error: ${detail}`);
     if (volume.backing) volume.backing.isBad = volume.disk > Disk.Inconsistent;

@@ -23,7 +23,7 @@ import { submit } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../resync/lifecycle.js';
 import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
-import { resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
+import { ownBlocksRead, resyncTick, resyncWriteDone, writeIntervalStarted } from '../resync/target.js';
 import { verifyFencePassed, verifyIntervalStarted, verifyReadDone, verifyTick } from '../resync/verify.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
@@ -221,6 +221,9 @@ const tellOwner = (core: Core, resource: Resource, volume: Volume, operation: Di
       break;
     case 'resync-read':
       resyncReadDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
+      break;
+    case 'resync-digest':
+      ownBlocksRead(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, result);
       break;
     case 'resync-write':
       resyncWriteDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);

@@ -64,6 +64,7 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
     forgetSizes(device);
     device.beforeResync = undefined;
     if (device.resync) abortResync(core, resource, volume, device, connection);
+    device.hasStaleDigests = false;
     sendBitmapIfQuiet(core, resource, volume);
   }
   continueLoss(core, resource, connection);

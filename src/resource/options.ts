@@ -35,8 +35,9 @@ export const changeOptions = (core: Core, resource: Resource, procedure: Procedu
     checkAlgorithms(wanted, core.environment) ??
     checkOnlineChange(resource.config, wanted, agreed.length > 0 ? Math.min(...agreed) : undefined, hasTwoPrimaries(resource));
   if (refusal) return finish(core, resource, procedure, refusal.code);
-  const isVerifyAlgChanged = wanted.peers.some(({ name, net }) => resource.connections.get(name)!.config.net.verifyAlg !== net.verifyAlg);
-  if (isVerifyAlgChanged && connections.some((connection) => isVerifying(resource, connection))) return finish(core, resource, procedure, ConfigCode.VerifyRunning);
+  const isChanged = (option: 'verifyAlg' | 'csumsAlg'): boolean => wanted.peers.some(({ name, net }) => resource.connections.get(name)!.config.net[option] !== net[option]);
+  if (isChanged('csumsAlg') && connections.some((connection) => isResyncing(resource, connection))) return finish(core, resource, procedure, ConfigCode.CsumsResyncRunning);
+  if (isChanged('verifyAlg') && connections.some((connection) => isVerifying(resource, connection))) return finish(core, resource, procedure, ConfigCode.VerifyRunning);
   const circle = circleOf(core, resource, wanted);
   if (circle !== undefined) return finish(core, resource, procedure, circle);
   // What the log on disk says of a crashed Primary would be of another time (bug B067).
@@ -55,6 +56,9 @@ const hasTwoPrimaries = (resource: Resource): boolean =>
 /** A verify runs, or the peer was asked for one. */
 const isVerifying = (resource: Resource, { peer, request }: Connection): boolean =>
   request?.change.conn === Conn.VerifyS || [...resource.volumes.values()].some((volume) => deviceOf(volume, peer).verify !== undefined);
+
+const isResyncing = (resource: Resource, { peer }: Connection): boolean =>
+  [...resource.volumes.values()].some((volume) => deviceOf(volume, peer).resync !== undefined);
 
 const isLive = ({ cstate, loss }: Connection): boolean => cstate >= Conn.WFReportParams && !loss;
 

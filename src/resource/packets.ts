@@ -3,7 +3,7 @@
  * unknown packet would be.
  */
 
-import { loseConnection, refuseConnection } from '../connection/loss.js';
+import { loseConnection } from '../connection/loss.js';
 import { nextPacket } from '../connection/receive.js';
 import type { Core } from '../model/core.js';
 import type { Connection, Resource } from '../model/types.js';
@@ -14,7 +14,7 @@ import { rangeError, receiveBarrier, receiveWrite, serveRead } from '../replicat
 import { holdIfEarly, isWrite, seeSequence, takeEarly } from '../replication/sequence.js';
 import { bitmapExpected, receiveBitmap } from '../resync/bitmap-exchange.js';
 import { rangeRequest, resyncAcknowledged, resyncNegAcknowledged } from '../resync/source.js';
-import { negResyncReply, resyncCancelled, resyncDataReply } from '../resync/target.js';
+import { negResyncReply, resyncCancelled, resyncDataReply, resyncInSync } from '../resync/target.js';
 import { verifyRefused, verifyReply, verifyResult } from '../resync/verify.js';
 import { ID_SYNCER, sameBlockId, type Packet } from '../wire/packets.js';
 import { checkDrained } from './congestion.js';
@@ -102,6 +102,7 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     case 'P_NEG_DREPLY':
       return readRefused(core, resource, connection, packet);
     case 'P_RS_DATA_REQUEST':
+    case 'P_CSUM_RS_REQUEST':
       return rangeRequest(core, resource, volume, device, connection, packet);
     case 'P_RS_DATA_REPLY':
       return resyncDataReply(core, resource, volume, device, connection, packet);
@@ -137,7 +138,7 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     case 'P_RETRY_WRITE':
       return conflictDecided(core, resource, connection, packet);
     case 'P_RS_IS_IN_SYNC':
-      return refuseConnection(core, connection, `unexpected meta packet ${packet.packet}`);
+      return resyncInSync(core, resource, volume, device, connection, packet);
     default:
       return loseConnection(core, connection, 'ProtocolError', `unexpected data packet ${packet.packet}`);
   }

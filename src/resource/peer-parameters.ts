@@ -33,15 +33,18 @@ export const receiveProtocol = (core: Core, connection: Connection, packet: Prot
  */
 export const receiveSyncParam = (core: Core, volume: Volume, connection: Connection, packet: SyncParamPacket | SyncParam89Packet): void => {
   const { net } = connection.config;
-  const { verifyAlg } = packet;
-  if (verifyAlg !== undefined && verifyAlg !== net.verifyAlg) {
-    const isHandshake = volume.peers.get(connection.peer)!.repl < Conn.Connected;
-    if (isHandshake) return refuseConnection(core, connection, `verify-alg differs: ours is "${net.verifyAlg}", the peer's "${verifyAlg}"`);
-    const isKnown = verifyAlg === '' || core.environment.digest(verifyAlg, []) !== undefined;
-    if (!isKnown) return refuseConnection(core, connection, `verify-alg "${verifyAlg}", which the peer wants now, is not known here`);
-    net.verifyAlg = verifyAlg;
+  const isHandshake = volume.peers.get(connection.peer)!.repl < Conn.Connected;
+  const asked = { 'verify-alg': packet.verifyAlg ?? net.verifyAlg, 'csums-alg': packet.packet === 'P_SYNC_PARAM89' ? packet.csumsAlg : net.csumsAlg };
+  const own = { 'verify-alg': net.verifyAlg, 'csums-alg': net.csumsAlg };
+  for (const option of ['verify-alg', 'csums-alg'] as const) {
+    const algorithm = asked[option];
+    if (algorithm === own[option]) continue;
+    if (isHandshake) return refuseConnection(core, connection, `${option} differs: ours is "${own[option]}", the peer's "${algorithm}"`);
+    const isKnown = algorithm === '' || core.environment.digest(algorithm, []) !== undefined;
+    if (!isKnown) return refuseConnection(core, connection, `${option} "${algorithm}", which the peer wants now, is not known here`);
   }
-  if (packet.packet === 'P_SYNC_PARAM89' && packet.csumsAlg) return refuseConnection(core, connection, `csums-alg differs: the peer has ${packet.csumsAlg}`);
+  net.verifyAlg = asked['verify-alg'];
+  net.csumsAlg = asked['csums-alg'];
   if (!volume.backing) return;
   const disk = volume.config.disk;
   disk.resyncRate = packet.resyncRate;

@@ -20,6 +20,9 @@ const TARGET_ENDS_RESYNC = 96;
 /** Below this one the source of an empty resync waits, in the hope that the target has noticed a lost connection by then. */
 const EMPTY_RESYNC_ENDS_AT_ONCE = 95;
 
+/** From this one on requests may carry digests. */
+const CHECKSUMS = 89;
+
 /** conn has just become SyncSource, SyncTarget or Paused*: counting begins, and the target asks for its first blocks at once. */
 export const startResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, side: 'source' | 'target'): void => {
   assert(peerDevice.resync === undefined, 'a resync ends before the next one starts');
@@ -33,6 +36,7 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     marks: newMarks(core.nowUs, weight),
     lastApplicationSectors: volume.applicationSectors,
     lastLazyWriteAtUs: core.nowUs,
+    digestAlg: side === 'target' ? digestAlgFor(volume, connection) : '',
     cursorBit: 0,
     requests: [],
     answeredSectors: 0,
@@ -50,6 +54,12 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     const { pingInt, pingTimeout } = connection.config.net;
     setTimer(core, 'finish-retry', resource.name, peerDevice.peer, volume.number, pingInt * 1_000_000 + Math.trunc((pingTimeout * 1_000_000) / 9));
   }
+};
+
+/** Which digest a target sends with its requests (wire-protocol.md §7.4): its own disk may be the one that crashed as Primary. */
+const digestAlgFor = (volume: Volume, connection: Connection): string => {
+  const { csumsAlg, csumsAfterCrashOnly } = connection.config.net;
+  return connection.protocolVersion >= CHECKSUMS && (volume.crashedPrimary || !csumsAfterCrashOnly) ? csumsAlg : '';
 };
 
 /** The state has become Paused*: what is on its way is still answered and written, nothing new is asked for. */
@@ -74,6 +84,8 @@ export const abortResync = (core: Core, resource: Resource, volume: Volume, peer
   const { resync } = peerDevice;
   if (!resync) return;
   observeResync(core, volume, peerDevice, resync, 'aborted');
+  // Behind, each request is still answered once (`staleRequests`).
+  if (peerDevice.repl !== Conn.Behind && resync.requests.some(({ isDigestSent, stage }) => isDigestSent && stage === 'asked')) peerDevice.hasStaleDigests = true;
   removeResync(core, resource, volume, peerDevice);
   for (const { interval, stage } of resync.requests) {
     if ((stage !== 'writing' || !hasDisk(volume)) && findInterval(volume, interval)) releaseInterval(core, volume, interval);

@@ -110,6 +110,14 @@ export const blockDigest = (core: Core, algorithm: string, data: Uint8Array): Ui
   return digest;
 };
 
+/**
+ * May blocks of this disk be taken for equal by their digests? After an error nobody knows what was written: a write that failed here is
+ * marked, and an equality that was found before it must not clear that mark.
+ */
+export const mayCompare = (volume: Volume): boolean => hasDisk(volume) && !volume.backing!.hadError;
+
+export const sameBytes = (one: Uint8Array, other: Uint8Array): boolean => one.length === other.length && one.every((byte, at) => byte === other[at]);
+
 /** Tells of a failed operation, unless the disk was given up already. */
 export const signalDiskError = (
   core: Core,

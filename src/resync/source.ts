@@ -15,9 +15,9 @@ import { markOutOfSync, markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
-import type { AckPacket, BlockRequestPacket } from '../wire/packets.js';
+import type { AckPacket, BlockRequestPacket, DigestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { blockDigest, hasDisk, markFailed, mustGiveWay, signalDiskError } from './progress.js';
+import { blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sameBytes, signalDiskError } from './progress.js';
 import type { RangeServer, ResyncState, ServedRange } from './types.js';
 import { noteVerifyRequest } from './verify.js';
 
@@ -31,7 +31,7 @@ const serverOf = ({ resync, verify }: PeerDevice): RangeServer | undefined =>
   resync?.side === 'source' ? resync : verify?.side === 'target' ? verify : undefined;
 
 /**
- * P_RS_DATA_REQUEST, P_OV_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because
+ * P_RS_DATA_REQUEST, P_CSUM_RS_REQUEST, P_OV_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because
  * no resync or verify runs here, is refused (P_NEG_RS_DREPLY).
  */
 export const rangeRequest = (
@@ -40,13 +40,19 @@ export const rangeRequest = (
   volume: Volume,
   peerDevice: PeerDevice,
   connection: Connection,
-  packet: BlockRequestPacket,
+  packet: BlockRequestPacket | DigestPacket,
 ): void => {
   const wrong = rangeError(volume, packet.sector, packet.sizeBytes, REQUEST_BYTES_MAX);
   if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
+  const { csumsAlg } = connection.config.net;
+  if ('digest' in packet && (csumsAlg === '' || packet.digest.length !== blockDigest(core, csumsAlg, NO_BYTES).length)) {
+    return loseConnection(core, connection, 'ProtocolError', `P_CSUM_RS_REQUEST: a digest of ${packet.digest.length} bytes`);
+  }
   if (peerDevice.repl === Conn.Ahead) return cancel(core, volume, peerDevice, connection, packet);
   const verifies = packet.packet === 'P_OV_REQUEST';
   const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, answer: verifies ? 'digest' : 'data' };
+  // Lent; copied once, here.
+  if ('digest' in packet) range.targetDigest = packet.digest.slice();
   const server = verifies === (peerDevice.verify !== undefined) ? serverOf(peerDevice) : undefined;
   if (!server || volume.disk !== Disk.UpToDate || !hasDisk(volume)) {
     return sendAck(core, connection, peerDevice, volume, 'P_NEG_RS_DREPLY', range.sector, range.sectors * 512, range.blockId);
@@ -163,6 +169,11 @@ const replyData = (
     signalDiskError(core, resource, volume, 'read', range, `resync read ${result.failure}`);
     return;
   }
+  const data = result.data ?? new Uint8Array(range.sectors * 512);
+  if (range.targetDigest && mayCompare(volume) && sameBytes(blockDigest(core, connection.config.net.csumsAlg, data), range.targetDigest)) {
+    sendAck(core, connection, peerDevice, volume, 'P_RS_IS_IN_SYNC', range.sector, range.sectors * 512, range.blockId);
+    return markWrittenOnBoth(core, volume, peerDevice, range.sector, range.sectors);
+  }
   resync.unacknowledged.push(range);
   sendPacket(core, connection, {
     packet: 'P_RS_DATA_REPLY',
@@ -171,7 +182,7 @@ const replyData = (
     blockId: range.blockId,
     sequence: 0,
     flags: 0,
-    data: result.data ?? new Uint8Array(range.sectors * 512),
+    data,
   });
 };
 
@@ -208,12 +219,13 @@ export const resyncAcknowledged = (core: Core, resource: Resource, volume: Volum
   checkFinished(core, resource, volume, peerDevice, connection);
 };
 
-/** P_NEG_ACK with ID_SYNCER: the target could not write the blocks; they stay out of sync. */
+/** P_NEG_ACK with ID_SYNCER: the target could not write the blocks; they are out of sync, whatever was compared before its disk failed. */
 export const resyncNegAcknowledged = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
   const { resync } = peerDevice;
   if (resync?.side !== 'source') return;
   const range = takeUnacknowledged(resync, packet);
   if (!range) return;
+  markOutOfSync(peerDevice, range.sector, range.sectors);
   markFailed(resync, peerDevice, range.sector, range.sectors);
   checkFinished(core, resource, volume, peerDevice, connection);
 };

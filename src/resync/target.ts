@@ -3,12 +3,17 @@
  * controller allows, writes what comes, clears the bits and acknowledges. The search for blocks goes round and round over the
  * bitmap until nothing is left, so a bit that is set behind it, a cancelled request, or a block that it passed by because an
  * own write was on its way is found again (bugs B119, B125), and the tick is armed as long as the resync runs (B117).
+ *
+ * With checksums (§7.4) it reads its own blocks first and sends their digest: the source answers that they are equal, or with data.
+ * Writes of the source that come before its answer are in what it compares; they need not be on our disk when we read, as each sector
+ * is then either equal already or is written by them. Own writes wait. Only a write that fails in between could make equal blocks
+ * differ again, so that an equality counts for nothing after an error (`mayCompare`).
  */
 
 import { loseConnection } from '../connection/loss.js';
 import { sendPacket, unsentBytes } from '../connection/send.js';
 import { countBits, nextRun, nextSetBit, type Bitmap } from '../metadata/bitmap.js';
-import { assert, writeDisk, type Core } from '../model/core.js';
+import { assert, readDisk, writeDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import { setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
@@ -19,7 +24,7 @@ import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requ
 import { maxRequestBytes } from '../wire/context.js';
 import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
-import { bitmapOf, hasDisk, markFailed, mustGiveWay, sendBufferBytes, signalDiskError } from './progress.js';
+import { bitmapOf, blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sendBufferBytes, signalDiskError } from './progress.js';
 import { ratePlan, TICK_US } from './rate.js';
 import type { ResyncRequest, ResyncState } from './types.js';
 
@@ -44,7 +49,7 @@ const takeBudget = (resync: ResyncState, volume: Volume, connection: Connection)
   let unwrittenSectors = 0;
   for (const request of resync.requests) {
     unwrittenSectors += request.sectors;
-    if (request.stage === 'asked') inFlightSectors += request.sectors;
+    if (request.stage === 'asked' || request.stage === 'reading') inFlightSectors += request.sectors;
   }
   const { maxBuffers } = connection.config.net;
   const step = { answeredSectors: resync.answeredSectors, inFlightSectors, unwrittenSectors, maxBuffers };
@@ -71,9 +76,44 @@ const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connec
     // What the source reads now could be older than this write: the block is left for the next round.
     if (overlapsOwnWrite(volume, sector, sectors)) continue;
     const interval = registerInterval(core, volume, 'resync-request', sector, sectors, 0, peerDevice.peer);
-    resync.requests.splice(firstBehind(resync.requests, sector), 0, { sector, sectors, interval: interval.id, stage: 'asked', data: undefined });
-    sendPacket(core, connection, { packet: 'P_RS_DATA_REQUEST', volume: volume.number, sector, blockId: ID_SYNCER, sizeBytes: sectors * 512 });
+    const request: ResyncRequest = { sector, sectors, interval: interval.id, stage: 'reading', isDigestSent: false, data: undefined };
+    resync.requests.splice(firstBehind(resync.requests, sector), 0, request);
+    if (resync.digestAlg === '' || peerDevice.hasStaleDigests || !mayCompare(volume)) askForData(core, volume, connection, request);
+    else readDisk(core, volume, 'data', sector, sectors, { to: 'resync-digest', peer: peerDevice.peer, interval: interval.id });
   }
+};
+
+const askForData = (core: Core, volume: Volume, connection: Connection, request: ResyncRequest): void => {
+  request.stage = 'asked';
+  sendPacket(core, connection, { packet: 'P_RS_DATA_REQUEST', volume: volume.number, sector: request.sector, blockId: ID_SYNCER, sizeBytes: request.sectors * 512 });
+};
+
+/**
+ * Our own blocks were read for their digest. What cannot be read, or not be trusted since an error, is asked for without. Of a resync that
+ * was given up nobody waits for it.
+ */
+export const ownBlocksRead = (
+  core: Core,
+  resource: Resource,
+  volume: Volume,
+  peerDevice: PeerDevice,
+  connection: Connection,
+  then: Then & { to: 'resync-digest' },
+  result: OperationResult,
+): void => {
+  const { resync } = peerDevice;
+  const request = resync?.requests.find((one) => one.interval === then.interval);
+  if (!resync || !request) return;
+  const { sector, sectors } = request;
+  if (!result.ok || !mayCompare(volume)) {
+    askForData(core, volume, connection, request);
+    if (!result.ok) signalDiskError(core, resource, volume, 'read', request, `read for a digest ${result.failure}`);
+    return;
+  }
+  request.stage = 'asked';
+  request.isDigestSent = true;
+  const digest = blockDigest(core, resync.digestAlg, result.data ?? new Uint8Array(sectors * 512));
+  sendPacket(core, connection, { packet: 'P_CSUM_RS_REQUEST', volume: volume.number, sector, blockId: ID_SYNCER, sizeBytes: sectors * 512, digest });
 };
 
 /**
@@ -247,6 +287,19 @@ export const negResyncReply = (core: Core, resource: Resource, volume: Volume, p
   const request = takeUnanswered(core, volume, peerDevice, connection, packet);
   if (!request) return;
   markFailed(peerDevice.resync!, peerDevice, request.sector, request.sectors);
+  checkFinished(core, resource, volume, peerDevice, connection);
+};
+
+/**
+ * P_RS_IS_IN_SYNC: the source holds the same as we did when we read. After an error on our disk since then the blocks stay marked, and are
+ * asked for without a digest. The block id is garbage from a kernel.
+ */
+export const resyncInSync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
+  if (peerDevice.hasStaleDigests) return;
+  const request = takeUnanswered(core, volume, peerDevice, connection, packet);
+  if (!request) return;
+  if (!request.isDigestSent) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: sector ${packet.sector} was asked for without a digest`);
+  if (mayCompare(volume)) markWrittenOnBoth(core, volume, peerDevice, request.sector, request.sectors);
   checkFinished(core, resource, volume, peerDevice, connection);
 };
 

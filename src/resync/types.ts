@@ -41,6 +41,8 @@ export interface ResyncState extends RangeServer {
   lastLazyWriteAtUs: number;
 
   // ---- Target only.
+  /** Digest that is sent with each request, so that equal blocks need not travel; '' = none. */
+  digestAlg: string;
   /** Where the search for the next block to ask for goes on. It goes round: what it left behind comes up again (bug B119). */
   cursorBit: number;
   /** Asked for and not yet written, in ascending order; they never overlap. */
@@ -63,8 +65,10 @@ export interface ResyncRequest {
   sector: number;
   sectors: number;
   interval: number;
-  /** `answered`: the data waits for earlier writes to the range. */
-  stage: 'asked' | 'answered' | 'writing';
+  /** `reading`: our own blocks, for their digest. `answered`: the data waits for earlier writes to the range. */
+  stage: 'reading' | 'asked' | 'answered' | 'writing';
+  /** It was asked for with a digest: `P_RS_IS_IN_SYNC` may answer it. */
+  isDigestSent: boolean;
   data: Uint8Array | undefined;
 }
 
@@ -75,6 +79,8 @@ export interface ServedRange {
   blockId: BlockId;
   /** What the answer holds: the data, or the digest of it for a verify. */
   answer: 'data' | 'digest';
+  /** The digest of the target's blocks, from a resync with checksums: data that has the same is not sent. */
+  targetDigest?: Uint8Array;
 }
 
 /** The blocks of a verify are bits of the bitmap, one request each (wire-protocol.md §8). */

@@ -21,7 +21,7 @@ import { markOutOfSync } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { findInterval, registerInterval, releaseInterval, requestIsAnswered } from '../volume/intervals.js';
 import { ID_IN_SYNC, ID_OUT_OF_SYNC, ID_SYNCER, sameBlockId, type AckPacket, type DigestPacket } from '../wire/packets.js';
-import { bitmapOf, blockDigest, fenceIsPassed, mustGiveWay, requestFence, sendBufferBytes, signalDiskError } from './progress.js';
+import { bitmapOf, blockDigest, fenceIsPassed, mustGiveWay, requestFence, sameBytes, sendBufferBytes, signalDiskError } from './progress.js';
 import { advanceMarks, newController, newMarks, ratePlan, TICK_US } from './rate.js';
 import type { VerifyRequest, VerifyState } from './types.js';
 
@@ -232,8 +232,6 @@ export const verifyReadDone = (
   judged(core, resource, volume, peerDevice, connection, verify);
   if (!result.ok) signalDiskError(core, resource, volume, 'read', { sector, sectors }, `verify read ${result.failure}`);
 };
-
-const sameBytes = (one: Uint8Array, other: Uint8Array): boolean => one.length === other.length && one.every((byte, at) => byte === other[at]);
 
 const markDifference = (core: Core, volume: Volume, peerDevice: PeerDevice, sector: number, sectors: number): void => {
   markOutOfSync(peerDevice, sector, sectors);

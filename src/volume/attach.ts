@@ -66,6 +66,7 @@ const newBacking = (volume: Volume, devices: Devices & { discardGranularityBytes
   forceDetach: false,
   wasReadError: false,
   isBad: false,
+  hadError: false,
   failed: false,
   attaching: {
     step: 'superblock',
