@@ -12,7 +12,7 @@ import { knobs, resolve } from './parameters.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.onIoError,
-  knobs.diskTimeout, knobs.onNoData, knobs.readBalancing, knobs.protocolMax, knobs.writes, knobs.durationS,
+  knobs.diskTimeout, knobs.onNoData, knobs.readBalancing, knobs.csumsAlg, knobs.protocolMax, knobs.writes, knobs.durationS,
 ];
 
 const META_SECTORS_ALL = 2 ** 30;

@@ -55,6 +55,7 @@ const refused: [edit: Edit, code: ConfigCode, named: string][] = [
   [net((options) => (options.socketCheckTimeout = 301)), InvalidAttribute, 'socket-check-timeout'],
   [net((options) => (options.sndbufSize = 10485761)), InvalidAttribute, 'sndbuf-size'],
   [net((options) => (options.dataIntegrityAlg = 'x'.repeat(64))), InvalidAttribute, 'data-integrity-alg'],
+  [net((options) => (options.csumsAlg = 'x'.repeat(64))), InvalidAttribute, 'csums-alg'],
   [net((options) => (options.cramHmacAlg = 'sha1\0')), InvalidAttribute, 'cram-hmac-alg'],
   [net((options) => ([options.cramHmacAlg, options.sharedSecret] = ['sha1', 'schlüssel'])), InvalidAttribute, 'shared-secret'],
   [net((options) => (options.cramHmacAlg = 'sha1')), InvalidAttribute, 'needs a shared-secret'],
@@ -97,6 +98,8 @@ test('a digest that this node cannot compute is refused, where it is configured'
   for (const edits of [[], [secret], [secret, cram('sha1')], [secret, cram('md5')], [integrity('crc32c')], [integrity('sha256')]]) assert.is(codeOf(...edits), undefined);
   for (const name of ['SHA1', 'hmac(sha1)', 'crc32c', 'toString']) assert.is(codeOf(secret, cram(name)), ConfigCode.UnknownAuthAlg, name);
   for (const name of ['crc-32c', 'sha1 ', 'toString']) assert.is(codeOf(integrity(name)), ConfigCode.UnknownIntegrityAlg, name);
+  for (const name of ['crc-32c', 'sha1 ', 'toString']) assert.is(codeOf(net((options) => (options.csumsAlg = name))), ConfigCode.UnknownCsumsAlg, name);
+  assert.is(codeOf(net((options) => (options.csumsAlg = 'md5'))), undefined);
 });
 
 test('what is not mirrored needs protocol A', () => {

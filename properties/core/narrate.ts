@@ -173,6 +173,8 @@ function detailsOf(narrator: Narrator, packet: Packet): string {
     case 'P_RS_DATA_REQUEST':
     case 'P_OV_REQUEST':
     case 'P_OV_REPLY':
+    case 'P_CSUM_RS_REQUEST':
+    case 'P_RS_IS_IN_SYNC':
     case 'P_OUT_OF_SYNC':
     case 'P_RECV_ACK':
     case 'P_WRITE_ACK':
