@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { ResourceConfig } from '../../src/config/types.js';
 import type { Command } from '../../src/contract/command.js';
-import type { Input } from '../../src/contract/input.js';
+import type { DiskArea, Input } from '../../src/contract/input.js';
 import type { Node } from '../../src/contract/node.js';
 import type { Output } from '../../src/contract/output.js';
 import { digests } from '../../src/digests/digests.js';
@@ -24,6 +24,8 @@ const RESOURCE = 'r0';
 const SECOND = 1_000_000;
 /** How long the core may take for a packet that the kernel had sent: a tick of a resync, a retry. */
 const PATIENCE_US = 2 * SECOND;
+/** The core's clock when the recording begins. */
+const BASE_US = SECOND;
 
 export interface Played {
   /** Packets of the peer that were handed over, and own ones that the core sent as recorded. */
@@ -85,6 +87,8 @@ interface Player {
   peerIsAlive: boolean;
   /** The last that the peer said. */
   lastReceived: string;
+  /** How far the recording is played: the index of a packet. */
+  at: number;
   session: Session | undefined;
   /** Requests of applications that failed, and refusals of the peer to read for us. */
   failures: number;
@@ -108,7 +112,7 @@ function newPlayer(recording: Recording, side: Side): Player {
     side,
     config,
     node: undefined,
-    nowUs: SECOND,
+    nowUs: BASE_US,
     disks: new Map(config.volumes.map((volume) => [volume, newDisk({ kind: 'flexible' }, sizes.get(volume)!)])),
     inbox: [],
     held: [],
@@ -128,6 +132,7 @@ function newPlayer(recording: Recording, side: Side): Player {
     challenge: [],
     peerIsAlive: true,
     lastReceived: 'nothing',
+    at: 0,
     session: undefined,
     failures: 0,
     refusals: 0,
@@ -188,9 +193,14 @@ function carryOut(player: Player, output: Output): void {
       return;
     }
     case 'disk-read':
-      inbox.push({ type: 'disk-done', op: output.op, data: read(player.disks.get(output.volume)!, output.area, output.sector, output.sectors) });
+      if (fails(player, output, output.sectors, /^P_(RS_DATA_REPLY|DATA_REPLY|NEG_DREPLY|NEG_RS_DREPLY)$/)) inbox.push({ type: 'disk-failed', op: output.op, failure: 'failed' });
+      else inbox.push({ type: 'disk-done', op: output.op, data: read(player.disks.get(output.volume)!, output.area, output.sector, output.sectors) });
       return;
     case 'disk-write': {
+      if (fails(player, output, output.data.length / 512, /^P_(WRITE_ACK|NEG_ACK)$/)) {
+        inbox.push({ type: 'disk-failed', op: output.op, failure: 'failed' });
+        return;
+      }
       const disk = player.disks.get(output.volume)!;
       write(disk, output.area, output.sector, output.data.slice());
       if (output.fua) persist(disk, output.area, output.sector, output.data.length / 512);
@@ -245,6 +255,18 @@ function carryOut(player: Player, output: Output): void {
     default:
       return output satisfies never;
   }
+}
+
+/** Did the recorded disk fail here? What its node said next to the peer about this sector says so. */
+function fails(player: Player, output: { area: DiskArea; volume: number; sector: number }, sectors: number, answers: RegExp): boolean {
+  if (output.area !== 'data') return false;
+  const { packets } = player.recording;
+  for (let at = player.at; at < packets.length; at++) {
+    const { from, packet } = packets[at]!;
+    if (from !== player.side || !answers.test(packet.packet) || !('sector' in packet) || packet.volume !== output.volume) continue;
+    if (packet.sector >= output.sector && packet.sector < output.sector + sectors) return packet.packet.includes('NEG');
+  }
+  return false;
 }
 
 /** A random value is used up when a generation shows it. */
@@ -689,9 +711,8 @@ function scenesOf(recording: Recording): Scene[] {
 /** Plays this side of the recording to its end. */
 export function play(recording: Recording, side: Side): Played {
   const player = newPlayer(recording, side);
-  const baseUs = player.nowUs;
   for (const scene of scenesOf(recording)) {
-    if (scene.t !== Infinity) advanceTo(player, Math.max(player.nowUs, baseUs + Math.round(scene.t * SECOND)));
+    if (scene.t !== Infinity) advanceTo(player, Math.max(player.nowUs, BASE_US + Math.round(scene.t * SECOND)));
     if (!('recorded' in scene)) release(player);
     if ('deed' in scene) {
       if (scene.deed.node === side) act(player, scene.deed);
@@ -699,6 +720,7 @@ export function play(recording: Recording, side: Side): Played {
     } else if ('begins' in scene) {
       if (player.node) openSession(player, scene.begins);
     } else if ('recorded' in scene) {
+      player.at = recording.packets.indexOf(scene.recorded, player.at);
       if (!player.node) continue;
       if (scene.recorded.from === side) expectSent(player, scene.recorded);
       else receive(player, scene.recorded);
