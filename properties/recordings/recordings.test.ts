@@ -6,8 +6,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { capturedStreams } from '../wire/captured-streams.js';
 import { concerns, legitimate, notPlayed, type Difference } from './differences.js';
-import { play, type Played } from './player.js';
+import { play } from './player.js';
 import { isOurs, readRecording, type Recording, type Side } from './recording.js';
+import type { Played } from './world.js';
 
 const streams = capturedStreams();
 const only = process.env['LOCKSTEP_RECORDING'] ?? '';
@@ -24,6 +25,7 @@ function judge(recording: Recording, folder: string, side: Side): { line: string
   const head = `${folder.padEnd(62)} ${side.padEnd(5)}`;
   if (skipped) return { line: `${head} not played: ${skipped.reason}`, failures: [], isPlayed: false };
   const played = play(recording, side);
+  if (played.delivered === 0) played.differences.push('nothing was heard');
   const reasons = new Set<string>();
   const failures: string[] = [];
   for (const finding of findingsOf(played)) {
