@@ -105,6 +105,9 @@ export const bitsCleared = (core: Core, resource: Resource, volume: Volume, peer
 /** Nothing is open and nothing is on its way; failed blocks do not count. Never true without a disk. */
 const isComplete = (resource: Resource, resync: ResyncState, volume: Volume, peerDevice: PeerDevice): boolean => {
   if (resync.requests.length > 0 || !hasDisk(volume)) return false;
+  // A write of the application may have cleared what the target has asked for: it still waits for its answers.
+  const owesAnswers = resync.side === 'source' && resync.delayed.length + resync.reads.size + resync.unacknowledged.length > 0;
+  if (owesAnswers && !resync.targetIsDone) return false;
   return !hasOpenBits(resync, bitmapOf(peerDevice)) || (resync.targetIsDone && volume.backing!.isBad && !owesWrites(resource, volume, bitmapOf(peerDevice)));
 };
 
