@@ -106,7 +106,10 @@ test('a request is mirrored into the eyes of the one who is asked', () => {
   }
   assert.is(mirrorRequest(1, 1), undefined, 'a mask over half a field');
   assert.is(mirrorRequest(3, 3), undefined, 'a role without a name');
-  assert.is(mirrorRequest(0x1e00, 0x1200), undefined, 'a disk state without a name');
+  assert.is(mirrorRequest(0x1e00, 0x1400), undefined, 'a disk state without a name');
+  assert.equal(mirrorRequest(0x1e03, 0x1201), { peer: Role.Primary, pdsk: Disk.UpToDate }, 'DRBD 9 is forced to be Primary');
+  assert.equal(mirrorRequest(0x1e1f0, 0xc010), { conn: Conn.TearDown, disk: Disk.Outdated }, 'DRBD 9 disconnects and wants our disk Outdated');
+  assert.equal(mirrorRequest(0x1ff0, 0xc10), { conn: Conn.TearDown, pdsk: Disk.Outdated }, 'DRBD 9 disconnects and outdates its own disk');
 });
 
 test('a request never raises our own disk, role or suspension, whatever the bits', () => {

@@ -104,6 +104,25 @@ const mirroredConn = (conn: Conn): Conn | undefined => {
 };
 
 /**
+ * In requests, DRBD 9 numbers disk states as it does itself (captures/with-drbd9, 14). Its Outdated and UpToDate have numbers that no 8.4 node
+ * asks for, so they are known by them; what a kernel makes of the first is a disk of its own that it calls DUnknown.
+ */
+const diskOfNine = new Map<number, Disk>([
+  [6, Disk.Outdated],
+  [9, Disk.UpToDate],
+]);
+
+const withOwnDiskNumbers = (mask: number, val: number): number => {
+  let own = val;
+  for (const field of ['disk', 'pdsk'] as const) {
+    const { shift, mask: whole } = layout[field];
+    const disk = ((mask >>> shift) & whole) === whole ? diskOfNine.get((val >>> shift) & whole) : undefined;
+    if (disk !== undefined) own = (own & ~(whole << shift)) | (disk << shift);
+  }
+  return own >>> 0;
+};
+
+/**
  * A peer's request, (mask, val), as a change of this node's own state: role↔peer, disk↔pdsk, pauses of the peer become peerIsp.
  *
  * Undefined, a protocol error, for what no node asks of another (wire-protocol.md §3.8 lists every request): a role or
@@ -111,7 +130,7 @@ const mirroredConn = (conn: Conn): Conn | undefined => {
  * read the last as StandAlone and apply the others.
  */
 export const mirrorRequest = (mask: number, val: number): StateChange | undefined => {
-  const asked = decodeChange(mask, val);
+  const asked = decodeChange(mask, withOwnDiskNumbers(mask, val));
   if (asked === undefined) return undefined;
   const { role, peer, conn, disk, pdsk, aftrIsp, userIsp, susp, suspNod, suspFen } = asked;
   if (peer !== undefined || susp !== undefined || suspNod !== undefined || suspFen !== undefined) return undefined;
