@@ -53,7 +53,8 @@ export interface Recording {
 
 const OPENERS = ['83740267fff10000', '83740267fff20000'];
 
-function packetsOf(stream: CapturedStream, streams: CapturedStream[]): Packet[] {
+/** The whole packets of a stream, in its order; `streams` holds that of the other direction. */
+export function packetsOf(stream: CapturedStream, streams: CapturedStream[]): Packet[] {
   const isOpener = OPENERS.includes(Buffer.from(stream.bytes.subarray(0, 8)).toString('hex'));
   const decoder = newStreamDecoder(isOpener ? 'first' : stream.kind);
   const agreed = agreedBy(stream, streams);
