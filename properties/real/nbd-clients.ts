@@ -1,0 +1,95 @@
+/**
+ * `npm run test:nbd`: other people's NBD clients against two real daemons: nbdinfo, nbdcopy, qemu-io, qemu-img, fio with verify, nbdkit's nbd
+ * plugin. Needs Debian's packages libnbd-bin, qemu-utils, fio, nbdkit; a check whose tool is missing is unchecked, never passed.
+ * Exit 0: everything that could be checked passed, and something was; 1: a check failed, or nothing could be checked.
+ */
+
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isHealthy, newPair, startPair } from '../../real/demo/machine.js';
+
+interface Check {
+  name: string;
+  tools: string[];
+  command: string;
+  /** What the output must show. */
+  shows?: RegExp;
+}
+
+const BOUND_S = 120;
+
+const hasTool = (tool: string): boolean => spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0;
+
+async function shell(command: string): Promise<{ code: number | null; out: string }> {
+  const child = spawn('timeout', [String(BOUND_S), 'bash', '-o', 'pipefail', '-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (out += text));
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { code, out };
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'lockstep-clients-'));
+const pair = await newPair(folder, 128 << 20, 'net { ping-int 2; }');
+let [passed, failed, unchecked] = [0, 0, 0];
+try {
+  await startPair(pair);
+  const socketOf = (name: 'alpha' | 'beta'): string => join(pair[name].run, 'nbd.sock');
+  const uri = `nbd+unix:///r0?socket=${socketOf('alpha')}`;
+  const [source, copy] = [join(folder, 'source'), join(folder, 'copy')];
+  const fio = `fio --ioengine=nbd --uri='${uri}' --iodepth=16 --verify=crc32c --verify_fatal=1 --name`;
+  const checks: Check[] = [
+    { name: 'nbdinfo sees the export and its size', tools: ['nbdinfo'], command: `nbdinfo '${uri}'`, shows: /can_multi_conn: true[\s\S]*can_zero: true[\s\S]*block_size_minimum: 512/ },
+    { name: 'nbdinfo lists the exports', tools: ['nbdinfo'], command: `nbdinfo --list 'nbd+unix:///?socket=${socketOf('alpha')}'`, shows: /export="r0\/0"/ },
+    {
+      name: 'nbdcopy in, over several connections',
+      tools: ['nbdcopy', 'nbdinfo'],
+      command: `head -c $((96<<20)) /dev/urandom > ${source} && truncate -s $(nbdinfo --size '${uri}') ${source} && nbdcopy --connections=4 --flush ${source} '${uri}'`,
+    },
+    { name: 'nbdcopy out gives the same', tools: ['nbdcopy'], command: `nbdcopy '${uri}' ${copy} && cmp ${source} ${copy}` },
+    { name: 'qemu-img compare', tools: ['qemu-img'], command: `qemu-img compare -f raw -F raw ${source} '${uri}'`, shows: /Images are identical/ },
+    {
+      name: 'qemu-io: patterns, zeros with and without unmapping, discard, FUA, flush',
+      tools: ['qemu-io'],
+      command: `qemu-io -f raw '${uri}' -c 'write -P 7 1M 2M' -c 'read -P 7 1M 2M' -c 'write -z 1M 512k' -c 'read -P 0 1M 512k' -c 'write -z -u 2M 512k' -c 'read -P 0 2M 512k' -c 'discard 2560k 256k' -c 'write -f -P 9 8M 4k' -c 'read -P 9 8M 4k' -c flush`,
+    },
+    { name: 'fio: random writes, verified', tools: ['fio'], command: `${fio}=v --rw=randwrite --bs=4k --size=32M --do_verify=1`, shows: /err= 0/ },
+    { name: 'fio: a mix of sizes with flushes, verified', tools: ['fio'], command: `${fio}=m --rw=randrw --bsrange=512-256k --size=48M --fsync=64`, shows: /err= 0/ },
+    {
+      name: "nbdkit's nbd plugin as the client",
+      tools: ['nbdkit', 'nbdcopy'],
+      command: `nbdkit -U - nbd socket=${socketOf('alpha')} export=r0 --run 'nbdcopy "$uri" ${copy}' && nbdcopy '${uri}' ${copy}.2 && cmp ${copy} ${copy}.2`,
+    },
+    { name: 'a Secondary refuses', tools: ['nbdinfo'], command: `! nbdinfo 'nbd+unix:///r0?socket=${socketOf('beta')}'` },
+  ];
+  for (const { name, tools, command, shows } of checks) {
+    const missing = tools.filter((tool) => !hasTool(tool));
+    if (missing.length > 0) {
+      unchecked++;
+      console.log(`unchecked  ${name}: ${missing.join(', ')} is not installed`);
+      continue;
+    }
+    const { code, out } = await shell(command);
+    const isGood = code === 0 && (shows?.test(out) ?? true);
+    if (isGood) passed++;
+    else failed++;
+    console.log(`${isGood ? 'passed   ' : 'FAILED   '}  ${name}${isGood ? '' : ` (exit ${code})\n${out}`}`);
+  }
+  const status = await pair.alpha.until('healthy', isHealthy);
+  await pair.beta.end('SIGTERM');
+  await pair.alpha.end('SIGTERM');
+  const bytes = status.devices[0]!.size * 1024;
+  const isEqual = (await pair.alpha.checksum(bytes)) === (await pair.beta.checksum(bytes));
+  if (isEqual) passed++;
+  else failed++;
+  console.log(`${isEqual ? 'passed   ' : 'FAILED   '}  both images are equal in the end`);
+} finally {
+  for (const machine of [pair.alpha, pair.beta]) if (machine.child) await machine.end('SIGKILL');
+  if (failed === 0) rmSync(folder, { recursive: true });
+  else console.log(`logs and images are in ${folder}`);
+}
+console.log(`${passed} passed, ${failed} failed, ${unchecked} unchecked`);
+// The images alone prove nothing.
+process.exitCode = failed === 0 && passed > 1 ? 0 : 1;
