@@ -11,6 +11,7 @@ import { ByteQueue } from '../../real/nbd/bytes.js';
 import { NbdClient, NbdFailure } from '../../real/nbd/client.js';
 import type { Completion, Export, Refusal, Volumes } from '../../real/nbd/exports.js';
 import { CommandFlag, NbdCommand, NbdError, NbdOption, OptionReply, TransmissionFlag } from '../../real/nbd/protocol.js';
+import { ReadBuffers } from '../../real/net/buffers.js';
 import { NbdServer, type NbdAddress } from '../../real/nbd/server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-nbd-'));
@@ -69,7 +70,10 @@ class MemoryVolumes implements Volumes {
 }
 
 const volumes = new MemoryVolumes();
-const server = new NbdServer(volumes, () => undefined);
+const buffers = new ReadBuffers(64 << 10);
+const server = new NbdServer(volumes, () => undefined, buffers);
+// A pass after every turn, as a driver makes them.
+const passes = setInterval(() => buffers.passEnded(), 1);
 const unix: NbdAddress = { kind: 'unix', path: join(folder, 'nbd.sock') };
 let tcp: NbdAddress;
 test.before(async () => {
@@ -77,6 +81,7 @@ test.before(async () => {
   tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
 });
 test.after(() => {
+  clearInterval(passes);
   server.close();
   rmSync(folder, { recursive: true });
 });

@@ -11,6 +11,7 @@ import { createNode } from '../../src/node/index.js';
 import type { LocalResource } from '../conf/local.js';
 import { BackingDisk, ReadSlab, type DiskStatistics } from '../disk/backing-disk.js';
 import { type Device, DeviceError, DeviceTable } from '../disk/devices.js';
+import type { ReadBuffers } from '../net/buffers.js';
 import { Heartbeats, type PeerLink } from '../net/heartbeat.js';
 import { Streams, type StreamStatistics } from '../net/streams.js';
 import { runHandler } from './handlers.js';
@@ -112,6 +113,11 @@ export class Driver {
     if (this.isScheduled) return;
     this.isScheduled = true;
     setImmediate(this.pass);
+  }
+
+  /** Memory that sockets read into; given back at the end of each pass. */
+  get buffers(): ReadBuffers {
+    return this.streams.buffers;
   }
 
   /** An id for a request of the application. */

@@ -108,7 +108,7 @@ async function main(options: Options): Promise<void> {
   const recorder = options.record > 0 ? new FlightRecorder(daemon.driver.node, options.record * 1048576) : undefined;
   daemon.driver.recorder = recorder;
   process.on('uncaughtException', broken);
-  const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text));
+  const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text), daemon.driver.buffers);
   daemon.volumes.onAdmit = (resource, volume, on) => nbd.admit(resource, volume, on);
   daemon.driver.observations.subscribe((event) => logObservation(logger, event, daemon.minorOf));
 

@@ -48,6 +48,12 @@ export class ByteQueue {
     return skipped;
   }
 
+  /** What is left is copied: the memory of the chunks is somebody else's again. */
+  keep(): void {
+    this.chunks = this.chunks.map((chunk, index) => (index === 0 ? chunk.slice(this.at) : chunk.slice()));
+    this.at = 0;
+  }
+
   private advance(bytes: number): void {
     this.at += bytes;
     if (this.at < this.chunks[0]!.length) return;

@@ -2,6 +2,7 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
+import { withReader, type ReadBuffers } from '../net/buffers.js';
 import { writeGathered } from '../net/streams.js';
 import { ByteQueue } from './bytes.js';
 import type { Export, Volumes } from './exports.js';
@@ -27,11 +28,13 @@ export class NbdServer {
   constructor(
     private readonly volumes: Volumes,
     private readonly log: (text: string) => void,
+    /** What clients send is read into these; a write's bytes are lent until the pass is over. */
+    readonly buffers: ReadBuffers,
   ) {}
 
   /** Rejects when the address cannot be had. A unix socket that nobody listens on any more must be removed by the caller. */
   async listen(address: NbdAddress): Promise<NbdAddress> {
-    const server = createServer({ noDelay: true }, (socket) => this.accept(socket, address));
+    const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => this.accept(socket, address));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       const listening = (): void => {
@@ -92,6 +95,7 @@ class Client {
   private transmission: Transmission | undefined = undefined;
   private where: Export | undefined = undefined;
   private replies: Uint8Array[] = [];
+  private readonly socket: Socket;
   private isFlushing = false;
   private isOver = false;
   private readonly patience: NodeJS.Timeout;
@@ -99,21 +103,28 @@ class Client {
   constructor(
     private readonly server: NbdServer,
     private readonly volumes: Volumes,
-    private readonly socket: Socket,
+    accepted: Socket,
     private readonly who: string,
     private readonly log: (text: string) => void,
   ) {
+    const socket = withReader(accepted, server.buffers.reader((bytes) => this.received(bytes)), false);
+    this.socket = socket;
     this.negotiation = new Negotiation(volumes, (bytes) => socket.write(bytes));
     this.patience = setTimeout(() => this.end('it chose no export'), NEGOTIATION_MS);
-    socket.on('data', (chunk: Buffer) => {
-      // A plain view: what the core slices, it copies.
-      this.bytes.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
-      this.goOn();
-    });
     socket.on('drain', () => this.goOn());
     socket.on('end', () => this.end('the client went'));
     socket.on('error', (error) => this.end(error.message));
     socket.on('close', () => this.end('the connection is gone'));
+  }
+
+  /** True: the core was given some of the bytes, which are lent until the pass is over. */
+  private received(bytes: Uint8Array): boolean {
+    if (this.isOver) return false;
+    const before = this.transmission?.handedOn ?? 0;
+    this.bytes.push(bytes);
+    this.goOn();
+    this.bytes.keep();
+    return (this.transmission?.handedOn ?? 0) !== before;
   }
 
   /** Does what can be done with what has arrived, and reads on where there is room. */

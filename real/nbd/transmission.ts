@@ -61,6 +61,8 @@ export class Transmission {
   private arriving: Arriving | undefined = undefined;
   /** Payload of a refused request. */
   private toSkip = 0;
+  /** Parts of writes that were handed on so far: their bytes are lent. */
+  handedOn = 0;
   private requests = 0;
   private bytes = 0;
 
@@ -186,6 +188,7 @@ export class Transmission {
     const data = bytes.pull(Math.min(PART_BYTES_MAX, arriving.left));
     if (!data) return false;
     request.pending++;
+    this.handedOn++;
     this.volumes.write(this.where, arriving.offset, data, (request.flags & CommandFlag.Fua) !== 0, this.completionOf(request, -1));
     arriving.offset += data.length;
     arriving.left -= data.length;

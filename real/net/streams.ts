@@ -5,6 +5,7 @@
 
 import { createServer, connect, isIPv4, type Server, type Socket } from 'node:net';
 import type { Input, StreamId } from '../../src/contract/index.js';
+import { ReadBuffers, withReader } from './buffers.js';
 
 export interface Address {
   host: string;
@@ -17,33 +18,6 @@ export interface PeerAddresses {
   remote: Address;
 }
 
-/** Bytes that arrive are read into these; they are lent to the core for the pass and used again after it. */
-export class ReadBuffers {
-  private free: Uint8Array<ArrayBuffer>[] = [];
-  private lent: Uint8Array<ArrayBuffer>[] = [];
-
-  constructor(private readonly bytes: number) {}
-
-  take(): Uint8Array<ArrayBuffer> {
-    return this.free.pop() ?? new Uint8Array(this.bytes);
-  }
-
-  /** What a read brought is the core's until the end of the pass. */
-  lend(buffer: Uint8Array<ArrayBuffer>): void {
-    this.lent.push(buffer);
-  }
-
-  giveBack(buffer: Uint8Array<ArrayBuffer>): void {
-    if (this.free.length < KEPT_BUFFERS) this.free.push(buffer);
-  }
-
-  passEnded(): void {
-    for (const buffer of this.lent) this.giveBack(buffer);
-    this.lent = [];
-  }
-}
-
-const KEPT_BUFFERS = 64;
 const READ_BYTES = 256 << 10;
 /** A gathered write is told as taken in parts of about this size: a slow line shows progress. */
 const WRITE_BYTES = 256 << 10;
@@ -70,7 +44,8 @@ export interface StreamStatistics {
 export class Streams {
   private readonly streams = new Map<StreamId, Stream>();
   private readonly servers = new Map<string, Server>();
-  private readonly buffers = new ReadBuffers(READ_BYTES);
+  /** Of every socket of the daemon: what was read is lent until the pass is over. */
+  readonly buffers = new ReadBuffers(READ_BYTES);
   private readonly counts = new Map<string, StreamStatistics>();
   private lastAccepted = 0;
 
@@ -97,7 +72,7 @@ export class Streams {
     const { local, remote } = this.addressesOf(resource, peer);
     const key = `${resource} ${peer}`;
     if (this.servers.has(key)) return;
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
       if (this.servers.get(key) !== server || !isSameHost(socket.remoteAddress, remote.host)) {
         this.warn(resource, `a connection from ${socket.remoteAddress ?? 'nowhere'} is not from ${peer} (${remote.host}): closed`);
         socket.destroy();
@@ -129,7 +104,7 @@ export class Streams {
       localAddress: local.host,
       noDelay: true,
       allowHalfOpen: true,
-      onread: this.onRead(stream),
+      onread: this.buffers.reader((bytes) => this.received(stream, bytes)),
     });
     stream.socket = socket;
     this.streams.set(id, stream);
@@ -145,36 +120,19 @@ export class Streams {
     });
   }
 
-  /** A socket that a server accepted cannot be given read buffers any more: it is read with Node's own. */
-  private accepted(resource: string, peer: string, socket: Socket): void {
-    const stream: Stream = { id: --this.lastAccepted, socket, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
+  private accepted(resource: string, peer: string, accepted: Socket): void {
+    const stream: Stream = { id: --this.lastAccepted, socket: accepted, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
+    stream.socket = withReader(accepted, this.buffers.reader((bytes) => this.received(stream, bytes)), true);
     this.streams.set(stream.id, stream);
     this.watch(stream, () => undefined);
     this.give({ type: 'stream-accepted', resource, peer, stream: stream.id });
-    socket.on('data', (chunk: Buffer) => {
-      stream.counts.receivedBytes += chunk.length;
-      // A plain view: what the core slices, it copies.
-      if (stream.isTold) this.give({ type: 'stream-received', stream: stream.id, bytes: new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length) });
-    });
   }
 
-  private onRead(stream: Stream) {
-    let current = this.buffers.take();
-    return {
-      buffer: (): Uint8Array => current,
-      callback: (bytes: number): boolean => {
-        stream.counts.receivedBytes += bytes;
-        const filled = current;
-        current = this.buffers.take();
-        if (!stream.isTold) {
-          this.buffers.giveBack(filled);
-          return true;
-        }
-        this.buffers.lend(filled);
-        this.give({ type: 'stream-received', stream: stream.id, bytes: filled.subarray(0, bytes) });
-        return true;
-      },
-    };
+  /** True: the core was given the bytes. */
+  private received(stream: Stream, bytes: Uint8Array): boolean {
+    stream.counts.receivedBytes += bytes.length;
+    if (stream.isTold) this.give({ type: 'stream-received', stream: stream.id, bytes });
+    return stream.isTold;
   }
 
   /** Tells of the end exactly once; `failed`: it ended before it was open. */
@@ -257,13 +215,28 @@ export class Streams {
   }
 }
 
-/** Copying this much costs less than handing the pieces to the kernel one by one. */
+/** Many small pieces are copied together: that costs less than handing them to the kernel one by one. */
 const COPY_BYTES_MAX = 256 << 10;
+const SMALL_PIECE_BYTES = 8192;
+const copies = new ReadBuffers(COPY_BYTES_MAX);
 
 /** One write for all pieces. `taken` hears when the kernel has it. */
 export function writeGathered(socket: Socket, pieces: readonly Uint8Array[], bytes: number, taken?: (error?: Error | null) => void): void {
-  if (pieces.length === 1 || bytes <= COPY_BYTES_MAX) {
-    socket.write(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes), taken);
+  if (pieces.length === 1) {
+    socket.write(pieces[0]!, taken);
+    return;
+  }
+  if (bytes <= COPY_BYTES_MAX && bytes <= pieces.length * SMALL_PIECE_BYTES) {
+    const copy = copies.take();
+    let at = 0;
+    for (const piece of pieces) {
+      copy.set(piece, at);
+      at += piece.length;
+    }
+    socket.write(copy.subarray(0, bytes), (error) => {
+      copies.giveBack(copy);
+      taken?.(error);
+    });
     return;
   }
   // Corked writes leave as one writev.
