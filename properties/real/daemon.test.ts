@@ -191,7 +191,8 @@ trouble('a port that is taken, a wrong secret: the daemon says so, and goes on w
   const { alpha, beta, configPath } = pair;
   const text = readFileSync(configPath, 'utf8');
   const port = Number(/on alpha .*127\.0\.0\.1:(\d+)/.exec(text)![1]);
-  const squatter = createServer().listen(port, '127.0.0.1');
+  // Who connects to it is turned away: a connection that stays would keep it from closing.
+  const squatter = createServer((socket) => socket.destroy()).listen(port, '127.0.0.1');
   await Promise.all([alpha.start(), beta.start()]);
   for (let tries = 0; tries < 100 && !says(alpha, /EADDRINUSE/); tries++) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.ok(says(alpha, /EADDRINUSE/));
