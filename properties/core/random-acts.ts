@@ -86,11 +86,12 @@ export const arbitraryOptions: fc.Arbitrary<PairOptions> = fc
     internal: fc.boolean(),
     diskTimeout: fc.constantFrom(0, 0, 0, 15),
     twoPrimaries: fc.constantFrom(false, false, true),
+    csumsAlg: fc.constantFrom('', '', 'crc32c'),
   })
-  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, diskTimeout, twoPrimaries }) => ({
+  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, diskTimeout, twoPrimaries, csumsAlg }) => ({
     sectors: SECTORS,
     metaDisk: { kind: internal ? ('internal' as const) : ('flexible' as const) },
-    net: { protocol, allowTwoPrimaries: twoPrimaries && protocol === 'C', afterSb0Pri: 'discard-least-changes' as const },
+    net: { protocol, allowTwoPrimaries: twoPrimaries && protocol === 'C', afterSb0Pri: 'discard-least-changes' as const, csumsAlg },
     disk: { fencing: protocol === 'A' && fencing === 'resource-and-stonith' ? ('resource-only' as const) : fencing, onIoError, diskTimeout, cPlanAhead: 0, resyncRate: 40_000 },
     onNoDataAccessible,
     handlers: ['fence-peer'],
