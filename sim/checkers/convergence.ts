@@ -7,7 +7,7 @@ import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { writtenRange } from './image.js';
 import { type Lineage, saysInSync } from './lineage.js';
-import { isInFlight, volumeView } from './marks.js';
+import { isEqual, isInFlight, volumeView } from './marks.js';
 import type { Planted } from './online-verify.js';
 import { volumesOf } from '../spec.js';
 
@@ -21,16 +21,12 @@ export function convergence(setup: Setup, lineage: Lineage, planted: Planted): C
   let reports = 0;
 
   const compare = (volume: number, blocks: Iterable<number>, world: WorldView, atEnd: boolean): void => {
-    const [a, b] = [world.hosts[0]!.disk(volume), world.hosts[1]!.disk(volume)];
     const views = world.hosts.map((host) => volumeView(host, volume));
     const size = views[0]?.sizeSectors ?? 0;
     for (const block of blocks) {
       if (views.some((view) => isInFlight(view, block)) || block * BLOCK_SECTORS >= size) continue;
       due.get(volume)!.delete(block);
-      if (a.blockId(block) === b.blockId(block)) continue;
-      // Of the last block only what is of the device: behind its end lies whatever the disks hold there.
-      const bytes = Math.min(BLOCK_SECTORS, size - block * BLOCK_SECTORS) * 512;
-      if (bytes < BLOCK_SECTORS * 512 && a.blockBytes(block).subarray(0, bytes).every((byte, at) => byte === b.blockBytes(block)[at])) continue;
+      if (isEqual(world, volume, block)) continue;
       // What a fault planted and a verify found waits for the next resync, marked; in the end it has had one.
       if (atEnd ? planted.excuses(volume, block, world) : planted.isPlanted(volume, block, world)) continue;
       if (reports++ >= REPORTS_MAX) continue;

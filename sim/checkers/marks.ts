@@ -10,9 +10,10 @@ import { replayLog } from '../../src/metadata/activity-log.js';
 import { type Layout, layoutOf, superblockSector } from '../../src/metadata/layout.js';
 import type { Result } from '../../src/metadata/refusal.js';
 import { type Superblock, SuperblockFlag, decodeSuperblock, hasFlag } from '../../src/metadata/superblock.js';
-import type { HostView } from '../types.js';
+import type { HostView, WorldView } from '../types.js';
 import { volumeViewOf, volumesOf } from '../spec.js';
 
+const BLOCK_SECTORS = 8;
 const PAGE_SECTORS = 8;
 const PAGE_BYTES = 4096;
 /** Bitmap sectors read at once. */
@@ -92,9 +93,23 @@ export const isMarkedInMemory = (bitmap: Bitmap, block: number): boolean => bloc
 
 export const volumeView = (host: HostView, volume: number): VolumeView | undefined => volumeViewOf(host.node, volume);
 
+/** Do both disks hold the same in this block? Of the last one only what is of the device counts: behind its end lies whatever the disks hold there. */
+export const isEqual = ({ hosts }: WorldView, volume: number, block: number): boolean => {
+  const [one, other] = [hosts[0]!.disk(volume), hosts[1]!.disk(volume)];
+  if (one.blockId(block) === other.blockId(block)) return true;
+  let sectors = BLOCK_SECTORS;
+  for (const host of hosts) {
+    const size = volumeView(host, volume)?.sizeSectors ?? 0;
+    if (size > 0) sectors = Math.min(sectors, size - block * BLOCK_SECTORS);
+  }
+  if (sectors === BLOCK_SECTORS) return false;
+  const there = other.blockBytes(block);
+  return one.blockBytes(block).subarray(0, Math.max(0, sectors) * 512).every((byte, at) => byte === there[at]);
+};
+
 /** Is a write to this block on its way on that host? */
 export const isInFlight = (view: VolumeView | undefined, block: number): boolean =>
-  view !== undefined && view.inFlight.some(({ sector, sectors }) => sector < (block + 1) * 8 && block * 8 < sector + sectors);
+  view !== undefined && view.inFlight.some(({ sector, sectors }) => sector < (block + 1) * BLOCK_SECTORS && block * BLOCK_SECTORS < sector + sectors);
 
 /** Where one host keeps its marks now; what lies on disk is read when it is asked for. */
 export class Side {

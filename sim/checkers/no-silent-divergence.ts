@@ -11,7 +11,7 @@ import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
-import { isInFlight, Side } from './marks.js';
+import { isEqual, isInFlight, Side } from './marks.js';
 import type { Planted } from './online-verify.js';
 import { volumesOf } from '../spec.js';
 
@@ -46,7 +46,7 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage, planted: Plan
     if (fresh.size === 0 && marked.size === 0) return;
     const sides = world.hosts.map((host, place) => new Side(host, volume, lineage.hosts[place]!.up));
     const visit = (block: number): void => {
-      if (world.hosts[0]!.disk(volume).blockId(block) === world.hosts[1]!.disk(volume).blockId(block)) {
+      if (isEqual(world, volume, block)) {
         marked.delete(block);
         if (!sides.some((side) => isInFlight(side.view, block))) fresh.delete(block);
         return;
