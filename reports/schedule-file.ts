@@ -20,12 +20,12 @@ const actionFields: Record<FaultKind, Record<string, FieldType>> = {
   'stall': { from: 'text', to: 'text', stream: 'stream?', forUs: 'number' },
   'garble': { from: 'text', to: 'text', times: 'number' },
   'slow-link': { from: 'text', to: 'text', forUs: 'number', latencyUs: 'number', bytesPerSecond: 'number' },
-  'disk-error': { host: 'text', area: 'area', operation: 'operation', firstSector: 'number', sectors: 'number', times: 'number' },
+  'disk-error': { host: 'text', volume: 'number?', area: 'area', operation: 'operation', firstSector: 'number', sectors: 'number', times: 'number' },
   'corrupt': { host: 'text', firstSector: 'number', sectors: 'number' },
-  'latent-error': { host: 'text', firstSector: 'number', sectors: 'number' },
-  'resize-disk': { host: 'text', more: 'number', fewer: 'number', noise: 'number' },
+  'latent-error': { host: 'text', volume: 'number?', firstSector: 'number', sectors: 'number' },
+  'resize-disk': { host: 'text', volume: 'number?', more: 'number', fewer: 'number', noise: 'number' },
   'slow-disk': { host: 'text', forUs: 'number', factor: 'number' },
-  'hang-disk': { host: 'text', forUs: 'number' },
+  'hang-disk': { host: 'text', volume: 'number?', forUs: 'number' },
   'command': { host: 'text', command: 'command' },
 };
 
