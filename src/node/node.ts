@@ -250,33 +250,73 @@ const runMembership = (core: Core, resource: Resource): void => {
 
 const viewOf = (resource: Resource): ResourceView => ({
   resource: resource.name,
-  volumes: [...resource.volumes.values()].map((volume) => volumeView(resource, volume)),
+  volumes: [...resource.volumes.values()].map((volume) => new LiveVolume(resource, volume)),
   suspended: isFrozen(resource),
   frozenReason: [...resource.volumes.values()].map((volume) => holdReason(resource, volume)).find((reason) => reason !== undefined),
 });
 
-const volumeView = (resource: Resource, volume: Volume): VolumeView => ({
-  volume: volume.number,
-  peers: [...resource.connections.values()].map((connection): PeerView => {
-    const device = volume.peers.get(connection.peer)!;
-    return {
-      peer: connection.peer,
-      state: stateOf(resource, volume, connection, device),
-      // Half read, it says nothing: what counts is on disk.
-      bitmap: volume.backing?.attaching ? undefined : device.bitmap,
-      failedBits: resyncView(device)?.failedBits ?? 0,
-    };
-  }),
-  uuids: volume.backing && !volume.backing.attaching ? volume.backing.superblock.uuids : undefined,
-  sizeSectors: volume.sizeSectors,
-  activeExtents: volume.backing ? activeExtents(volume.backing.activityLog) : [],
-  superblock: volume.backing && !volume.backing.attaching ? volume.backing.superblock : undefined,
-  activityLogTransactions: volume.backing?.activityLog.transactions ?? 0,
-  inFlight: [
-    ...[...resource.log.requests.values()].filter(({ kind, submitted, retry, volume: of }) => kind === 'write' && (submitted || retry !== 'no') && of === volume.number),
-    ...[...resource.connections.values()].flatMap(({ receiver }) =>
-      [...receiver.writes.values()].filter(({ volume: of }) => of === volume.number).map(({ sector, sectors }) => ({ sector, sectors })),
-    ),
-  ].map(({ sector, sectors }) => ({ sector, sectors })),
-  waiting: volume.waiting.length,
-});
+/** Checkers look at a size or a bitmap thousands of times a second: what nobody asks for is not put together, and what was is kept. */
+class LiveVolume implements VolumeView {
+  private ranges: VolumeView['inFlight'] | undefined;
+  private views: PeerView[] | undefined;
+
+  constructor(
+    private readonly resource: Resource,
+    private readonly of: Volume,
+  ) {}
+
+  get volume(): number {
+    return this.of.number;
+  }
+
+  get sizeSectors(): number {
+    return this.of.sizeSectors;
+  }
+
+  get peers(): PeerView[] {
+    const { resource, of } = this;
+    this.views ??= [...resource.connections.values()].map((connection): PeerView => {
+      const device = of.peers.get(connection.peer)!;
+      return {
+        peer: connection.peer,
+        state: stateOf(resource, of, connection, device),
+        // Half read, it says nothing: what counts is on disk.
+        bitmap: of.backing?.attaching ? undefined : device.bitmap,
+        failedBits: resyncView(device)?.failedBits ?? 0,
+      };
+    });
+    return this.views;
+  }
+
+  get uuids(): VolumeView['uuids'] {
+    return this.superblock?.uuids;
+  }
+
+  get superblock(): VolumeView['superblock'] {
+    return this.of.backing?.attaching ? undefined : this.of.backing?.superblock;
+  }
+
+  get activeExtents(): number[] {
+    return this.of.backing ? activeExtents(this.of.backing.activityLog) : [];
+  }
+
+  get activityLogTransactions(): number {
+    return this.of.backing?.activityLog.transactions ?? 0;
+  }
+
+  get inFlight(): VolumeView['inFlight'] {
+    if (this.ranges !== undefined) return this.ranges;
+    const ranges: VolumeView['inFlight'] = [];
+    for (const { kind, submitted, retry, volume, sector, sectors } of this.resource.log.requests.values()) {
+      if (kind === 'write' && (submitted || retry !== 'no') && volume === this.of.number) ranges.push({ sector, sectors });
+    }
+    for (const { receiver } of this.resource.connections.values()) {
+      for (const { volume, sector, sectors } of receiver.writes.values()) if (volume === this.of.number) ranges.push({ sector, sectors });
+    }
+    return (this.ranges = ranges);
+  }
+
+  get waiting(): number {
+    return this.of.waiting.length;
+  }
+}
