@@ -39,7 +39,7 @@ try {
   const socketOf = (name: 'alpha' | 'beta'): string => join(pair[name].run, 'nbd.sock');
   const uri = `nbd+unix:///r0?socket=${socketOf('alpha')}`;
   const [source, copy] = [join(folder, 'source'), join(folder, 'copy')];
-  const fio = `fio --ioengine=nbd --uri='${uri}' --iodepth=16 --verify=crc32c --verify_fatal=1 --name`;
+  const fio = `fio --ioengine=nbd --uri='${uri}' --iodepth=16 --verify=crc32c --verify_fatal=1 --verify_state_save=0 --name`;
   const checks: Check[] = [
     { name: 'nbdinfo sees the export and its size', tools: ['nbdinfo'], command: `nbdinfo '${uri}'`, shows: /can_multi_conn: true[\s\S]*can_zero: true[\s\S]*block_size_minimum: 512/ },
     { name: 'nbdinfo lists the exports', tools: ['nbdinfo'], command: `nbdinfo --list 'nbd+unix:///?socket=${socketOf('alpha')}'`, shows: /export="r0\/0"/ },
