@@ -303,10 +303,14 @@ export class Lineage {
   /** The target's content is the source's now. */
   private takeOver(source: number, target: number, volume: number, world: WorldView): void {
     const ghost = recordOf(world.ghost);
-    const underway = this.setup.expectations.protocol === 'A' ? inFlightRanges(world, source, volume) : [];
+    const { protocol } = this.setup.expectations;
+    const underway = protocol === 'C' ? [] : inFlightRanges(world, source, volume);
     for (const write of ghost.writes) {
       if (write === undefined || write.volume !== volume) continue;
-      const uncertain = overlapsAny(write, underway);
+      const isUnderway = overlapsAny(write, underway);
+      const uncertain = protocol === 'A' && isUnderway;
+      // What its disk has given away is not only in its memory (protocol B).
+      if (protocol === 'B' && !isUnderway && isOwed(write) && (write.must & (1 << source)) !== 0) write.settled = true;
       // It is settled again when nothing is on its way over it any more.
       if (uncertain && isOwed(write) && !this.unsettled.includes(write)) this.unsettled.push(write);
       for (const field of ['must', 'durable', 'never', 'lostPower'] as const) {

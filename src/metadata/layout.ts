@@ -71,6 +71,12 @@ export function checkDevices(metaDisk: MetaDisk, devices: Devices): Refusal | un
   return undefined;
 }
 
+/**
+ * A device length with which internal metadata is found again. It is derived from where the metadata is, never from what the device measures now: that may have
+ * grown while the metadata was on its way.
+ */
+export const placedSectors = (layout: Layout): number => layout.superblockSector + SECTORS_PER_BLOCK;
+
 export function superblockSector(metaDisk: MetaDisk, metaSectors: number): number {
   switch (metaDisk.kind) {
     case 'internal':

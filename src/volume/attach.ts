@@ -9,7 +9,7 @@ import { extentsToMark, planApplyAl } from '../metadata/apply-al.js';
 import { bytesOf, loadPages } from '../metadata/bitmap-io.js';
 import { BITS_PER_AL_EXTENT, createBitmap, PAGE_BYTES, setBits, type Bitmap } from '../metadata/bitmap.js';
 import { newSuperblock } from '../metadata/create-md.js';
-import { checkDevices, checkGeometry, layoutOf, newSize, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
+import { checkDevices, checkGeometry, layoutOf, newSize, placedSectors, superblockSector, type Devices, type Layout } from '../metadata/layout.js';
 import { planMove } from '../metadata/move.js';
 import type { Refusal, Result } from '../metadata/refusal.js';
 import { decodeSuperblock, hasFlag, isClean, SuperblockFlag, SUPERBLOCK_BYTES, type Superblock } from '../metadata/superblock.js';
@@ -231,8 +231,9 @@ const nextPlanStep = (core: Core, volume: Volume, backing: Backing): void => {
   if (step === undefined && attaching.moveTo && attaching.step !== 'move') return moveHere(core, volume, backing, attaching.moveTo);
   if (step === undefined) {
     backing.attaching = undefined;
-    if (volume.config.metaDisk.kind === 'internal' && attaching.rememberedSectors !== backing.metaSectors) {
-      emit(core, { type: 'disk-placed', resource: volume.resource, volume: volume.number, sectors: backing.metaSectors });
+    const { metaDisk } = volume.config;
+    if (metaDisk.kind === 'internal' && superblockSector(metaDisk, attaching.rememberedSectors) !== backing.layout.superblockSector) {
+      emit(core, { type: 'disk-placed', resource: volume.resource, volume: volume.number, sectors: placedSectors(backing.layout) });
     }
     backing.activityLog = newActivityLog(clampAlExtents(volume.config.disk.alExtents, backing.layout));
     signal(core, { signal: 'attach-prepared', resource: volume.resource, volume: volume.number });

@@ -10,7 +10,7 @@
 import { advance, blockIndex, clampAlExtents, encodeTransaction, AL_BLOCK_BYTES } from '../metadata/activity-log.js';
 import { beginWrite, dirtyPages, endWrite, isWriting, mustWrite, pageOfAlExtent } from '../metadata/bitmap-io.js';
 import { resizedBitmap } from '../metadata/bitmap-resize.js';
-import type { Layout } from '../metadata/layout.js';
+import { placedSectors, type Layout } from '../metadata/layout.js';
 import { freshAreas, placed, samePlace } from '../metadata/move.js';
 import { encodeSuperblock, hasFlag, Magic, SuperblockFlag } from '../metadata/superblock.js';
 import { assert, emit, flushDisk, signal, writeDisk, type Core } from '../model/core.js';
@@ -170,7 +170,7 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
           writeSuperblock(core, volume, backing, job);
         } else {
           if (job.layout.alOffsetSectors < 0 && !samePlace(job.old, job.layout)) {
-            emit(core, { type: 'disk-placed', resource: volume.resource, volume: volume.number, sectors: backing.metaSectors });
+            emit(core, { type: 'disk-placed', resource: volume.resource, volume: volume.number, sectors: placedSectors(job.layout) });
           }
           return true;
         }
