@@ -4,7 +4,7 @@
  */
 
 import type { Checker, WorldView } from '../types.js';
-import { Disk, Role } from '../../src/state/states.js';
+import { Conn, Disk, Role } from '../../src/state/states.js';
 import { type Lineage, isTargetState } from './lineage.js';
 
 /** Fence-peer's word for "the peer is an active Primary" (node-states.md §8.9). */
@@ -28,6 +28,10 @@ export function outdatedWithCause(lineage: Lineage): Checker {
       const { from, to, volume, reason } = output.event;
       if (from.disk <= Disk.Outdated || to.disk !== Disk.Outdated) return;
       if (from.peer === Role.Primary || to.peer === Role.Primary || isTargetState(to.conn) || told.has(lineage.hostPlace(name))) return;
+      // An operator parts them, the Primary has agreed, and the connection goes before its word comes: this node has forgotten whom it asked.
+      const peer = lineage.peerOf(lineage.hostPlace(name));
+      const isParting = to.conn === Conn.Disconnecting && from.conn < Conn.WFConnection;
+      if (isParting && lineage.hosts[peer]!.up && lineage.status(peer, volume).role === Role.Primary) return;
       const detail = `volume ${volume} on ${name} becomes Outdated, and its peer is no Primary, nor was it told to (${reason})`;
       world.report({ property: 'outdated-with-cause', atUs: world.nowUs, detail });
     },
