@@ -3,17 +3,7 @@ import * as assert from 'uvu/assert';
 import fc from '../fast-check.js';
 import type { MetaDisk } from '../../src/config/types.js';
 import { newSuperblock } from '../../src/metadata/create-md.js';
-import {
-  type AlGeometry,
-  type Layout,
-  type SizeQuestion,
-  checkAttachSize,
-  checkDevices,
-  checkGeometry,
-  defaultAlGeometry,
-  layoutOf,
-  newSize,
-} from '../../src/metadata/layout.js';
+import { type AlGeometry, type Layout, type SizeQuestion, checkAttachSize, checkDevices, checkGeometry, defaultAlGeometry, layoutOf, newSize, placedSectors, superblockSector } from '../../src/metadata/layout.js';
 import { SuperblockFlag } from '../../src/metadata/superblock.js';
 
 const place = (metaDisk: MetaDisk, metaSectors: number, al: AlGeometry = defaultAlGeometry, dataSectors = Infinity): Layout => {
@@ -159,6 +149,14 @@ test('an attach that would shrink consistent data is refused, unless the size wa
   assert.is(code(60000, 0, 65457), 111);
   superblock.flags = 0;
   assert.is(code(59999), undefined);
+});
+
+test('internal metadata is found again by the length that its layout says, whatever the device measures by then', () => {
+  for (const sectors of [16384, 16385, 16391, 65537, 2_000_003]) {
+    const layout = layoutOf({ kind: 'internal' }, { dataSectors: sectors, metaSectors: sectors, shared: true });
+    assert.ok(layout.ok);
+    assert.is(superblockSector({ kind: 'internal' }, placedSectors(layout.value)), layout.value.superblockSector);
+  }
 });
 
 test.run();
