@@ -70,6 +70,8 @@ const examples: [rule: ComparisonRule, result: ComparisonResult, self: UuidSlots
   ['51', -1, slots(A), slots(B, A + STEP, A)],
   ['51', -1091, slots(A, 0n, C), slots(B, D, A, C), { protocol: 90 }],
   ['51', -1, slots(A, 0n, C), slots(B, D, A, C), { protocol: 95 }],
+  // The target took one sync UUID, and lost the next (flapping-link 176): its histories are not the source's, but A + STEP can be no chance.
+  ['51', -1, slots(A), slots(B, A + STEP, A, C), { protocol: 95 }],
   ['50b', 100, slots(A, C, D), slots(B, A, C, D), { selfBits: 3n }],
   ['50', -1, slots(A, C, D), slots(B, A, C, D), { peerBits: 3n }],
   ['50', -1, slots(A), slots(B, A), { selfBits: 3n, peerBits: 3n }],

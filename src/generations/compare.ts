@@ -65,10 +65,15 @@ const bitmapToHistory = (slots: UuidSlots): UuidSlots => ({ ...slots, bitmap: 0n
 /** The sync UUID never arrived: the rotation at the start of the resync is undone. */
 const historyToBitmap = (slots: UuidSlots): UuidSlots => ({ ...slots, bitmap: slots.history1, history1: slots.history2 });
 
-/** Is the younger history of `ahead` what its bitmap UUID was derived from, so that the last P_SYNC_UUID was lost? */
+/**
+ * Is the younger history of `ahead` what its bitmap UUID was derived from, so that the last P_SYNC_UUID was lost? Below protocol 96 a source
+ * drew the sync UUID at random, and only the older histories can tell. They do not where `behind` took an earlier sync UUID and was cut then:
+ * each further loss would push its generation one slot down and, at last, out of what `ahead` remembers (unrelated data, rule 110). But one
+ * of us derives whatever the protocol, and a derived one is proof.
+ */
 const syncUuidWasLost = (ahead: UuidSlots, behind: UuidSlots, protocol: number): boolean => {
   if (!sameGeneration(behind.current, ahead.history1)) return false;
-  return protocol >= 96 ? isDerivedFrom(ahead.bitmap, ahead.history1) : sameGeneration(behind.history1, ahead.history2);
+  return isDerivedFrom(ahead.bitmap, ahead.history1) || (protocol < 96 && sameGeneration(behind.history1, ahead.history2));
 };
 
 /**
