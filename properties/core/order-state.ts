@@ -30,8 +30,8 @@ export interface PeerWrite extends Range {
 export type Author = PeerWrite | 'own' | 'resync';
 
 export interface MachineState {
-  /** Writes of the application that are not answered. `inEpoch`: sent, and its epoch has no barrier yet. */
-  ownWrites: (Range & { id: number; data: Uint8Array; inEpoch: boolean })[];
+  /** Writes of the application that are not answered. `inEpoch`: sent, and its epoch has no barrier yet. `localFailed`: our disk refused it. */
+  ownWrites: (Range & { id: number; data: Uint8Array; inEpoch: boolean; localFailed: boolean })[];
   commands: Map<number, Command>;
   /** Received on this connection, oldest epoch first; the last one is open. */
   epochs: PeerWrite[][];

@@ -67,9 +67,9 @@ function onEvent(watch: Watch, event: Event): void {
         watch.states[machine.name].commands.set(input.id, input.command);
       }
       if (input.type === 'app-write') {
-        state.ownWrites.push({ id: input.id, volume: input.volume, sector: input.sector, sectors: input.data.length / 512, data: input.data.slice(), inEpoch: false });
+        state.ownWrites.push({ id: input.id, volume: input.volume, sector: input.sector, sectors: input.data.length / 512, data: input.data.slice(), inEpoch: false, localFailed: false });
       } else if (input.type === 'app-discard' || input.type === 'app-write-zeroes') {
-        state.ownWrites.push({ id: input.id, volume: input.volume, sector: input.sector, sectors: input.sectors, data: new Uint8Array(input.sectors * 512), inEpoch: false });
+        state.ownWrites.push({ id: input.id, volume: input.volume, sector: input.sector, sectors: input.sectors, data: new Uint8Array(input.sectors * 512), inEpoch: false, localFailed: false });
       }
       return;
     }
@@ -208,6 +208,9 @@ function onOperationEnded(watch: Watch, machine: Machine, state: MachineState, e
       // What a disk refused to zero is zeroed in another way.
       else if (output.type === 'disk-write') author.ended = 'failed';
     }
+    if (author === 'own' && !event.ok) {
+      for (const write of state.ownWrites) if (write.volume === output.volume && rangesOverlap(write.sector, write.sectors, output.sector, sectors)) write.localFailed = true;
+    }
     if (author === 'resync' && event.ok) state.resyncWritten.push({ volume: output.volume, sector: output.sector, sectors });
     if (event.ok && author) state.tag(output.volume, output.sector, sectors, output.type === 'disk-write' && output.fua ? undefined : author);
     return;
@@ -243,6 +246,7 @@ function onOutput(watch: Watch, machine: Machine, state: MachineState, output: O
       if (output.type === 'app-failed') return;
       const view = viewOf(machine, output.volume);
       const peer = view?.peers[0]?.state;
+      if (write!.localFailed) checkKnownAsBad(watch, machine, output.volume, 'a write that this disk failed is answered');
       if (!isAttached(view) || !peer || peer.conn >= Conn.Connected || peer.disk !== DiskState.UpToDate) return;
       rule(watch, 'D5', superblockOf(watch, machine, output.volume).uuids[1] !== 0n, machine, () => `a write that the peer may lack is answered in the old generation`);
       return;
@@ -264,6 +268,13 @@ function onOutput(watch: Watch, machine: Machine, state: MachineState, output: O
     default:
       return;
   }
+}
+
+/** A disk that is kept though it failed a write (on-io-error pass_on): after a crash it must not be offered as good. */
+function checkKnownAsBad(watch: Watch, machine: Machine, volume: number, what: string): void {
+  const view = viewOf(machine, volume);
+  if (!isAttached(view) || view!.peers[0]!.state.disk !== DiskState.Inconsistent) return;
+  rule(watch, 'D-bad', !hasFlag(superblockOf(watch, machine, volume), SuperblockFlag.Consistent), machine, () => `${what} before it is on disk that the disk is bad`);
 }
 
 function onReply(watch: Watch, machine: Machine, state: MachineState, output: Extract<Output, { type: 'reply' }>): void {
@@ -395,6 +406,7 @@ function onSent(watch: Watch, machine: Machine, state: MachineState, packet: Pac
     case 'P_NEG_ACK': {
       const write = writeOf(state, packet);
       if (!write) return;
+      if (write.ended === 'failed') checkKnownAsBad(watch, machine, packet.volume, `the write at ${packet.sector} is refused`);
       write.acked = true;
       write.submitted = true;
       write.ended ??= 'failed';
@@ -445,6 +457,7 @@ function onStateSent(watch: Watch, machine: Machine, state: MachineState, packet
   const now = decodeStateWord(packet.state)!;
   const before = state.told.get(packet.volume);
   state.told.set(packet.volume, now);
+  if (now.conn === Conn.Connected && now.disk === DiskState.Inconsistent) checkKnownAsBad(watch, machine, packet.volume, 'the peer is told that the disk is Inconsistent');
   const wasTarget = before?.conn === Conn.SyncTarget || before?.conn === Conn.PausedSyncT || before?.conn === Conn.WFBitMapT;
   if (!wasTarget || now.conn !== Conn.Connected || now.disk !== DiskState.UpToDate) return;
   const disk = diskOf(machine, packet.volume);
@@ -461,4 +474,4 @@ export const rulesOf = (watches: readonly OrderWatch[]): Map<string, number> => 
   return sum;
 };
 
-export const ruleNames = ['D1', 'D2', 'D4', 'D5', 'D6', 'D7', 'D8', 'D9', 'D10', 'D12', 'D13', 'D14', 'D15', 'D16', 'D21', 'M6', 'M7', 'M8', 'M14'];
+export const ruleNames = ['D1', 'D2', 'D4', 'D5', 'D6', 'D7', 'D8', 'D9', 'D10', 'D12', 'D13', 'D14', 'D15', 'D16', 'D-bad', 'D21', 'M6', 'M7', 'M8', 'M14'];

@@ -28,6 +28,8 @@ export type Signal =
   | { signal: 'interval-started'; resource: string; volume: number; interval: number }
   /** I/O on a disk failed; what becomes of the disk is decided above (node-states.md §9). */
   | { signal: 'disk-error'; resource: string; volume: number; kind: 'read' | 'write' | 'metadata'; sector: number; sectors: number; detail: string }
+  /** A write failed for good: whoever asked for it is told when what became of the disk is on disk. Follows its disk-error. */
+  | { signal: 'write-failed'; resource: string; volume: number; purpose: MetadataPurpose & { for: 'failed-write' | 'failed-peer-write' } }
   /** Attaching got this far; the state change is made above. */
   | { signal: 'attach-prepared'; resource: string; volume: number }
   | { signal: 'attach-failed'; resource: string; volume: number; code: number; detail: string }
@@ -91,5 +93,8 @@ export type MetadataPurpose =
   | { for: 'connection-loss'; peer: string }
   /** D18: what happened is on disk, the handler may run. */
   | { for: 'handler'; handler: number }
+  /** That this disk is bad is on disk: our write may be answered, or the peer's refused. */
+  | { for: 'failed-write'; request: number }
+  | { for: 'failed-peer-write'; peer: string; write: number }
   /** Nobody waits. */
   | { for: 'nobody' };

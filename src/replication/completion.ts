@@ -34,6 +34,10 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
     });
   }
   if (request.localOperations > 0) return;
+  if (request.kind === 'write' && request.localFailed && !volume.backing?.failed) {
+    // Answered by the peer's copy alone, it must not be offered as good after a crash.
+    return signal(core, { signal: 'write-failed', resource: resource.name, volume: volume.number, purpose: { for: 'failed-write', request: request.id } });
+  }
   request.local = request.localFailed ? 'failed' : 'ok';
   if (request.kind !== 'read') {
     letPeerPass(core, resource, volume, request);
@@ -46,6 +50,15 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).
   for (const device of volume.peers.values()) markOutOfSync(device, request.sector, request.sectors);
   routeAgain(core, volume, request);
+};
+
+/** What became of the disk that failed this write is on disk. */
+export const localFailureWritten = (core: Core, resource: Resource, volume: Volume, id: number): void => {
+  const request = resource.log.requests.get(id);
+  if (request?.local !== 'pending' || !request.localFailed || request.localOperations > 0) return;
+  request.local = 'failed';
+  letPeerPass(core, resource, volume, request);
+  completeIfDone(core, resource, volume, request);
 };
 
 /** Our write is on the disk, and its place among the peer's writes is known: the peer's may be written over it (replication/conflicts). */

@@ -146,7 +146,18 @@ export const peerWriteDone = (core: Core, resource: Resource, volume: Volume, co
     const detail = `replicated ${operation.kind} ${result.failure}`;
     signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: write.sector, sectors: write.sectors, detail });
   }
-  if (write.operations === 0) endPeerWrite(core, volume, connection, write, !write.failed);
+  if (write.operations > 0) return;
+  if (!write.failed || volume.backing?.failed) return endPeerWrite(core, volume, connection, write, !write.failed);
+  // It is refused, and its epoch acknowledged, when that this disk is bad is on disk: the writer does not expect to find it good after a
+  // crash. The connection may be gone by then, and the write with it.
+  markOutOfSync(deviceOf(volume, connection.peer), write.sector, write.sectors);
+  signal(core, { signal: 'write-failed', resource: resource.name, volume: volume.number, purpose: { for: 'failed-peer-write', peer: connection.peer, write: id } });
+};
+
+/** What became of the disk that failed this write of the peer is on disk. */
+export const peerFailureWritten = (core: Core, volume: Volume, connection: Connection, id: number): void => {
+  const write = connection.receiver.writes.get(id);
+  if (write) endPeerWrite(core, volume, connection, write, false);
 };
 
 const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write: PeerWrite, ok: boolean): void => {

@@ -14,10 +14,10 @@ import type { Timer } from '../model/timers.js';
 import type { ApplicationRequest, Connection, Procedure, Request, Resource, Volume } from '../model/types.js';
 import { connectionTo, deviceOf, volumeOf } from '../model/view.js';
 import { transportTook } from '../replication/acks.js';
-import { localPartDone } from '../replication/completion.js';
+import { localFailureWritten, localPartDone } from '../replication/completion.js';
 import { retryIfDue } from '../replication/conflicts.js';
 import { sendDueBarrier } from '../replication/epochs.js';
-import { epochFlushDone, finishEpochs, peerReadDone, peerReadMayGoOn, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
+import { epochFlushDone, finishEpochs, peerReadDone, peerFailureWritten, peerReadMayGoOn, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
 import { maxWriteBytes, ZEROS_SECTORS_MAX } from '../replication/on-wire.js';
 import { submit } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
@@ -29,7 +29,7 @@ import { Conn, Disk, Role } from '../state/states.js';
 import { commitOrWrite, holdReason, takeAdmitted, takeCommitted } from '../volume/admission.js';
 import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attach.js';
 import { findInterval } from '../volume/intervals.js';
-import { abandonJobs, metadataOperationDone } from '../volume/metadata-io.js';
+import { abandonJobs, isSuperblockDirty, metadataOperationDone, queueSuperblock } from '../volume/metadata-io.js';
 import { devicesResized } from '../volume/size.js';
 import { attach, attachEnded, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
@@ -322,6 +322,8 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
       return rangeIsFree(core, resource, volumeOf(resource, value.volume), value.interval);
     case 'disk-error':
       return diskError(core, resource, volumeOf(resource, value.volume), value.kind, value.detail);
+    case 'write-failed':
+      return writeFailed(core, resource, volumeOf(resource, value.volume), value.purpose);
     case 'attach-prepared':
       return attachPrepared(core, resource, volumeOf(resource, value.volume));
     case 'attach-failed':
@@ -425,9 +427,19 @@ const metadataWritten = (core: Core, resource: Resource, volume: Volume, purpose
       return lossMetadataWritten(core, resource, connectionTo(resource, purpose.peer));
     case 'handler':
       return handlerMayRun(core, resource, purpose.handler);
+    case 'failed-write':
+      return localFailureWritten(core, resource, volume, purpose.request);
+    case 'failed-peer-write':
+      return peerFailureWritten(core, volume, connectionTo(resource, purpose.peer), purpose.write);
     case 'nobody':
       return;
   }
+};
+
+/** A disk that is kept (on-io-error pass_on) says that it is bad by its superblock; one that is given up says so on its own way. */
+const writeFailed = (core: Core, resource: Resource, volume: Volume, purpose: MetadataPurpose): void => {
+  if (volume.backing && isSuperblockDirty(volume.backing)) queueSuperblock(core, volume, purpose);
+  else metadataWritten(core, resource, volume, purpose, true);
 };
 
 /** DRBD's results of an attach. */
