@@ -219,6 +219,11 @@ export class FakeWorld implements WorldView {
     for (const checker of this.checkers) checker.onInput?.(NAMES[place]!, { type: 'command', id: 1, command }, this);
   }
 
+  /** The answer to the last command. */
+  answer(place: number): void {
+    for (const checker of this.checkers) checker.onOutput?.(NAMES[place]!, { type: 'reply', command: 1, reply: { ok: true, code: 1, text: '' } }, this);
+  }
+
   handlerExits(place: number, exitCode: number): void {
     for (const checker of this.checkers) checker.onInput?.(NAMES[place]!, { type: 'handler-exited', handler: 1, exitCode }, this);
   }

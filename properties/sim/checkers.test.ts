@@ -418,6 +418,21 @@ test('bounded recovery: a resync moves more than was marked', () => {
   }
 });
 
+test('bounded recovery: a write that is held back marks its block later, one that is answered and known does not (failover 735)', () => {
+  const resyncs = (held: boolean): FakeWorld => {
+    const world = pair();
+    world.part();
+    if (held) world.issue(ALICE, 0);
+    else world.write(ALICE, 0, [ALICE]);
+    world.state(BOB, { conn: Conn.WFBitMapT, disk: Disk.Outdated, pdsk: Disk.UpToDate });
+    world.state(ALICE, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+    world.observe(ALICE, { event: 'resync', resource: 'r0', volume: 0, peer: 'bob', what: 'started', side: 'source', totalBits: 1, leftBits: 1, failedBits: 0 });
+    return world;
+  };
+  assert.equal(resyncs(true).reported, []);
+  assert.equal(resyncs(false).reported, ['bounded-recovery']);
+});
+
 // ---- Liveness, states, disconnects, metadata ----------------------------------------------------------------------------
 
 test('liveness: a request hangs, a disk is not UpToDate, a link is not up, a host is down', () => {
@@ -542,6 +557,18 @@ test('unexpected disconnect: a node stands alone without a reason', () => {
   ordered.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
   ordered.state(BOB, { conn: Conn.StandAlone });
   assert.equal(ordered.reported, []);
+
+  // The peer that is asked is out of reach for a long time (resync-interrupted 751); then the order is carried out, and forgotten.
+  const slow = pair();
+  slow.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
+  slow.later(120_000_000);
+  slow.state(BOB, { conn: Conn.StandAlone });
+  assert.equal(slow.reported, []);
+  slow.answer(BOB);
+  slow.later(120_000_000);
+  slow.state(BOB, { conn: Conn.WFConnection });
+  slow.state(BOB, { conn: Conn.StandAlone });
+  assert.equal(slow.reported, ['unexpected-disconnect']);
 });
 
 test('outdated with cause: a peer that is no Primary is none; a Primary, a resync, an order and a handler are', () => {

@@ -20,6 +20,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
   const storedBits = setup.hosts.map(() => new Map<number, number>());
   /** Bits in memory when each side entered the bitmap exchange. */
   const ownBits = setup.hosts.map(() => new Map<number, number>());
+  /** Blocks of the application's unanswered writes: frozen or held back ones are on no disk yet, and mark nothing before they go on. */
+  const unanswered = setup.hosts.map(() => new Map<number, { volume: number; blocks: number }>());
   /** Blocks that the application may have marked there since then. */
   const writtenSince = setup.hosts.map(() => new Map<number, number>());
   const activeSetBits = setup.expectations.activeSetExtents * BITS_PER_AL_EXTENT;
@@ -32,6 +34,7 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
     onHost(name, what, world) {
       if (what === 'boot') return;
       const host = lineage.hostPlace(name);
+      unanswered[host]!.clear();
       if (volumesOf(setup.hosts[host]!).some(({ volume }) => (volumeView(world.hosts[host]!, volume)?.peers[0]?.state.conn ?? 0) >= Conn.Ahead)) world.reached('crash while ahead');
       for (const { volume } of volumesOf(setup.hosts[host]!)) {
         storedBits[host]!.delete(volume);
@@ -42,8 +45,13 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
     onInput(name, input) {
       const range = writtenRange(input);
       if (!range) return;
-      const counts = writtenSince[lineage.hostPlace(name)]!;
-      counts.set(range.volume, (counts.get(range.volume) ?? 0) + blocksTouched(range.sector, range.sectors));
+      const host = lineage.hostPlace(name);
+      const blocks = blocksTouched(range.sector, range.sectors);
+      writtenSince[host]!.set(range.volume, (writtenSince[host]!.get(range.volume) ?? 0) + blocks);
+      unanswered[host]!.set(range.id, { volume: range.volume, blocks });
+    },
+    onCompletion({ host, id }) {
+      unanswered[lineage.hostPlace(host)]!.delete(id);
     },
     onOutput(name, output, world) {
       if (output.type !== 'observe') return;
@@ -60,7 +68,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
         if (event.to.conn === Conn.Ahead && partsWays) world.reached(event.from.conn === Conn.Connected ? 'pulled ahead' : 'pulled ahead in the middle of a resync');
         if (exchanges || partsWays) {
           ownBits[host]!.set(event.volume, weight(world, host, event.volume) ?? 0);
-          writtenSince[host]!.set(event.volume, blocksInFlight(volumeView(world.hosts[host]!, event.volume)));
+          const open = [...unanswered[host]!.values()].reduce((sum, { volume, blocks }) => sum + (volume === event.volume ? blocks : 0), 0);
+          writtenSince[host]!.set(event.volume, open + blocksInFlight(volumeView(world.hosts[host]!, event.volume)));
         }
       }
       if (event.event === 'resync' && event.what === 'started') checkResync(host, event.volume, event.totalBits, world);

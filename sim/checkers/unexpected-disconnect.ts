@@ -35,22 +35,30 @@ export function unexpectedDisconnect(setup: Setup, lineage: Lineage): Checker {
   if (setup.expectations.unexpectedDisconnectsAllowed) return { property: 'unexpected-disconnect' };
   /** When an operator last parted the nodes, or a disk failed: a receiver that cannot flush gives the connection up. */
   let partedAtUs = -Infinity;
+  /** Their commands that are not answered: a disconnect asks a peer that may be out of reach for as long as its link is cut. */
+  const parting = new Map<string, Set<number>>();
   const mayGiveUp = setup.hosts.some(({ config }) => config.peers.some(({ net }) => net.onCongestion === 'disconnect'));
 
   const report = (detail: string, world: WorldView): void => world.report({ property: 'unexpected-disconnect', atUs: world.nowUs, detail });
   const hasReason = (world: WorldView): boolean => {
     const since = world.nowUs - REASON_GRACE_US;
     const ends = (decision: Decision): boolean => isRefusal(decision) || isSplitBrainDecision(decision);
-    return partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && ends(decision));
+    const isParting = [...parting.values()].some((commands) => commands.size > 0);
+    return isParting || partedAtUs >= since || lineage.decisions.some((decision) => decision.atUs >= since && ends(decision));
   };
 
   return {
     property: 'unexpected-disconnect',
-    onInput(_host, input, world) {
-      const parts = input.type === 'disk-failed' || (input.type === 'command' && PARTING_VERBS.includes(input.command.verb));
-      if (parts) partedAtUs = world.nowUs;
+    onHost(host) {
+      parting.delete(host);
+    },
+    onInput(host, input, world) {
+      const parts = input.type === 'command' && PARTING_VERBS.includes(input.command.verb);
+      if (parts) parting.set(host, (parting.get(host) ?? new Set()).add(input.id));
+      if (parts || input.type === 'disk-failed') partedAtUs = world.nowUs;
     },
     onOutput(host, output, world) {
+      if (output.type === 'reply' && parting.get(host)?.delete(output.command) === true) partedAtUs = world.nowUs;
       if (output.type !== 'observe') return;
       const { event } = output;
       if (event.event === 'connection-lost') {
