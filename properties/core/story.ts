@@ -187,11 +187,14 @@ function runCommand(teller: Teller, words: string[]): string[] {
       for (let seconds = 0; seconds < 120 && !isConnected(pair); seconds++) advance(pair, SECOND);
       advance(pair, 3 * SECOND);
       return [];
-    /** until alice WFBitMapS hold bob>alice data: at the very moment of that state, this is held. */
-    case 'until':
-      stepUntil(pair, () => statesOf(pair, second as Name).some(({ conn }) => connName(conn) === words[2]));
-      pair.holds.add(words.slice(4).join(' '));
+    /** until alice WFBitMapS hold bob>alice data, until alice thawed release X hold Y: X goes on, and at the very moment of that state Y is held. */
+    case 'until': {
+      const hold = words.indexOf('hold');
+      if (words[3] === 'release') pair.holds.delete(words.slice(4, hold).join(' '));
+      stepUntil(pair, () => statesOf(pair, second as Name).some(({ conn, suspFen }) => (words[2] === 'thawed' ? !suspFen : connName(conn) === words[2])));
+      pair.holds.add(words.slice(hold + 1).join(' '));
       return [];
+    }
     case 'cut':
       cut(pair);
       pair.holds.add('connect');

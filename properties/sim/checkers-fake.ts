@@ -87,7 +87,7 @@ export class FakeWorld implements WorldView {
   readonly sometimes: string[] = [];
   readonly disks: FakeDisk[];
   readonly bitmaps: (Bitmap | undefined)[];
-  readonly inFlight: { sector: number; sectors: number }[][] = [[], []];
+  readonly inFlight: { sector: number; sectors: number; request: number | undefined }[][] = [[], []];
   readonly layout: Layout;
   /** What `disturbed` answers. */
   isDisturbed = false;
@@ -242,6 +242,10 @@ export class FakeWorld implements WorldView {
   /** The link is gone and both know it. */
   part(): void {
     for (const place of [ALICE, BOB]) this.state(place, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown });
+  }
+
+  get lastRequest(): number {
+    return this.lastId;
   }
 
   issue(place: number, sector: number, sectors = 8, fua = false): { id: number; bytes: Uint8Array } {

@@ -163,6 +163,43 @@ test('durability: after a resync the target owes what the source owes', () => {
 
 // ---- Write order ----------------------------------------------------------------------------------------------------
 
+/** bob is synced by alice, up to the moment when alice would hear that it is done; then she hears it too. */
+const syncFromAlice = (world: FakeWorld, beforeSheHears: () => void): void => {
+  world.part();
+  world.state(ALICE, { conn: Conn.SyncSource, pdsk: Disk.Inconsistent, peer: Role.Secondary });
+  world.state(BOB, { conn: Conn.SyncTarget, disk: Disk.Inconsistent, pdsk: Disk.UpToDate, peer: Role.Primary });
+  world.state(BOB, { conn: Conn.Connected, disk: Disk.UpToDate });
+  beforeSheHears();
+  world.state(ALICE, { conn: Conn.Connected, pdsk: Disk.UpToDate });
+};
+
+test('durability: protocol A, what a resync gave is on both, also where a newer write is on its way over it (degraded-then-failover 968)', () => {
+  for (const shown of [[ALICE, BOB], [ALICE]]) {
+    const world = pair({ protocol: 'A' });
+    world.write(ALICE, 0, shown);
+    setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+    syncFromAlice(world, () => {
+      const { id } = world.issue(ALICE, 0);
+      world.inFlight[ALICE]!.push({ sector: 0, sectors: 8, request: id });
+    });
+    failOver(world);
+    assert.equal(world.reported, shown.includes(BOB) ? [] : ['durability']);
+  }
+});
+
+test('resync direction: protocol A, a target that was done took over before the source heard of that, and lacks her last write (failover 1109)', () => {
+  const world = pair({ protocol: 'A' });
+  syncFromAlice(world, () => {
+    world.write(ALICE, 0, [ALICE]);
+    world.inFlight[ALICE]!.push({ sector: 0, sectors: 8, request: world.lastRequest });
+    for (const bitmap of world.bitmaps) setOutOfSync(bitmap!, 0, 8);
+  });
+  failOver(world);
+  world.boot(ALICE);
+  world.state(BOB, { conn: Conn.WFBitMapS });
+  assert.equal(world.reported, []);
+});
+
 test('write order: protocol A, a later write is there and an earlier one is not', () => {
   const world = pair({ protocol: 'A' });
   world.write(ALICE, 0, [ALICE]);
@@ -238,7 +275,7 @@ test('no silent divergence: a block differs and nobody has marked it', () => {
 });
 
 test('no silent divergence: a bit in either bitmap will do, so will a write in flight', () => {
-  for (const mark of [(world: FakeWorld) => setOutOfSync(world.bitmaps[ALICE]!, 0, 8), (world: FakeWorld) => setOutOfSync(world.bitmaps[BOB]!, 0, 8), (world: FakeWorld) => world.inFlight[ALICE]!.push({ sector: 0, sectors: 8 })]) {
+  for (const mark of [(world: FakeWorld) => setOutOfSync(world.bitmaps[ALICE]!, 0, 8), (world: FakeWorld) => setOutOfSync(world.bitmaps[BOB]!, 0, 8), (world: FakeWorld) => world.inFlight[ALICE]!.push({ sector: 0, sectors: 8, request: undefined })]) {
     const world = pair();
     world.part();
     world.write(ALICE, 0, [ALICE]);

@@ -10,7 +10,7 @@
  * did not see each other. Two hosts only, as in every scenario so far.
  */
 
-import type { Input, Output } from '../../src/contract/index.js';
+import type { Input, Output, VolumeView } from '../../src/contract/index.js';
 import { Conn, Disk, Role } from '../../src/state/states.js';
 import type { Completion, Setup, WorldView } from '../types.js';
 import { recordOf, type GhostRecord, type WriteRecord } from '../ghost.js';
@@ -304,10 +304,11 @@ export class Lineage {
   private takeOver(source: number, target: number, volume: number, world: WorldView): void {
     const ghost = recordOf(world.ghost);
     const { protocol } = this.setup.expectations;
-    const underway = protocol === 'C' ? [] : inFlightRanges(world, source, volume);
+    // Only these themselves: what they overlap is older, and the target has that or something newer.
+    const underway = new Set(protocol === 'C' ? [] : inFlightRanges(world, source, volume).map(({ request }) => request !== undefined && ghost.requests.get(request)?.write));
     for (const write of ghost.writes) {
       if (write === undefined || write.volume !== volume) continue;
-      const isUnderway = overlapsAny(write, underway);
+      const isUnderway = underway.has(write);
       const uncertain = protocol === 'A' && isUnderway;
       // What its disk has given away is not only in its memory (protocol B).
       if (protocol === 'B' && !isUnderway && isOwed(write) && (write.must & (1 << source)) !== 0) write.settled = true;
@@ -348,7 +349,9 @@ export class Lineage {
     const kept = mirrors && this.setup.expectations.protocol !== 'A' && this.peerKept(host, volume);
     const { write } = request;
     if (write !== undefined) {
-      write.mirrored = mirrors;
+      // A target is sent it too, and may be good and take over before it arrives (protocol A; the source hears of that later).
+      const { conn } = this.status(host, volume);
+      write.mirrored = mirrors || (this.setup.expectations.protocol === 'A' && (conn === Conn.SyncSource || conn === Conn.PausedSyncS));
       this.unsettled.push(write);
       write.must |= own | (kept ? 1 << peer : 0);
       write.never &= ~write.must;
@@ -508,7 +511,7 @@ export const saysInSync = (status: VolumeStatus): boolean =>
 /** Acknowledged, and not given up since. */
 export const isOwed = (write: WriteRecord): boolean => write.outcome === 'acknowledged' && write.discarded === '';
 
-function inFlightRanges(world: WorldView, host: number, volume: number): { sector: number; sectors: number }[] {
+function inFlightRanges(world: WorldView, host: number, volume: number): VolumeView['inFlight'] {
   return volumeViewOf(world.hosts[host]?.node, volume)?.inFlight ?? [];
 }
 

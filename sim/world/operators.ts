@@ -29,6 +29,8 @@ export class Operators {
   private preparing: 'scripts' | 'first-connection' | 'commands' | 'connection' | 'done' = 'scripts';
   private nextCommand = 0;
   private readonly scriptsRunning = new Set<Host>();
+  /** Hosts whose operator waits for his disconnect to return, and what he types then: it asks a peer that may be busy or out of reach. */
+  private readonly parting = new Map<Host, Command[]>();
   private commandRuns = false;
   private tooLong = false;
   private repaired = false;
@@ -65,6 +67,7 @@ export class Operators {
 
   stopped(host: Host): void {
     this.scriptsRunning.delete(host);
+    this.parting.delete(host);
   }
 
   private runScript(host: Host, script: Command[]): void {
@@ -109,13 +112,22 @@ export class Operators {
       this.world.observer.story(host.name, `${command.verb}: the host is down`);
       return;
     }
-    if (command.verb === 'secondary' || command.verb === 'down') this.world.client.release(host, command);
+    const next = this.parting.get(host);
+    if (command.verb === 'connect' && next) next.push(command);
+    else if (command.verb === 'secondary' || command.verb === 'down') this.world.client.release(host, command);
     else this.run(host, command);
   }
 
   run(host: Host, command: Command): void {
     this.world.observer.story(host.name, `operator: ${command.verb}`);
+    if (command.verb === 'disconnect' && !this.parting.has(host)) this.parting.set(host, []);
     host.command(command, { by: 'operator', command });
+  }
+
+  private parted(host: Host): void {
+    const commands = this.parting.get(host) ?? [];
+    this.parting.delete(host);
+    for (const command of commands) this.run(host, command);
   }
 
   replied(host: Host, purpose: Purpose, reply: Reply): void {
@@ -137,6 +149,7 @@ export class Operators {
         return;
       case 'operator':
         if (purpose.command.verb === 'secondary' || purpose.command.verb === 'down') world.client.releaseAnswered(host);
+        if (purpose.command.verb === 'disconnect') this.parted(host);
         return;
       case 'manager':
         world.manager.replied();

@@ -48,8 +48,11 @@ export interface VolumeView {
   readonly superblock: Readonly<Superblock> | undefined;
   /** Activity-log transactions of this attachment. */
   readonly activityLogTransactions: number;
-  /** Writes that are on their way: accepted from the application or the peer and not yet finished everywhere. */
-  readonly inFlight: { sector: number; sectors: number }[];
+  /**
+   * Writes that are on their way: accepted from the application or the peer and not yet finished everywhere. `request`: the application's
+   * id; undefined for one of the peer's.
+   */
+  readonly inFlight: { sector: number; sectors: number; request: number | undefined }[];
   /** Requests that wait to be admitted (suspended, starving, resync lock). */
   readonly waiting: number;
 }

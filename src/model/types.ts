@@ -306,6 +306,8 @@ export interface Connection {
   features: number;
   /** We accepted the meta stream (wire-protocol.md §1.3). */
   resolveConflicts: boolean;
+  /** The streams are up, and our parameters wait for the consequences of earlier changes: nothing is received until they are sent. */
+  parametersDue: boolean;
   /** Own parameters are sent and the handshake is not finished (STATE_SENT). */
   stateSent: boolean;
   /** Connections made so far (connect counter). */

@@ -307,11 +307,11 @@ class LiveVolume implements VolumeView {
   get inFlight(): VolumeView['inFlight'] {
     if (this.ranges !== undefined) return this.ranges;
     const ranges: VolumeView['inFlight'] = [];
-    for (const { kind, submitted, retry, volume, sector, sectors } of this.resource.log.requests.values()) {
-      if (kind === 'write' && (submitted || retry !== 'no') && volume === this.of.number) ranges.push({ sector, sectors });
+    for (const { kind, submitted, retry, volume, sector, sectors, application } of this.resource.log.requests.values()) {
+      if (kind === 'write' && (submitted || retry !== 'no') && volume === this.of.number) ranges.push({ sector, sectors, request: application.id });
     }
     for (const { receiver } of this.resource.connections.values()) {
-      for (const { volume, sector, sectors } of receiver.writes.values()) if (volume === this.of.number) ranges.push({ sector, sectors });
+      for (const { volume, sector, sectors } of receiver.writes.values()) if (volume === this.of.number) ranges.push({ sector, sectors, request: undefined });
     }
     return (this.ranges = ranges);
   }

@@ -56,8 +56,6 @@ const isAwaited = (context: Context): boolean => {
   return hasLink(context) && (attached || context.change.announces === 'uuids');
 };
 
-const failedSoftly = ({ from, to }: Context): boolean => from.disk === Disk.UpToDate && to.disk === Disk.Inconsistent && from.conn >= Conn.Connected;
-
 const isLateAttach = (context: Context): boolean => hasLink(context) && context.from.disk === Disk.Attaching && context.to.disk === Disk.Negotiating;
 
 const durableSuperblock = ({ core, volume }: Context): StepResult => {
@@ -222,16 +220,20 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     return 'done';
   },
   /** A disk that is kept though it is bad is known as such on disk before the peer counts on that. */
-  (context) => (hasLink(context) && failedSoftly(context) ? durableSuperblock(context) : 'done'),
+  (context) => {
+    const isBad = context.from.disk > Disk.Inconsistent && context.to.disk === Disk.Inconsistent;
+    return isBad && context.from.conn >= Conn.Connected && context.to.conn === Conn.Connected ? durableSuperblock(context) : 'done';
+  },
   /** 17, 20 */
   (context) => {
+    const failedSoftly = context.from.disk === Disk.UpToDate && context.to.disk === Disk.Inconsistent && context.from.conn >= Conn.Connected;
     const targetEnded = context.from.disk < Disk.UpToDate && context.from.conn >= Conn.SyncSource && context.to.conn === Conn.Connected;
     // A disk that did not take the end of the resync does not tell it (D8): what comes next is that it failed.
     if (targetEnded && context.volume.backing?.failed) return 'done';
     // The target of a verify ends on it. A disk that ended it has told already (15, or here).
     const verified = context.from.conn === Conn.VerifyS && context.to.conn === Conn.Connected && context.from.disk === context.to.disk;
     const tellsEnd = verified && verifyCanStop(context.connection.protocolVersion);
-    if (hasLink(context) && (failedSoftly(context) || targetEnded || tellsEnd)) sendStateOf(context.core, context.connection, context.volume, context.to);
+    if (hasLink(context) && (failedSoftly || targetEnded || tellsEnd)) sendStateOf(context.core, context.connection, context.volume, context.to);
     return 'done';
   },
   /** Pausing, ending. */
@@ -326,7 +328,11 @@ export const runWorker = (core: Core, resource: Resource): void => {
     if (!step) {
       resource.worker.shift();
       signal(core, { signal: 'admission', resource: resource.name, volume: change.volume });
-      if (resource.worker.length === 0) signal(core, { signal: 'procedures', resource: resource.name });
+      if (resource.worker.length > 0) continue;
+      for (const { peer, parametersDue } of resource.connections.values()) {
+        if (parametersDue) signal(core, { signal: 'streams-ready', resource: resource.name, peer });
+      }
+      signal(core, { signal: 'procedures', resource: resource.name });
       continue;
     }
     const volume = volumeOf(resource, change.volume);

@@ -92,6 +92,7 @@ export const newResource = (core: Core, config: ResourceConfig): Resource => {
       protocolVersion: 0,
       features: 0,
       resolveConflicts: false,
+      parametersDue: false,
       stateSent: false,
       connectCount: 0,
       discardMyData: false,

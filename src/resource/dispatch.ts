@@ -385,9 +385,18 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
   }
 };
 
-/** Both streams are up and the features are agreed: our parameters go out at once (wire-protocol.md §3.1). */
+/**
+ * Both streams are up and the features are agreed: our parameters go out (wire-protocol.md §3.1). A new generation that is on its way to
+ * the disk goes first: both sides decide on what they say, and it must neither be unheard of there nor come in the middle (D6, failover 1148).
+ */
 const streamsReady = (core: Core, resource: Resource, connection: Connection): void => {
   if (connection.loss || connection.cstate !== Conn.WFConnection) return;
+  if (resource.worker.length > 0) {
+    connection.parametersDue = true;
+    return;
+  }
+  if (connection.parametersDue) signal(core, { signal: 'packets-waiting', resource: resource.name, peer: connection.peer });
+  connection.parametersDue = false;
   connection.connectCount++;
   for (const volume of resource.volumes.values()) {
     const device = deviceOf(volume, connection.peer);

@@ -49,6 +49,7 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
   connection.loss = { reason: reason === 'Disconnecting' ? 'TearDown' : reason, step: WAITS_FOR_DISK, established: wasAbove };
   stopConnecting(core, connection);
   clearTimer(core, 'request-age', resource.name, connection.peer, -1);
+  connection.parametersDue = false;
   connection.stateSent = false;
   connection.replyDue = undefined;
   if (connection.request) requestAnswered(core, resource, connection, ReturnCode.CwFailedByPeer);

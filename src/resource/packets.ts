@@ -31,7 +31,7 @@ const NOTICE_BYTES_MAX = 128 * 1024 * 1024;
 export const handlePackets = (core: Core, resource: Resource, connection: Connection): void => {
   for (const stream of ['meta', 'data'] as const) {
     for (;;) {
-      if (connection.loss) return;
+      if (connection.loss || connection.parametersDue) return;
       const packet = takeEarly(core, resource, connection) ?? nextPacket(core, connection, stream);
       if (!packet || holdIfEarly(core, resource, connection, packet)) break;
       handlePacket(core, resource, connection, packet);
