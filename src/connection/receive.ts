@@ -139,6 +139,9 @@ export function nextPacket(core: Core, connection: Connection, kind: 'data' | 'm
   return undefined;
 }
 
+/** Bytes of a packet on the data stream that are needed beyond this pass: copied if they lie in the lent chunk, else they are ours already. */
+export const ownBytes = ({ session }: Connection, bytes: Uint8Array): Uint8Array => (bytes.buffer === session.data?.chunk.bytes.buffer ? bytes.slice() : bytes);
+
 /** Handles the packets that mean something, or nothing, only to the connection. */
 function isForThisRoom(core: Core, connection: Connection, packet: Packet): boolean {
   switch (packet.packet) {

@@ -4,6 +4,7 @@
  */
 
 import { loseConnection } from '../connection/loss.js';
+import { ownBytes } from '../connection/receive.js';
 import { dataStreamSent } from '../connection/send.js';
 import { log, type Core } from '../model/core.js';
 import type { Connection, NetPart, Request, Resource, Volume } from '../model/types.js';
@@ -63,7 +64,7 @@ export const readAnswered = (core: Core, resource: Resource, connection: Connect
     return loseConnection(core, connection, 'ProtocolError', `P_DATA_REPLY for an unknown read at sector ${packet.sector}`);
   }
   const { request, part } = found;
-  request.data = packet.data.slice();
+  request.data = ownBytes(connection, packet.data);
   part.ok = true;
   part.waitsFor = 'nothing';
   part.done = true;

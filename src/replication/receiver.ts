@@ -4,7 +4,7 @@
  * disks are flushed before the barrier is acknowledged (D15): stricter than the kernel, and what our guarantees rest on.
  */
 
-import { pauseData, resumeData } from '../connection/receive.js';
+import { ownBytes, pauseData, resumeData } from '../connection/receive.js';
 import { loseConnection } from '../connection/loss.js';
 import { sendPacket } from '../connection/send.js';
 import { assert, flushDisk, mustGet, readDisk, signal, type Core } from '../model/core.js';
@@ -81,7 +81,7 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     content,
     sector: packet.sector,
     sectors,
-    data: 'data' in packet ? packet.data.slice() : undefined,
+    data: 'data' in packet ? ownBytes(connection, packet.data) : undefined,
     blockId: packet.blockId,
     epoch: epoch.id,
     interval: -1,

@@ -4,7 +4,7 @@
  * acknowledgement that was made before it: so it knows which of its own writes the peer had when it made that one.
  */
 
-import { pauseData, resumeData } from '../connection/receive.js';
+import { ownBytes, pauseData, resumeData } from '../connection/receive.js';
 import type { Core } from '../model/core.js';
 import { clearTimer, setTimer } from '../model/timers.js';
 import type { Connection, PeerDevice, Resource } from '../model/types.js';
@@ -30,7 +30,7 @@ export const holdIfEarly = (core: Core, resource: Resource, connection: Connecti
   const volume = resource.volumes.get(packet.volume);
   if (!volume || isInTurn(deviceOf(volume, connection.peer), packet.sequence)) return false;
   // Lent: what is kept beyond this pass is copied here.
-  connection.receiver.early = 'data' in packet ? { ...packet, data: packet.data.slice() } : packet;
+  connection.receiver.early = 'data' in packet ? { ...packet, data: ownBytes(connection, packet.data) } : packet;
   pauseData(core, connection);
   startWaiting(core, connection);
   return true;

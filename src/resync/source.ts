@@ -15,6 +15,7 @@ import { markOutOfSync, markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
+import { zeros } from '../volume/zeros.js';
 import type { AckPacket, BlockRequestPacket, DigestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
 import { blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sameBytes, signalDiskError } from './progress.js';
@@ -169,7 +170,7 @@ const replyData = (
     signalDiskError(core, resource, volume, 'read', range, `resync read ${result.failure}`);
     return;
   }
-  const data = result.data ?? new Uint8Array(range.sectors * 512);
+  const data = result.data ?? zeros(range.sectors * 512);
   if (range.targetDigest && mayCompare(volume) && sameBytes(blockDigest(core, connection.config.net.csumsAlg, data), range.targetDigest)) {
     sendAck(core, connection, peerDevice, volume, 'P_RS_IS_IN_SYNC', range.sector, range.sectors * 512, range.blockId);
     return markWrittenOnBoth(core, volume, peerDevice, range.sector, range.sectors);
@@ -197,7 +198,7 @@ const replyDigest = (
   result: OperationResult,
 ): void => {
   const { sector, sectors, blockId } = range;
-  const digest = blockDigest(core, connection.config.net.verifyAlg, result.ok ? (result.data ?? new Uint8Array(sectors * 512)) : NO_BYTES);
+  const digest = blockDigest(core, connection.config.net.verifyAlg, result.ok ? (result.data ?? zeros(sectors * 512)) : NO_BYTES);
   if (!result.ok) {
     digest.fill(0);
     markOutOfSync(peerDevice, sector, sectors);

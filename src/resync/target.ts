@@ -11,6 +11,7 @@
  */
 
 import { loseConnection } from '../connection/loss.js';
+import { ownBytes } from '../connection/receive.js';
 import { sendPacket, unsentBytes } from '../connection/send.js';
 import { countBits, nextRun, nextSetBit, type Bitmap } from '../metadata/bitmap.js';
 import { assert, readDisk, writeDisk, type Core } from '../model/core.js';
@@ -21,6 +22,7 @@ import { markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn } from '../state/states.js';
 import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requestIsAnswered } from '../volume/intervals.js';
+import { zeros } from '../volume/zeros.js';
 import { maxRequestBytes } from '../wire/context.js';
 import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
@@ -112,7 +114,7 @@ export const ownBlocksRead = (
   }
   request.stage = 'asked';
   request.isDigestSent = true;
-  const digest = blockDigest(core, resync.digestAlg, result.data ?? new Uint8Array(sectors * 512));
+  const digest = blockDigest(core, resync.digestAlg, result.data ?? zeros(sectors * 512));
   sendPacket(core, connection, { packet: 'P_CSUM_RS_REQUEST', volume: volume.number, sector, blockId: ID_SYNCER, sizeBytes: sectors * 512, digest });
 };
 
@@ -201,7 +203,7 @@ export const resyncDataReply = (
   const request = findAsked(resync, packet.sector, packet.data.length);
   if (!request) return loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.data.length));
   resync.answeredSectors += request.sectors;
-  request.data = packet.data.slice();
+  request.data = ownBytes(connection, packet.data);
   request.stage = 'answered';
   if (requestIsAnswered(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
 };

@@ -20,6 +20,7 @@ import type { Connection, Interval, PeerDevice, Resource, Volume } from '../mode
 import { markOutOfSync } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { findInterval, registerInterval, releaseInterval, requestIsAnswered } from '../volume/intervals.js';
+import { zeros } from '../volume/zeros.js';
 import { ID_IN_SYNC, ID_OUT_OF_SYNC, ID_SYNCER, sameBlockId, type AckPacket, type DigestPacket } from '../wire/packets.js';
 import { bitmapOf, blockDigest, fenceIsPassed, mustGiveWay, requestFence, sameBytes, sendBufferBytes, signalDiskError } from './progress.js';
 import { advanceMarks, newController, newMarks, ratePlan, TICK_US } from './rate.js';
@@ -224,7 +225,7 @@ export const verifyReadDone = (
   const request = verify?.requests.find((one) => one.interval === then.interval);
   if (!verify || !request) return;
   const { sector, sectors } = request;
-  const data = result.ok ? (result.data ?? new Uint8Array(sectors * 512)) : undefined;
+  const data = result.ok ? (result.data ?? zeros(sectors * 512)) : undefined;
   const isEqual = data !== undefined && sameBytes(blockDigest(core, connection.config.net.verifyAlg, data), request.digest);
   if (!isEqual) markDifference(core, volume, peerDevice, sector, sectors);
   sendAck(core, connection, peerDevice, volume, 'P_OV_RESULT', sector, sectors * 512, isEqual ? ID_IN_SYNC : ID_OUT_OF_SYNC);
