@@ -1,6 +1,6 @@
 // Disks: what the core asks for is done on files, a device belongs to one process, and an error is told and never mended.
 
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackingDisk, ReadSlab, type DiskOperation } from '../../real/disk/backing-disk.js';
-import { DeviceError, DeviceTable, Flusher, type Device } from '../../real/disk/devices.js';
+import { DeviceError, DeviceTable, Flusher, lookAgain, type Device } from '../../real/disk/devices.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-disk-'));
 test.after(() => rmSync(folder, { recursive: true }));
@@ -121,11 +121,31 @@ test('a read beyond the end and a write that the system refuses are errors', asy
   const table = new DeviceTable();
   const path = newFile(8);
   const device = table.acquire(path, false);
-  assert.match(await failureOf(opened(device).run(read(4, 8))), /unexpected end/);
+  assert.is(await failureOf(opened(device).run(read(4, 8))), `${path}: read of 8 sectors at sector 4 failed: the device has only 8 sectors`);
   const fd = openSync(path, 'r');
   const readOnly: Device = { ...device, fd, durableFd: fd };
-  for (const how of [{}, { fua: true }, { preflush: true }]) assert.match(await failureOf(opened(readOnly).run(write(0, filled(1, 1), how))), /EBADF/);
+  for (const how of [{}, { fua: true }, { preflush: true }]) assert.is(await failureOf(opened(readOnly).run(write(0, filled(1, 1), how))), `${path}: write of 1 sectors at sector 0 failed: Bad file descriptor`);
   closeSync(fd);
+});
+
+test('a file that was cut does not grow again by what is written to it, and one that has grown is used', async () => {
+  const table = new DeviceTable();
+  const path = newFile(64);
+  const device = table.acquire(path, false);
+  const { run } = opened(device);
+  truncateSync(path, 32 * 512);
+  assert.match(await failureOf(run(read(32, 8))), /unexpected end at byte 16384/);
+  lookAgain(device);
+  for (const how of [{}, { fua: true }]) assert.match(await failureOf(run(write(60, filled(1, 4), how))), /the device has only 32 sectors/);
+  assert.is(statSync(path).size, 32 * 512);
+  truncateSync(path, 128 * 512);
+  lookAgain(device);
+  await run(write(120, filled(1, 8)));
+  assert.is((await run(read(120, 8)))![0], 1);
+  assert.is(device.isDeleted, false);
+  rmSync(path);
+  lookAgain(device);
+  assert.is(device.isDeleted, true);
 });
 
 test('flushes asked for while one runs are served by the next one', async () => {

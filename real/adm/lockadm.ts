@@ -39,6 +39,11 @@ interface Options {
   stop?: string;
   wfcTimeout?: number;
   timeout?: number;
+  size?: string;
+  assumeClean?: boolean;
+  assumePeerHasSpace?: boolean;
+  alStripes?: string;
+  alStripeSizeKB?: string;
 }
 
 /** Like drbdadm's cmd-timeout-medium: no command is silent for longer. */
@@ -107,7 +112,8 @@ function tell(answer: Answer, object: string, what: string): number {
   if (code === 0) return 0;
   const { reply } = answer;
   warn(reply.code > 100 ? `${object}: Failure: (${reply.code}) ${reply.text}` : `${object}: State change failed: (${reply.code}) ${reply.text}`);
-  if (reply.blocker !== undefined) warn(`additional info from kernel:\nheld open by ${reply.blocker}`);
+  const info = reply.blocker === undefined ? answer.detail : `held open by ${reply.blocker}`;
+  if (info !== undefined) warn(`additional info from kernel:\n${info}`);
   warn(`Command '${what}' terminated with exit code ${code}`);
   return code;
 }
@@ -118,6 +124,12 @@ function sectors<K extends string>(name: K, text: string | undefined): { [key in
   const amount = inUnit(text, 's');
   if (amount === undefined) throw new AdmError(EXIT_USAGE, `'${text}' is no position: a number of sectors, or one with K, M or G was expected`);
   return { [name]: amount } as { [key in K]?: number };
+}
+
+function wholeNumber<K extends string>(name: K, text: string | undefined): { [key in K]?: number } {
+  if (text === undefined) return {};
+  if (!/^\d{1,9}$/.test(text)) throw new AdmError(EXIT_USAGE, `'${text}' is no whole number`);
+  return { [name]: Number(text) } as { [key in K]?: number };
 }
 
 /** An order for the resource as a whole. */
@@ -138,7 +150,7 @@ const resourceOrder =
 const perVolume = new Set<OrderVerb>(['primary', 'secondary', 'suspend-io', 'resume-io']);
 
 const volumeOrder =
-  (verb: OrderVerb, extra: (options: Options) => object = () => ({})) =>
+  (verb: OrderVerb, extra: (options: Options, target: Target, volume: number) => object = () => ({})) =>
   async (session: Session, target: Target): Promise<number> => {
     for (const volume of volumesOf(target)) {
       const what = `lockadm ${verb} ${target.resource.name}/${volume}`;
@@ -146,12 +158,22 @@ const volumeOrder =
         print(`${what}\n`);
         continue;
       }
-      const answer = await session.ask<Answer>({ do: 'order', verb, resource: target.resource.name, volume, ...extra(session.options) }, what);
+      const answer = await session.ask<Answer>({ do: 'order', verb, resource: target.resource.name, volume, ...extra(session.options, target, volume) }, what);
       const code = tell(answer, String(minorOf(target, volume)), what);
       if (code !== 0) return code;
     }
     return 0;
   };
+
+/** As drbdadm asks: for the size that the configuration gives. */
+const resizeOf = ({ size, assumeClean, assumePeerHasSpace, alStripes, alStripeSizeKB }: Options, target: Target, volume: number): object => ({
+  sizeSectors: target.local.config.volumes.find((one) => one.volume === volume)!.sizeSectors,
+  ...sectors('sizeSectors', size),
+  assumeClean: assumeClean === true,
+  assumePeerHasSpace: assumePeerHasSpace === true,
+  ...wholeNumber('alStripes', alStripes),
+  ...wholeNumber('alStripeSizeKb', alStripeSizeKB),
+});
 
 const peerOrder =
   (verb: 'connect' | 'disconnect', extra: (options: Options) => object) =>
@@ -349,6 +371,9 @@ const volumeVerbs: [string, string, PerTarget, (readonly [string, string])[]?][]
   ['resume-sync', 'goes on with a resync', volumeOrder('resume-sync')],
   ['verify', 'compares the disks', volumeOrder('verify', ({ start, stop }) => ({ ...sectors('startSector', start), ...sectors('stopSector', stop) })),
     [['--start <position>', 'from there (default: where the last verify ended)'], ['--stop <position>', 'to there']]],
+  ['resize', 'takes the sizes that the disks have now', volumeOrder('resize', resizeOf),
+    [['--size <size>', 'so large (default: what the configuration says, else as large as possible)'], ['--assume-clean', 'what is new is equal on both sides'], ['--assume-peer-has-space', 'the peer that is away can follow'],
+      ['--al-stripes <number>', 'another activity log'], ['--al-stripe-size-kB <KiB>', 'another activity log']]],
   ['suspend-io', 'holds application I/O', resourceOrder('suspend-io')],
   ['resume-io', 'lets application I/O go on', resourceOrder('resume-io')],
   ['new-current-uuid', 'begins a new generation of the data', volumeOrder('new-current-uuid', (options) => ({ clearBitmap: options.clearBitmap === true })),

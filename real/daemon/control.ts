@@ -12,12 +12,11 @@ import type { Daemon } from './daemon.js';
 import { eventLine } from './events.js';
 
 /** Orders that an operator may give; the others need a configuration, which the daemon reads itself. */
-/** Without `resize`: the daemon does not watch the sizes of its devices, so there is nothing that it could tell the core. */
-export type OrderVerb = Exclude<Command['verb'], 'new-resource' | 'options' | 'resize'>;
+export type OrderVerb = Exclude<Command['verb'], 'new-resource' | 'options'>;
 
 export type ControlRequest =
   | { do: 'hello' }
-  | { do: 'order'; verb: OrderVerb; resource: string; volume?: number; peer?: string; force?: boolean; clearBitmap?: boolean; startSector?: number; stopSector?: number; discardMyData?: boolean; tentative?: boolean }
+  | OrderRequest
   | { do: 'up'; resource: string }
   | { do: 'new-resource'; resource: string }
   | { do: 'adjust'; resource: string; dryRun: boolean }
@@ -34,8 +33,27 @@ export interface Hello {
   pid: number;
 }
 
-type OrderRequest = Extract<ControlRequest, { do: 'order' }>;
-type Order = Exclude<Command, { verb: 'new-resource' | 'options' | 'resize' }>;
+/** An order with what the one or other verb takes. */
+export interface OrderRequest {
+  do: 'order';
+  verb: OrderVerb;
+  resource: string;
+  volume?: number;
+  peer?: string;
+  force?: boolean;
+  clearBitmap?: boolean;
+  startSector?: number;
+  stopSector?: number;
+  discardMyData?: boolean;
+  tentative?: boolean;
+  sizeSectors?: number;
+  assumeClean?: boolean;
+  assumePeerHasSpace?: boolean;
+  alStripes?: number;
+  alStripeSizeKb?: number;
+}
+
+type Order = Exclude<Command, { verb: 'new-resource' | 'options' }>;
 
 const text = (value: unknown, what: string): string => {
   if (typeof value !== 'string') throw new Error(`${what} is missing`);
@@ -68,6 +86,16 @@ const orders: { [V in OrderVerb]: (from: OrderRequest) => Extract<Order, { verb:
     volume: count(volume, 'the volume'),
     ...(startSector === undefined ? {} : { startSector: count(startSector, 'the start') }),
     ...(stopSector === undefined ? {} : { stopSector: count(stopSector, 'the stop') }),
+  }),
+  resize: ({ resource, volume, sizeSectors, assumeClean, assumePeerHasSpace, alStripes, alStripeSizeKb }) => ({
+    verb: 'resize',
+    resource,
+    volume: count(volume, 'the volume'),
+    sizeSectors: count(sizeSectors, 'the size'),
+    assumeClean: assumeClean === true,
+    assumePeerHasSpace: assumePeerHasSpace === true,
+    ...(alStripes === undefined ? {} : { alStripes: count(alStripes, 'the number of stripes') }),
+    ...(alStripeSizeKb === undefined ? {} : { alStripeSizeKb: count(alStripeSizeKb, 'the size of a stripe') }),
   }),
   'suspend-io': ({ resource }) => ({ verb: 'suspend-io', resource }),
   'resume-io': ({ resource }) => ({ verb: 'resume-io', resource }),

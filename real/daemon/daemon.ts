@@ -12,6 +12,7 @@ import type { LocalResource } from '../conf/local.js';
 import { loadConfiguration } from '../conf/load.js';
 import { ServedVolumes } from './volumes.js';
 import { Driver } from './driver.js';
+import type { Placements } from './placements.js';
 import { StateEvents } from './events.js';
 import { statusOf, type ResourceStatus } from './status.js';
 
@@ -19,6 +20,8 @@ import { statusOf, type ResourceStatus } from './status.js';
 export interface Answer {
   object: string;
   reply: Reply;
+  /** What only the driver knows of a refusal. */
+  detail?: string;
 }
 
 /** A step of `adjust`: what will be done, in words, and how. */
@@ -42,10 +45,11 @@ export class Daemon {
     readonly configPath: string,
     broken: (error: unknown) => void,
     /** Heartbeats between the machines, for every resource; undefined: nobody promotes by itself. */
-    private readonly membership?: MembershipConfig,
+    private readonly membership: MembershipConfig | undefined,
+    placements: Placements,
   ) {
     this.events = new StateEvents(this.minorOf);
-    this.driver = new Driver(nodeName, (resource) => this.locals.get(resource), broken, configPath);
+    this.driver = new Driver(nodeName, (resource) => this.locals.get(resource), broken, configPath, placements);
     this.volumes = new ServedVolumes(this.driver, this.minorOf);
     this.driver.application = this.volumes;
     this.driver.observations.subscribe((event) => this.events.observed(event));
@@ -85,7 +89,17 @@ export class Daemon {
     const before = command.verb === 'down' || command.verb === 'del-resource' ? this.statuses([command.resource])[0] : undefined;
     const reply = await this.driver.command(command);
     if (before && reply.ok) this.forget(before);
-    return { object: objectOf(command), reply };
+    if (command.verb === 'resize' && reply.ok) this.resized(command);
+    const detail = command.verb === 'attach' && !reply.ok ? this.driver.openFailure(command.resource, command.volume) : undefined;
+    return { object: objectOf(command), reply, ...(detail === undefined ? {} : { detail }) };
+  }
+
+  /** The core goes by the size that was asked for; so `adjust` compares with that. */
+  private resized({ resource, volume, sizeSectors }: Extract<Command, { verb: 'resize' }>): void {
+    const local = this.locals.get(resource);
+    if (!local) return;
+    const volumes = local.config.volumes.map((one) => (one.volume === volume ? { ...one, sizeSectors } : one));
+    this.locals.set(resource, { ...local, config: { ...local.config, volumes } });
   }
 
   private setLocal(resource: string, local: LocalResource | undefined): void {
@@ -155,7 +169,7 @@ export class Daemon {
     const addresses = (local: LocalResource): string => JSON.stringify(local.peers.map(({ name, local: here, remote }) => [name, here, remote]));
     const addressesChange = addresses(running) !== addresses(wanted);
     const protocolChanges = running.config.peers.some(({ net }, index) => net.protocol !== wanted.config.peers[index]?.net.protocol);
-    const changesConfig = JSON.stringify(running.config) !== JSON.stringify(wanted.config);
+    const changesConfig = exceptSizes(running) !== exceptSizes(wanted);
     const peers = view.volumes[0]?.peers ?? [];
     const isUp = ({ state }: { state: { conn: number } }): boolean => state.conn !== Conn.StandAlone;
     const mustReconnect = addressesChange || protocolChanges;
@@ -165,6 +179,11 @@ export class Daemon {
     const moved = view.volumes.filter(({ volume }) => pathsOf(running, volume) !== pathsOf(wanted, volume));
     for (const { volume, peers: [peer] } of moved) {
       if (peer?.state.disk !== Disk.Diskless) steps.push(now(`detach ${resource}/${volume}`, () => this.order({ verb: 'detach', resource, volume, force: false })));
+    }
+    for (const { volume, sizeSectors } of wanted.config.volumes) {
+      const before = running.config.volumes.find((one) => one.volume === volume)?.sizeSectors ?? sizeSectors;
+      const resize = { verb: 'resize', resource, volume, sizeSectors, assumeClean: false, assumePeerHasSpace: false } as const;
+      if (before !== sizeSectors) steps.push(now(`resize ${resource}/${volume}`, () => this.order(resize)));
     }
     if (changesConfig) steps.push(now(`options ${resource}`, () => this.changeOptions(resource, wanted)));
     else if (addressesChange || moved.length > 0 || handlersOf(running) !== handlersOf(wanted)) {
@@ -238,6 +257,8 @@ const pathsOf = (local: LocalResource, volume: number): string => {
   const { diskPath, metaPath } = local.volumes.find((one) => one.volume === volume) ?? {};
   return JSON.stringify([diskPath, metaPath]);
 };
+
+const exceptSizes = ({ config }: LocalResource): string => JSON.stringify({ ...config, volumes: config.volumes.map((volume) => ({ ...volume, sizeSectors: 0 })) });
 
 const handlersOf = (local: LocalResource): string => JSON.stringify([...local.handlers]);
 

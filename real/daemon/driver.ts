@@ -10,11 +10,13 @@ import type { Command, Environment, HandlerName, Input, Node, Observation, Outpu
 import { createNode } from '../../src/node/index.js';
 import type { LocalResource } from '../conf/local.js';
 import { BackingDisk, ReadSlab, type DiskStatistics } from '../disk/backing-disk.js';
-import { type Device, DeviceError, DeviceTable } from '../disk/devices.js';
+import { type Device, DeviceError, DeviceTable, lookAgain } from '../disk/devices.js';
 import type { ReadBuffers } from '../net/buffers.js';
 import { Heartbeats, type PeerLink } from '../net/heartbeat.js';
 import { Streams, type StreamStatistics } from '../net/streams.js';
+import { reasonOf } from '../reasons.js';
 import { runHandler } from './handlers.js';
+import type { Placements } from './placements.js';
 
 /** Who asked for I/O on a volume. */
 export interface Application {
@@ -34,6 +36,8 @@ export interface Recorder {
 const PASSES_MAX = 32;
 /** setTimeout takes no more. */
 const SLEEP_MAX_MS = 2 ** 31 - 1;
+/** While things happen, the sizes of the devices are not older than this. */
+const LOOK_US = 20_000;
 
 type StreamOutput = Extract<Output, { type: 'listen' | 'stop-listening' | 'connect' | 'close' | 'send' | 'read-stream' }>;
 
@@ -43,9 +47,16 @@ const isOfStreams = (output: Output): output is StreamOutput => {
 };
 
 interface OpenDisk {
+  resource: string;
+  volume: number;
   disk: BackingDisk;
   data: Device;
   meta: Device;
+  /** What the core was told of them. */
+  dataSectors: number;
+  metaSectors: number;
+  /** One line for a disk that fails: what was on its way fails with it. */
+  isFailureTold: boolean;
 }
 
 export class Driver {
@@ -60,6 +71,8 @@ export class Driver {
   private readonly devices = new DeviceTable();
   private readonly reads = new ReadSlab();
   private readonly disks = new Map<string, OpenDisk>();
+  /** Why disks could not be opened when that was tried last. */
+  private readonly openFailures = new Map<string, string>();
   private readonly streams: Streams;
   private readonly heartbeats: Heartbeats;
   private links: readonly PeerLink[] = [];
@@ -74,6 +87,7 @@ export class Driver {
   private alarm: NodeJS.Timeout | undefined = undefined;
   private alarmUs = Infinity;
   private lastNowUs = 0;
+  private nextLookUs = 0;
 
   constructor(
     name: string,
@@ -83,6 +97,7 @@ export class Driver {
     private readonly broken: (error: unknown) => void,
     /** Where handlers find the configuration. */
     private readonly configPath: string,
+    private readonly placements: Placements,
   ) {
     const environment: Environment = {
       ...digests,
@@ -160,8 +175,22 @@ export class Driver {
     return this.streams.statistics(resource, peer);
   }
 
+  /** Why a volume's disk could not be opened, or undefined where it could. */
+  openFailure(resource: string, volume: number): string | undefined {
+    return this.openFailures.get(`${resource}/${volume}`);
+  }
+
   private hand(input: Input): void {
     const nowUs = this.nowUs();
+    // A resize, whoever asks for it, goes by the sizes as they are now.
+    if (nowUs >= this.nextLookUs || (input.type === 'command' && input.command.verb === 'resize')) {
+      this.nextLookUs = nowUs + LOOK_US;
+      for (const open of this.disks.values()) this.lookAtSizes(open, nowUs);
+    }
+    this.handNow(input, nowUs);
+  }
+
+  private handNow(input: Input, nowUs: number): void {
     this.recorder?.input(input, nowUs);
     this.node.handle(input, nowUs);
   }
@@ -279,8 +308,7 @@ export class Driver {
         return resolve?.(output.reply);
       }
       case 'disk-placed':
-        // Devices do not grow under a daemon that does not resize; one that has grown meanwhile is refused (119), not misread.
-        return;
+        return this.remember(output.resource, output.volume, output.sectors);
       case 'observe':
         return this.seen.next(output.event);
       default:
@@ -292,14 +320,16 @@ export class Driver {
     const key = `${resource}/${volume}`;
     const local = this.localOf(resource);
     const paths = local?.volumes.find((one) => one.volume === volume);
-    const metaDisk = local?.config.volumes.find((one) => one.volume === volume)?.metaDisk;
-    if (!paths || !metaDisk) return this.give({ type: 'disk-open-failed', resource, volume, reason: 'no disk is configured' });
+    const configured = local?.config.volumes.find((one) => one.volume === volume);
+    if (!paths || !configured) return this.give({ type: 'disk-open-failed', resource, volume, reason: 'no disk is configured' });
+    this.openFailures.delete(key);
     let data: Device | undefined;
     try {
       data = this.devices.acquire(paths.diskPath, false);
-      const meta = paths.metaPath === undefined ? data : this.devices.acquire(paths.metaPath, metaDisk.kind === 'indexed');
-      const disk = new BackingDisk(data, meta, this.reads, (op, bytes, error) => this.operationEnded(resource, op, bytes, error));
-      this.disks.set(key, { disk, data, meta });
+      const meta = paths.metaPath === undefined ? data : this.devices.acquire(paths.metaPath, configured.metaDisk.kind === 'indexed');
+      const disk = new BackingDisk(data, meta, this.reads, (op, bytes, error) => this.operationEnded(open, op, bytes, error));
+      const open: OpenDisk = { resource, volume, disk, data, meta, dataSectors: data.sectors, metaSectors: meta.sectors, isFailureTold: false };
+      this.disks.set(key, open);
       this.give({
         type: 'disk-opened',
         resource,
@@ -309,21 +339,52 @@ export class Driver {
         shared: data === meta,
         logicalBlockBytes: Math.max(data.logicalBlockBytes, meta.logicalBlockBytes),
         discardGranularityBytes: data.discardGranularityBytes,
-        rememberedSectors: 0,
+        rememberedSectors: paths.metaPath === undefined ? this.placements.read(configured.minor, paths.diskPath) : 0,
       });
     } catch (error) {
       if (data) this.devices.release(data);
       if (!(error instanceof DeviceError)) throw error;
-      this.seen.next({ event: 'log', resource, level: 'error', text: error.message });
+      this.openFailures.set(key, error.message);
       this.give({ type: 'disk-open-failed', resource, volume, reason: error.message });
     }
   }
 
-  private operationEnded(resource: string, op: number, data: Uint8Array | undefined, error: Error | undefined): void {
+  private operationEnded(open: OpenDisk, op: number, data: Uint8Array | undefined, error: Error | undefined): void {
     if (!error) return this.give(data ? { type: 'disk-done', op, data } : { type: 'disk-done', op });
-    this.seen.next({ event: 'log', resource, level: 'error', text: `disk operation failed: ${error.message}` });
+    if (!open.isFailureTold) this.seen.next({ event: 'log', resource: open.resource, level: 'error', text: error.message });
+    open.isFailureTold = true;
     // What a failed call has written nobody knows.
     this.give({ type: 'disk-failed', op, failure: 'unknown' });
+  }
+
+  /** A device that has got another size: the core hears of it before what comes next. */
+  private lookAtSizes(open: OpenDisk, nowUs: number): void {
+    const { resource, volume, data, meta } = open;
+    for (const device of new Set([data, meta])) {
+      const before = device === data ? open.dataSectors : open.metaSectors;
+      const wasDeleted = device.isDeleted;
+      lookAgain(device);
+      // It still serves; to close it now would be the end of the data.
+      if (device.isDeleted && !wasDeleted) this.seen.next({ event: 'log', resource, level: 'error', text: `${device.path} was deleted: its data is lost when it is detached or this daemon ends` });
+      if (device.sectors === before) continue;
+      const level = device.sectors < before ? 'error' : 'info';
+      this.seen.next({ event: 'log', resource, level, text: `${device.path} ${level === 'error' ? 'was cut' : 'has grown'}: ${device.sectors} sectors, and had ${before}` });
+    }
+    if (data.sectors === open.dataSectors && meta.sectors === open.metaSectors) return;
+    open.dataSectors = data.sectors;
+    open.metaSectors = meta.sectors;
+    this.handNow({ type: 'disk-resized', resource, volume, dataSectors: data.sectors, metaSectors: meta.sectors }, nowUs);
+  }
+
+  /** What cannot be remembered is told: the data is where it is, but a device that grows while nobody serves it hides it. */
+  private remember(resource: string, volume: number, sectors: number): void {
+    const local = this.localOf(resource);
+    const { diskPath } = local!.volumes.find((one) => one.volume === volume)!;
+    try {
+      this.placements.write(local!.config.volumes.find((one) => one.volume === volume)!.minor, diskPath, sectors);
+    } catch (error) {
+      this.seen.next({ event: 'log', resource, level: 'warning', text: `where the metadata of ${diskPath} lies cannot be kept in ${this.placements.folder}: ${reasonOf(error)}; do not let the disk grow while it is detached` });
+    }
   }
 
   private closeDisk(resource: string, volume: number): void {

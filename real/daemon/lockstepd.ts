@@ -16,11 +16,13 @@ import type { MembershipConfig } from '../../src/contract/index.js';
 import { CannotOpen, defaultPaths } from '../conf/load.js';
 import { existsSync } from 'node:fs';
 import { ConfigError } from '../conf/tree.js';
+import { reasonOf } from '../reasons.js';
 import { NbdServer, addressText, removeStaleSocket, type NbdAddress } from '../nbd/server.js';
 import { ControlServer } from './control.js';
 import { Daemon } from './daemon.js';
 import { logObservation, newLogger } from './log.js';
 import { Metrics } from './metrics.js';
+import { Placements } from './placements.js';
 import { FlightRecorder } from './recorder.js';
 
 const EXIT_CONFIG = 10;
@@ -31,6 +33,7 @@ interface Options {
   config?: string;
   node: string;
   run: string;
+  state: string;
   control?: string;
   nbd?: NbdAddress[];
   up: boolean;
@@ -104,7 +107,7 @@ async function main(options: Options): Promise<void> {
     }
     process.exit(EXIT_BROKEN);
   };
-  const daemon = new Daemon(options.node, configPath, broken, options.heartbeat);
+  const daemon = new Daemon(options.node, configPath, broken, options.heartbeat, new Placements(options.state));
   const recorder = options.record > 0 ? new FlightRecorder(daemon.driver.node, options.record * 1048576) : undefined;
   daemon.driver.recorder = recorder;
   process.on('uncaughtException', broken);
@@ -134,7 +137,7 @@ async function main(options: Options): Promise<void> {
     }
     await controlServer.listen(control);
     for (const address of nbdAddresses) {
-      const bound = await nbd.listen(address).catch((error: Error) => die(EXIT_CANNOT, `NBD on ${addressText(address)}: ${error.message}`));
+      const bound = await nbd.listen(address).catch((error: Error) => die(EXIT_CANNOT, `NBD on ${addressText(address)}: ${reasonOf(error)}`));
       logger.info({ event: 'listening' }, `NBD on ${addressText(bound)}`);
     }
   } catch (error) {
@@ -145,7 +148,7 @@ async function main(options: Options): Promise<void> {
     const { host, port } = options.metrics;
     metrics = new Metrics(daemon);
     daemon.volumes.latencies = metrics.latencies;
-    const bound = await metrics.listen(host, port).catch((error: Error) => die(EXIT_CANNOT, `metrics on ${host}:${port}: ${error.message}`));
+    const bound = await metrics.listen(host, port).catch((error: Error) => die(EXIT_CANNOT, `metrics on ${host}:${port}: ${reasonOf(error)}`));
     logger.info({ event: 'listening', metrics: bound }, `metrics on ${host}:${bound}`);
   }
   logger.info({ event: 'started', config: configPath, control }, `lockstepd serves ${configPath} as ${options.node}`);
@@ -190,6 +193,7 @@ const program = new Command('lockstepd')
   .option('-c, --config <file>', `configuration in DRBD's language (default: the first of ${defaultPaths.join(', ')})`)
   .option('--node <name>', 'the name of this machine in the configuration', process.env['__DRBD_NODE__'] ?? hostname())
   .option('--run <folder>', 'where the sockets are', '/run/lockstep')
+  .option('--state <folder>', 'where it is kept which size each disk had, so that one that has grown is still understood', '/var/lib/lockstep')
   .option('--control <path>', 'the control socket (default: control.sock in the run folder)')
   .option('--nbd <address>', 'serves NBD there: unix:PATH or HOST:PORT; may be given several times (default: nbd.sock in the run folder)', nbdAddress)
   .option('--no-up', 'does not bring the resources up at the start')

@@ -35,6 +35,10 @@ export class Machine {
   readonly image: string;
   readonly logPath: string;
   child: ChildProcess | undefined = undefined;
+  /** Who runs the daemon, where that is not who runs this. */
+  user: { uid: number; gid: number } | undefined = undefined;
+  /** A program and its first arguments that start the daemon in their place. */
+  launcher: readonly string[] = [];
 
   constructor(
     readonly folder: string,
@@ -58,7 +62,8 @@ export class Machine {
   /** Starts the daemon and waits until it answers. */
   async start(...args: string[]): Promise<void> {
     const log = openSync(this.logPath, 'a');
-    const child = spawn(process.execPath, [lockstepd, '-c', this.configPath, '--node', this.name, '--run', this.run, ...args], { stdio: ['ignore', log, log] });
+    const words = [...this.launcher, process.execPath, lockstepd, '-c', this.configPath, '--node', this.name, '--run', this.run, '--state', this.run, ...args];
+    const child = spawn(words[0]!, words.slice(1), { stdio: ['ignore', log, log], ...this.user });
     closeSync(log);
     this.child = child;
     for (let tries = 0; tries < 600; tries++) {

@@ -8,12 +8,16 @@
 
 import { read, readSync, write, writeSync } from 'node:fs';
 import type { DiskArea, Output } from '../../src/contract/index.js';
+import { reasonOf } from '../reasons.js';
 import type { Device } from './devices.js';
 import { discardRange, newSlab, readCached, zeroRange, type Slab } from './system.js';
 
 export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
 
-/** Called exactly once for each operation, in the call of `submit` or later. `data`: what a read brought, lent for the pass; undefined where it is zeros. */
+/**
+ * Called exactly once for each operation, in the call of `submit` or later. `data`: what a read brought, lent for the pass; undefined where
+ * it is zeros. An error says in one line what could not be done where.
+ */
 export type OperationEnded = (op: number, data: Uint8Array | undefined, error: Error | undefined) => void;
 
 /** A call that took longer than this has waited for a disk, not for a processor that somebody else had. */
@@ -63,26 +67,27 @@ export class BackingDisk {
     readonly data: Device,
     readonly meta: Device,
     private readonly reads: ReadSlab,
-    private readonly ended: OperationEnded,
+    private readonly told: OperationEnded,
   ) {}
 
   submit(operation: DiskOperation): void {
     const device = this.deviceOf(operation.area);
+    if (operation.type !== 'disk-flush' && endOf(operation) > device.sectors) return this.ended(operation, undefined, new Error(`the device has only ${device.sectors} sectors`));
     switch (operation.type) {
       case 'disk-read':
         if (operation.area === 'data') this.statistics.readSectors += operation.sectors;
-        return this.read(operation.op, device, operation.sector * 512, operation.sectors * 512);
+        return this.read(operation, device);
       case 'disk-write':
         if (operation.area === 'data') this.statistics.writtenSectors += operation.data.length / 512;
         else this.statistics.metaWrites++;
         return this.write(operation, device);
       case 'disk-flush':
         this.running++;
-        return device.flusher.request((error) => this.over(operation.op, undefined, error));
+        return device.flusher.request((error) => this.over(operation, undefined, error));
       case 'disk-write-zeroes':
       case 'disk-discard':
         this.running++;
-        return this.zero(operation, device, (error) => this.over(operation.op, undefined, error));
+        return this.zero(operation, device, (error) => this.over(operation, undefined, error));
       default:
         operation satisfies never;
     }
@@ -98,9 +103,13 @@ export class BackingDisk {
     return area === 'data' ? this.data : this.meta;
   }
 
-  private over(op: number, data: Uint8Array | undefined, error: Error | undefined): void {
+  private ended(operation: DiskOperation, data: Uint8Array | undefined, error: Error | undefined): void {
+    this.told(operation.op, data, error && new Error(`${this.deviceOf(operation.area).path}: ${nameOf(operation)} failed: ${reasonOf(error)}`));
+  }
+
+  private over(operation: DiskOperation, data: Uint8Array | undefined, error: Error | undefined): void {
     this.running--;
-    this.ended(op, unlessZero(data), error);
+    this.ended(operation, unlessZero(data), error);
     if (this.running > 0 || !this.whenQuiet) return;
     const closed = this.whenQuiet;
     this.whenQuiet = undefined;
@@ -124,15 +133,16 @@ export class BackingDisk {
 
   // ---- Reads -----------------------------------------------------------------------------------------------------------
 
-  private read(op: number, device: Device, offset: number, bytes: number): void {
+  private read(operation: Extract<DiskOperation, { type: 'disk-read' }>, device: Device): void {
+    const [offset, bytes] = [operation.sector * 512, operation.sectors * 512];
     const at = this.mayBeSynchronous() ? this.reads.take(bytes) : undefined;
     if (at !== undefined) {
       const data = this.reads.slab.bytes.subarray(at, at + bytes);
       try {
-        if (this.watched(() => readCached(device.fd, this.reads.slab, at, bytes, offset)) === bytes) return this.ended(op, unlessZero(data), undefined);
-        if (device.isMemory && this.watched(() => readSync(device.fd, data, 0, bytes, offset)) === bytes) return this.ended(op, unlessZero(data), undefined);
+        if (this.watched(() => readCached(device.fd, this.reads.slab, at, bytes, offset)) === bytes) return this.ended(operation, unlessZero(data), undefined);
+        if (device.isMemory && this.watched(() => readSync(device.fd, data, 0, bytes, offset)) === bytes) return this.ended(operation, unlessZero(data), undefined);
       } catch (error) {
-        return this.ended(op, undefined, error as Error);
+        return this.ended(operation, undefined, error as Error);
       }
     }
     this.running++;
@@ -141,7 +151,7 @@ export class BackingDisk {
       readFully(device.fd, data, 0, offset, (error) => {
         this.readsRunning--;
         this.startReads();
-        this.over(op, error ? undefined : data, error);
+        this.over(operation, error ? undefined : data, error);
       });
     });
     this.startReads();
@@ -170,25 +180,34 @@ export class BackingDisk {
   // ---- Writes ----------------------------------------------------------------------------------------------------------
 
   private write(operation: Extract<Output, { type: 'disk-write' }>, device: Device): void {
-    const { op, data, preflush, fua } = operation;
+    const { data, preflush, fua } = operation;
     const offset = operation.sector * 512;
     if (!preflush && !fua && this.mayBeSynchronous()) {
       try {
         this.watched(() => writeFullySync(device.fd, data, offset));
       } catch (error) {
-        return this.ended(op, undefined, error as Error);
+        return this.ended(operation, undefined, error as Error);
       }
-      return this.ended(op, undefined, undefined);
+      return this.ended(operation, undefined, undefined);
     }
     this.running++;
-    const writeNow = (): void => writeFully(fua ? device.durableFd : device.fd, data, 0, offset, (error) => this.over(op, undefined, error));
+    const writeNow = (): void => writeFully(fua ? device.durableFd : device.fd, data, 0, offset, (error) => this.over(operation, undefined, error));
     if (!preflush) return writeNow();
     device.flusher.request((error) => {
-      if (error) this.over(op, undefined, error);
+      if (error) this.over(operation, undefined, error);
       else writeNow();
     });
   }
 }
+
+const sectorsOf = (operation: Exclude<DiskOperation, { type: 'disk-flush' }>): number => (operation.type === 'disk-write' ? operation.data.length / 512 : operation.sectors);
+const endOf = (operation: Exclude<DiskOperation, { type: 'disk-flush' }>): number => operation.sector + sectorsOf(operation);
+
+const names: Record<DiskOperation['type'], string> = {
+  'disk-read': 'read', 'disk-write': 'write', 'disk-write-zeroes': 'write of zeroes', 'disk-discard': 'discard', 'disk-flush': 'flush',
+};
+const nameOf = (operation: DiskOperation): string =>
+  operation.type === 'disk-flush' ? names[operation.type] : `${names[operation.type]} of ${sectorsOf(operation)} sectors at sector ${operation.sector}`;
 
 /** Written where a range cannot be zeroed in another way. */
 const zeros = new Uint8Array(1 << 20);

@@ -5,6 +5,7 @@
 
 import { closeSync, constants, fdatasync, fstatSync, openSync, readFileSync, readlinkSync, statfsSync, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { reasonOf } from '../reasons.js';
 import { canZero, tryLock } from './system.js';
 
 /** Why a device cannot be used, in one line. */
@@ -23,8 +24,10 @@ export interface Device {
   /** Its content lives in memory (tmpfs): nothing there waits for a disk. */
   isMemory: boolean;
   flusher: Flusher;
-  /** Capacity; a trailing part of a sector does not count. */
+  /** Capacity when it was looked at last; a trailing part of a sector does not count. Nothing is done behind it: a file would grow. */
   sectors: number;
+  /** Nobody finds it any more when it is closed. */
+  isDeleted: boolean;
   logicalBlockBytes: number;
   /** What a discard may not cut; 0 where the device cannot discard. */
   discardGranularityBytes: number;
@@ -42,6 +45,16 @@ export function sectorsOf(fd: number, path: string): number {
   const stat = fstatSync(fd);
   if (stat.isFile()) return Math.floor(stat.size / 512);
   return Number(readFileSync(join(sysfsFolder(stat, path), 'size'), 'utf8'));
+}
+
+/** Looks at the device again: its capacity (0: it is gone), and whether a file still has a name. */
+export function lookAgain(device: Device): void {
+  try {
+    device.sectors = sectorsOf(device.fd, device.path);
+    device.isDeleted = fstatSync(device.fd).nlink === 0;
+  } catch {
+    device.sectors = 0;
+  }
 }
 
 function sysfsFolder(stat: Stats, path: string): string {
@@ -151,6 +164,7 @@ export class DeviceTable {
         isMemory: stat.isFile() && statfsSync(path).type === TMPFS,
         flusher: new Flusher(fd),
         sectors,
+        isDeleted: false,
         ...abilitiesOf(fd, stat, path),
         identity,
         isShareable,
@@ -181,21 +195,3 @@ export class DeviceTable {
     return undefined;
   }
 }
-
-const wellKnown: Record<string, string> = {
-  ENOENT: 'No such file or directory',
-  EACCES: 'Permission denied',
-  EPERM: 'Operation not permitted',
-  EBUSY: 'Device or resource busy',
-  EISDIR: 'Is a directory',
-  EROFS: 'Read-only file system',
-  EIO: 'Input/output error',
-  ENOSPC: 'No space left on device',
-  EFBIG: 'File too large',
-  ENXIO: 'No such device or address',
-  ENODEV: 'No such device',
-};
-
-/** What the system says to an error, without Node's decoration. */
-export const reasonOf = (error: unknown): string =>
-  wellKnown[(error as NodeJS.ErrnoException).code ?? ''] ?? (error instanceof Error ? error.message : String(error));

@@ -6,6 +6,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import type { Input } from '../../src/contract/index.js';
+import { reasonOf } from '../reasons.js';
 import { isSameHost, type PeerAddresses } from './streams.js';
 
 export type PeerLink = { name: string } & PeerAddresses;
@@ -47,7 +48,7 @@ export class Heartbeats {
     const socket = createSocket(isIPv6(link.local.host) ? 'udp6' : 'udp4');
     this.sockets.set(key, socket);
     socket.on('error', (error) => {
-      this.warn(`heartbeats on ${link.local.host}:${link.local.port}: ${error.message}`);
+      this.warn(`heartbeats on ${link.local.host}:${link.local.port}: ${reasonOf(error)}`);
       if (this.sockets.get(key) === socket) this.sockets.delete(key);
       socket.close();
     });

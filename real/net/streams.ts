@@ -5,6 +5,7 @@
 
 import { createServer, connect, isIPv4, type Server, type Socket } from 'node:net';
 import type { Input, StreamId } from '../../src/contract/index.js';
+import { reasonOf } from '../reasons.js';
 import { ReadBuffers, withReader } from './buffers.js';
 
 export interface Address {
@@ -83,7 +84,7 @@ export class Streams {
     this.servers.set(key, server);
     server.on('error', (error) => {
       if (this.servers.get(key) === server) this.servers.delete(key);
-      this.give({ type: 'listen-failed', resource, peer, reason: `${local.host}:${local.port}: ${error.message}` });
+      this.give({ type: 'listen-failed', resource, peer, reason: `${local.host}:${local.port}: ${reasonOf(error)}` });
     });
     server.listen({ host: local.host, port: local.port });
   }
@@ -116,7 +117,7 @@ export class Streams {
     this.watch(stream, (error) => {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ECONNREFUSED') this.give({ type: 'connect-refused', stream: id });
-      else this.give({ type: 'connect-failed', stream: id, reason: error.message });
+      else this.give({ type: 'connect-failed', stream: id, reason: reasonOf(error) });
     });
   }
 
