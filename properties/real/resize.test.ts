@@ -58,7 +58,7 @@ growth('lockadm resize: both grow while in use, the metadata moves to the new en
   // Nobody but the daemons has to be told: the peer looks at its device when the word comes.
   const ran = alpha.adm('resize', 'r0');
   assert.equal(ran, { code: 0, out: '', err: '' });
-  await beta.until('as large as the smaller device', (status) => status.devices[0]!.size * 1024 === dataOf(48 * MIB));
+  for (const machine of [beta, alpha]) await machine.until('as large as the smaller device', (status) => status.devices[0]!.size * 1024 === dataOf(48 * MIB));
   await alpha.until('in sync', isHealthy);
   assert.is(client.sizeBytes, dataOf(16 * MIB), 'who has it open keeps the size that it was told');
   const larger = await NbdClient.open(alpha.nbd, 'r0');
@@ -143,7 +143,7 @@ growth('a daemon killed in the middle of a resize, ten moments: the disk is unde
     await check(primary, ledger);
     // What was interrupted is done when it is asked for again.
     await primary.must('resize', { sizeSectors: 0 });
-    await primary.until('grown', (status) => status.devices[0]!.size * 1024 === dataOf(mib * MIB));
+    for (const machine of [primary, other]) await machine.until('grown', (status) => status.devices[0]!.size * 1024 === dataOf(mib * MIB));
     await primary.until('in sync', isHealthy);
     await check(primary, ledger);
   }
@@ -156,7 +156,7 @@ growth('refusals; adjust takes a changed size over', async ({ pair: { alpha, bet
   await startPair({ alpha, beta, configPath });
   const small = alpha.adm('resize', '--size', '8M', 'r0');
   assert.equal([small.code, small.err], [0, '']);
-  await beta.until('smaller', (status) => status.devices[0]!.size === 8192);
+  for (const machine of [alpha, beta]) await machine.until('smaller', (status) => status.devices[0]!.size === 8192);
   const large = alpha.adm('resize', '--size', '1G', 'r0');
   assert.is(large.code, 10);
   assert.match(large.err, /^0: Failure: \(111\) /);
@@ -167,7 +167,7 @@ growth('refusals; adjust takes a changed size over', async ({ pair: { alpha, bet
   writeFileSync(configPath, text.replace('disk {', 'disk { size 12M;'));
   assert.is(alpha.adm('adjust', '--dry-run', 'r0').out, 'lockadm resize r0/0\n');
   assert.is(alpha.adm('adjust', 'r0').code, 0);
-  await beta.until('as large as configured', (status) => status.devices[0]!.size === 12 * 1024);
+  for (const machine of [alpha, beta]) await machine.until('as large as configured', (status) => status.devices[0]!.size === 12 * 1024);
   assert.is(alpha.adm('adjust', '--dry-run', 'r0').out, '');
   await alpha.must('secondary');
   const passive = alpha.adm('resize', '--size', '13M', 'r0');
