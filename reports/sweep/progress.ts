@@ -1,4 +1,4 @@
-/** The progress bar of a sweep, on stderr and only on a terminal: done, failures so far, time left. */
+/** The progress of a sweep, on stderr: a bar on a terminal (done, failures so far, time left), else a line a minute, for a log. */
 
 import { SingleBar } from 'cli-progress';
 
@@ -9,7 +9,7 @@ export interface Progress {
 
 /** `total`: runs, or Infinity when `timeMs` is the limit. */
 export function startProgress(stream: NodeJS.WriteStream, total: number, timeMs?: number): Progress {
-  if (!stream.isTTY) return { update: () => undefined, end: () => undefined };
+  if (!stream.isTTY) return progressLines(stream, total);
   const started = Date.now();
   const elapsed = (): number => Math.min(Date.now() - started, timeMs ?? 0);
   const left = timeMs === undefined ? 'ETA {eta_formatted}' : '{left} left';
@@ -33,5 +33,24 @@ export function startProgress(stream: NodeJS.WriteStream, total: number, timeMs?
   return {
     update: (done, failures) => bar.update(timeMs === undefined ? done : elapsed(), payload(done, failures)),
     end: () => bar.stop(),
+  };
+}
+
+const LINE_EVERY_MS = 60_000;
+
+/** Where nobody watches, short sweeps are silent. */
+function progressLines(stream: NodeJS.WriteStream, total: number): Progress {
+  const started = Date.now();
+  let nextLine = started + LINE_EVERY_MS;
+  return {
+    update: (done, failures) => {
+      const now = Date.now();
+      if (now < nextLine) return;
+      nextLine += LINE_EVERY_MS;
+      const perSecond = (done * 1000) / (now - started);
+      const of = Number.isFinite(total) ? ` of ${total}` : '';
+      stream.write(`${done}${of} runs, ${failures} failed, ${perSecond.toFixed(1)} a second\n`);
+    },
+    end: () => undefined,
   };
 }
