@@ -4,9 +4,10 @@
  */
 
 import type { Fault, RandomStream, Scenario } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, at, commands, connectTo, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { ALICE, BOB, SECOND_US, afterStorm, at, commands, connectTo, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   withDefault(knobs.protocol, 'A'), { ...withDefault(knobs.onCongestion, 'any'), odds: ['pull-ahead', 'pull-ahead', 'pull-ahead', 'pull-ahead', 'disconnect'] },
@@ -31,20 +32,10 @@ export const congestion: Scenario = {
     setup.schedule = [
       ...slowness(random.fork('slowness'), durationUs),
       ...accidents(random.fork('accidents'), durationUs),
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), ['stall', 'slow-disk', 'cut', 'reset', 'pause', 'crash', 'power-loss', 'command']),
-        meanGapUs: swarm.pick([5, 10, 40]) * SECOND_US,
-        longestUs: 8 * SECOND_US,
-        longestRestartUs: 5 * SECOND_US,
-        firstSector: 0,
-        sectors: usableSectors(setup.hosts),
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: true,
-        atEventOneIn: 2,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), ['stall', 'slow-disk', 'cut', 'reset', 'pause', 'crash', 'power-loss', 'command']), gapsS: [5, 10, 40],
+        longestS: 8, longestRestartS: 5, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 2,
+      }, swarm.fork('faults')),
     ];
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     // Whoever gave the connection up for congestion waits for an operator.

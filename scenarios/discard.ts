@@ -5,9 +5,10 @@
  */
 
 import type { Fault, FaultKind, RandomStream, Scenario, Trigger } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax,
@@ -31,20 +32,10 @@ export const discard: Scenario = {
     setup.schedule = [
       ...Array.from({ length: targeted.integer(1, 3) }, (_, index) => atDiscard(targeted, `at-discard-${index + 1}`)),
       ...refusals(random.fork('refusals'), durationUs),
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), kinds),
-        meanGapUs: swarm.pick([5, 10, 20]) * SECOND_US,
-        longestUs: 10 * SECOND_US,
-        longestRestartUs: 8 * SECOND_US,
-        firstSector: 0,
-        sectors: usableSectors(setup.hosts),
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: true,
-        atEventOneIn: 4,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [5, 10, 20],
+        longestS: 10, longestRestartS: 8, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 4,
+      }, swarm.fork('faults')),
     ];
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

@@ -6,9 +6,9 @@
 
 import type { Command } from '../src/contract/index.js';
 import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
-import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, pairSetup, usableSectors } from './pair.js';
+import { ALICE, BOB, RESOURCE, afterStorm, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.onIoError,
@@ -34,20 +34,10 @@ export const diskErrors: Scenario = {
     ]);
     const hangs: FaultKind[] = Number(resolved['disk-timeout']) > 0 ? ['hang-disk', 'hang-disk'] : [];
     const more: FaultKind[] = swarm.chance(1, 2) ? ['cut', 'reset'] : ['crash'];
-    const schedule = drawSchedule(swarm.fork('faults'), {
-      hosts: [ALICE, BOB],
-      durationUs: setup.durationUs,
-      kinds: ['disk-error', 'disk-error', 'latent-error', 'command', ...hangs, ...more],
-      meanGapUs: swarm.pick([5, 10, 20]) * SECOND_US,
-      longestUs: 10 * SECOND_US,
-      longestRestartUs: 10 * SECOND_US,
-      firstSector: 0,
-      sectors: usableSectors(setup.hosts),
-      commands: operators,
-      oneWayCuts: false,
-      togetherLosePower: false,
-      atEventOneIn: 3,
-    });
+    const schedule = drawStorm(setup, swarm, {
+      kinds: ['disk-error', 'disk-error', 'latent-error', 'command', ...hangs, ...more], gapsS: [5, 10, 20],
+      longestS: 10, longestRestartS: 10, commands: operators, oneWayCuts: false, togetherLosePower: false, atEventOneIn: 3,
+    }, swarm.fork('faults'));
     // The swarm leaves metadata alone; here it fails too, anywhere in its area. One disk is bad, the other is good: what two bad disks
     // have lost between them no protocol brings back.
     const metadata = swarm.fork('metadata').chance(1, 2);

@@ -4,9 +4,10 @@
  */
 
 import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
+import { drawSwarm } from '../sim/world/swarm.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, commands, pairSetup, usableSectors } from './pair.js';
 import { type Knob, knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const contested: Knob = {
   name: 'contested',
@@ -55,20 +56,10 @@ export const dualPrimary: Scenario = {
     setup.schedule = [
       ...promotions,
       ...crossings,
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), kinds),
-        meanGapUs: swarm.pick([3, 6, 15]) * SECOND_US,
-        longestUs: 5 * SECOND_US,
-        longestRestartUs: 5 * SECOND_US,
-        firstSector: 0,
-        sectors: sectors ?? usableSectors(setup.hosts),
-        commands: [...operators.alice.filter(({ command }) => command.verb !== 'detach'), ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: true,
-        atEventOneIn: 2,
-      }).filter(keepsDisk),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [3, 6, 15],
+        longestS: 5, longestRestartS: 5, sectors: sectors ?? usableSectors(setup.hosts), commands: [...operators.alice.filter(({ command }) => command.verb !== 'detach'), ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 2,
+      }, swarm.fork('faults')).filter(keepsDisk),
     ];
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

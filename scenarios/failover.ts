@@ -4,9 +4,10 @@
  */
 
 import type { FaultKind, Scenario } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, at, commands, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { ALICE, SECOND_US, afterStorm, at, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
@@ -38,20 +39,10 @@ export const failover: Scenario = {
     const operators = commands(resolved);
     setup.schedule = [
       dies,
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), kinds),
-        meanGapUs: swarm.pick([4, 8, 15]) * SECOND_US,
-        longestUs: 15 * SECOND_US,
-        longestRestartUs: 10 * SECOND_US,
-        firstSector: 0,
-        sectors: usableSectors(setup.hosts),
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: true,
-        atEventOneIn: 3,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [4, 8, 15],
+        longestS: 15, longestRestartS: 10, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 3,
+      }, swarm.fork('faults')),
     ];
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

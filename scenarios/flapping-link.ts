@@ -4,9 +4,9 @@
  */
 
 import type { Scenario } from '../sim/types.js';
-import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { afterStorm, commands, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
@@ -25,19 +25,9 @@ export const flappingLink: Scenario = {
     const swarm = random.fork('swarm');
     const operators = commands(resolved);
     const verbs = ['connect', 'disconnect'];
-    setup.schedule = drawSchedule(swarm, {
-      hosts: [ALICE, BOB],
-      durationUs: setup.durationUs,
-      kinds: swarm.chance(1, 4) ? ['reset', 'cut', 'command'] : ['reset', 'reset', 'cut', 'stall', 'slow-link'],
-      meanGapUs: Math.floor(swarm.pick([0.5, 1, 3]) * SECOND_US),
-      longestUs: 3 * SECOND_US,
-      longestRestartUs: SECOND_US,
-      firstSector: 0,
-      sectors: usableSectors(setup.hosts),
-      commands: [...operators.alice, ...operators.bob].filter(({ command }) => verbs.includes(command.verb)),
-      oneWayCuts: true,
-      togetherLosePower: false,
-      atEventOneIn: 2,
+    setup.schedule = drawStorm(setup, swarm, {
+      kinds: swarm.chance(1, 4) ? ['reset', 'cut', 'command'] : ['reset', 'reset', 'cut', 'stall', 'slow-link'], gapsS: [0.5, 1, 3],
+      longestS: 3, longestRestartS: 1, commands: [...operators.alice, ...operators.bob].filter(({ command }) => verbs.includes(command.verb)), oneWayCuts: true, togetherLosePower: false, atEventOneIn: 2,
     });
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

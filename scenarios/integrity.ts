@@ -4,9 +4,10 @@
  */
 
 import type { Scenario } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, at, commands, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { ALICE, BOB, SECOND_US, afterStorm, at, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, { ...knobs.dataIntegrityAlg, default: 'any', choices: ['any', 'crc32c', 'md5', 'sha1', 'sha256'], odds: ['crc32c', 'crc32c', 'md5', 'sha1', 'sha256'] },
@@ -33,20 +34,10 @@ export const integrity: Scenario = {
       setup.schedule.push(at(`damage-${setup.schedule.length + 1}`, atUs, { do: 'garble', from, to, times: damage.pick([1, 1, 2, 5]) }));
     }
     setup.schedule.push(
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), ['garble', 'stall', 'slow-disk', 'cut', 'reset', 'crash', 'power-loss', 'command']),
-        meanGapUs: swarm.pick([5, 10, 20]) * SECOND_US,
-        longestUs: 6 * SECOND_US,
-        longestRestartUs: 5 * SECOND_US,
-        firstSector: 0,
-        sectors: usableSectors(setup.hosts),
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: false,
-        atEventOneIn: 2,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), ['garble', 'stall', 'slow-disk', 'cut', 'reset', 'crash', 'power-loss', 'command']), gapsS: [5, 10, 20],
+        longestS: 6, longestRestartS: 5, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: false, atEventOneIn: 2,
+      }, swarm.fork('faults')),
     );
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

@@ -6,9 +6,10 @@
 
 import type { NetOptions, Protocol, ResourceConfig } from '../src/contract/index.js';
 import type { Fault, RandomStream, Scenario, Setup } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, act, afterStorm, commands, connectTo, optionsWith, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { ALICE, BOB, SECOND_US, act, afterStorm, commands, connectTo, optionsWith, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards,
@@ -23,26 +24,15 @@ export const optionsOnline: Scenario = {
   setup(given, random) {
     const resolved = resolve(parameters, given, random);
     const setup = pairSetup(resolved, random, { net: { connectInt: 1, pingInt: 3 } });
-    const { durationUs } = setup;
     const swarm = random.fork('swarm');
     const operators = commands(resolved);
     const changes = changesOf(setup, random.fork('changes'), Number(resolved['protocol-max']) >= 100);
     setup.schedule = [
       ...changes.schedule,
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), ['reset', 'cut', 'stall', 'slow-link', 'slow-disk', 'crash', 'power-loss', 'command']),
-        meanGapUs: swarm.pick([5, 10, 20]) * SECOND_US,
-        longestUs: 6 * SECOND_US,
-        longestRestartUs: 5 * SECOND_US,
-        firstSector: 0,
-        sectors: usableSectors(setup.hosts),
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: false,
-        atEventOneIn: 2,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), ['reset', 'cut', 'stall', 'slow-link', 'slow-disk', 'crash', 'power-loss', 'command']), gapsS: [5, 10, 20],
+        longestS: 6, longestRestartS: 5, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: false, atEventOneIn: 2,
+      }, swarm.fork('faults')),
     ];
     // Whatever was refused or missed: both get what was wanted last, and meet.
     setup.afterStorm = [

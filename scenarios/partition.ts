@@ -4,9 +4,9 @@
  */
 
 import type { Scenario } from '../sim/types.js';
-import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { afterStorm, commands, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax, knobs.failover,
@@ -25,19 +25,9 @@ export const partition: Scenario = {
     const swarm = random.fork('swarm');
     const operators = commands(resolved);
     const verbs = ['primary', 'secondary', 'connect', 'disconnect'];
-    setup.schedule = drawSchedule(swarm, {
-      hosts: [ALICE, BOB],
-      durationUs: setup.durationUs,
-      kinds: swarm.chance(1, 3) ? ['cut', 'stall', 'command'] : ['cut', 'cut', 'stall', 'reset', 'slow-link'],
-      meanGapUs: swarm.pick([4, 8, 15]) * SECOND_US,
-      longestUs: 30 * SECOND_US,
-      longestRestartUs: SECOND_US,
-      firstSector: 0,
-      sectors: usableSectors(setup.hosts),
-      commands: [...operators.alice, ...operators.bob].filter(({ command }) => verbs.includes(command.verb)),
-      oneWayCuts: true,
-      togetherLosePower: false,
-      atEventOneIn: 3,
+    setup.schedule = drawStorm(setup, swarm, {
+      kinds: swarm.chance(1, 3) ? ['cut', 'stall', 'command'] : ['cut', 'cut', 'stall', 'reset', 'slow-link'], gapsS: [4, 8, 15],
+      longestS: 30, longestRestartS: 1, commands: [...operators.alice, ...operators.bob].filter(({ command }) => verbs.includes(command.verb)), oneWayCuts: true, togetherLosePower: false, atEventOneIn: 3,
     });
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

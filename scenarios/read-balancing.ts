@@ -5,9 +5,10 @@
  */
 
 import type { FaultKind, Scenario } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { BOB, RESOURCE, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
 import { type Knob, knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const policy: Knob = { ...knobs.readBalancing, odds: ['prefer-remote', 'prefer-remote', 'round-robin', 'least-pending', 'when-congested-remote', '32K-striping', '1M-striping'] };
 
@@ -33,20 +34,10 @@ export const readBalancing: Scenario = {
     if (resolved['two-primaries'] === 'yes') setup.prepare = [...setup.prepare, { host: BOB, command: { verb: 'primary', resource: RESOURCE, force: false } }];
     const swarm = random.fork('swarm');
     const operators = commands(resolved);
-    setup.schedule = drawSchedule(swarm.fork('faults'), {
-      hosts: [ALICE, BOB],
-      durationUs: setup.durationUs,
-      kinds: drawSwarm(swarm.fork('kinds'), kinds),
-      meanGapUs: swarm.pick([2, 4, 10]) * SECOND_US,
-      longestUs: 5 * SECOND_US,
-      longestRestartUs: 5 * SECOND_US,
-      firstSector: 0,
-      sectors: Math.min(4096, usableSectors(setup.hosts)),
-      commands: [...operators.alice, ...operators.bob],
-      oneWayCuts: true,
-      togetherLosePower: true,
-      atEventOneIn: 2,
-    });
+    setup.schedule = drawStorm(setup, swarm, {
+      kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [2, 4, 10],
+      longestS: 5, longestRestartS: 5, sectors: Math.min(4096, usableSectors(setup.hosts)), commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 2,
+    }, swarm.fork('faults'));
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;
   },

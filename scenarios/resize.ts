@@ -6,9 +6,10 @@
 
 import type { Command } from '../src/contract/index.js';
 import type { Fault, FaultKind, RandomStream, Scenario, Trigger } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
+import { drawSwarm } from '../sim/world/swarm.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, commands, connectTo, pairSetup, usableSectors } from './pair.js';
 import { type Knob, knobs, resolve, withDefault } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const shrinks: Knob = { name: 'shrinks', description: 'operators also make the device smaller', default: 'any', choices: ['any', true, false], odds: [true, false, false] };
 
@@ -44,20 +45,10 @@ export const resize: Scenario = {
     setup.schedule = [
       ...more.flatMap((sectors, round) => roundOf(plan.fork(`round ${round}`), round, Math.floor((durationUs * (round + 0.5)) / (rounds + 1)), sectors, isShrinking ? smallest : undefined, isClean)),
       ...Array.from({ length: plan.integer(0, 3) }, (_, index) => atResize(random.fork(`at resize ${index}`), `at-resize-${index + 1}`)),
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), kinds),
-        meanGapUs: swarm.pick([8, 15, 30]) * SECOND_US,
-        longestUs: 8 * SECOND_US,
-        longestRestartUs: 6 * SECOND_US,
-        firstSector: 0,
-        sectors: before,
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: true,
-        togetherLosePower: true,
-        atEventOneIn: 4,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [8, 15, 30],
+        longestS: 8, longestRestartS: 6, sectors: before, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 4,
+      }, swarm.fork('faults')),
     ];
     const resizes = [ALICE, BOB].map((host) => ({ host, command: resizeTo(0, false) }));
     setup.afterStorm = [...resizes, ...afterStorm(setup.schedule, 1)];

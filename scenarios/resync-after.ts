@@ -6,9 +6,10 @@
 
 import type { Command, ResourceConfig } from '../src/contract/index.js';
 import type { Fault, HostSpec, RandomStream, Scenario, Setup } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { afterStorm, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault, type Knob } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const resources: Knob = { name: 'volumes', description: 'resources, of one volume each, and the second has two when there are four', default: 'any', choices: ['any', 2, 3, 4], odds: [2, 3, 3, 4] };
 
@@ -28,20 +29,10 @@ export const resyncAfter: Scenario = {
     const swarm = random.fork('swarm');
     const operators = commands(resolved);
     const disturbing = [...operators.alice, ...operators.bob].filter(({ command }) => ['invalidate', 'pause-sync', 'resume-sync', 'disconnect', 'connect', 'detach', 'attach'].includes(command.verb));
-    setup.schedule = drawSchedule(swarm.fork('faults'), {
-      hosts: [ALICE, BOB],
-      durationUs: setup.durationUs,
-      kinds: ['command', 'command', ...drawSwarm(swarm.fork('kinds'), ['cut', 'reset', 'crash', 'stall', 'pause', 'power-loss', 'slow-disk'])],
-      meanGapUs: swarm.pick([2, 4, 8]) * SECOND_US,
-      longestUs: 8 * SECOND_US,
-      longestRestartUs: 5 * SECOND_US,
-      firstSector: 0,
-      sectors: usableSectors(setup.hosts),
-      commands: disturbing,
-      oneWayCuts: false,
-      togetherLosePower: true,
-      atEventOneIn: 3,
-    });
+    setup.schedule = drawStorm(setup, swarm, {
+      kinds: ['command', 'command', ...drawSwarm(swarm.fork('kinds'), ['cut', 'reset', 'crash', 'stall', 'pause', 'power-loss', 'slow-disk'])], gapsS: [2, 4, 8],
+      longestS: 8, longestRestartS: 5, commands: disturbing, oneWayCuts: false, togetherLosePower: true, atEventOneIn: 3,
+    }, swarm.fork('faults'));
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return severalResources(setup, random.fork('split'));
   },

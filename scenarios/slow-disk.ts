@@ -4,9 +4,9 @@
  */
 
 import type { Scenario } from '../sim/types.js';
-import { drawSchedule } from '../sim/world/swarm.js';
-import { ALICE, BOB, SECOND_US, afterStorm, pairSetup, usableSectors } from './pair.js';
+import { afterStorm, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax,
@@ -22,19 +22,9 @@ export const slowDisk: Scenario = {
     const resolved = resolve(parameters, given, random);
     const setup = pairSetup(resolved, random);
     const swarm = random.fork('swarm');
-    setup.schedule = drawSchedule(swarm, {
-      hosts: [ALICE, BOB],
-      durationUs: setup.durationUs,
-      kinds: ['slow-disk', 'slow-disk', 'hang-disk', 'slow-clock', 'slow-link', 'stall'],
-      meanGapUs: swarm.pick([3, 6, 12]) * SECOND_US,
-      longestUs: 20 * SECOND_US,
-      longestRestartUs: SECOND_US,
-      firstSector: 0,
-      sectors: usableSectors(setup.hosts),
-      commands: [],
-      oneWayCuts: false,
-      togetherLosePower: false,
-      atEventOneIn: 4,
+    setup.schedule = drawStorm(setup, swarm, {
+      kinds: ['slow-disk', 'slow-disk', 'hang-disk', 'slow-clock', 'slow-link', 'stall'], gapsS: [3, 6, 12],
+      longestS: 20, longestRestartS: 1, oneWayCuts: false, togetherLosePower: false, atEventOneIn: 4,
     });
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;

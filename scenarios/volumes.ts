@@ -5,9 +5,10 @@
  */
 
 import type { Fault, RandomStream, Scenario } from '../sim/types.js';
-import { drawSchedule, drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, commands, pairSetup, usableSectors } from './pair.js';
+import { drawSwarm } from '../sim/world/swarm.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault, type Knob } from './parameters.js';
+import { drawStorm } from './storm.js';
 
 const volumesKnob: Knob = { ...knobs.volumes, choices: ['any', 2, 3, 4, 6], odds: [2, 2, 3, 4, 6] };
 
@@ -33,20 +34,10 @@ export const volumes: Scenario = {
     const operators = commands(resolved);
     setup.schedule = [
       ...losses(story, count, durationUs),
-      ...drawSchedule(swarm.fork('faults'), {
-        hosts: [ALICE, BOB],
-        durationUs,
-        kinds: drawSwarm(swarm.fork('kinds'), ['cut', 'reset', 'stall', 'pause', 'slow-disk', 'command']),
-        meanGapUs: swarm.pick([6, 12, 25]) * SECOND_US,
-        longestUs: 8 * SECOND_US,
-        longestRestartUs: 8 * SECOND_US,
-        firstSector: 0,
-        sectors: usableSectors(setup.hosts),
-        commands: [...operators.alice, ...operators.bob],
-        oneWayCuts: false,
-        togetherLosePower: false,
-        atEventOneIn: 2,
-      }),
+      ...drawStorm(setup, swarm, {
+        kinds: drawSwarm(swarm.fork('kinds'), ['cut', 'reset', 'stall', 'pause', 'slow-disk', 'command']), gapsS: [6, 12, 25],
+        longestS: 8, longestRestartS: 8, commands: [...operators.alice, ...operators.bob], oneWayCuts: false, togetherLosePower: false, atEventOneIn: 2,
+      }, swarm.fork('faults')),
     ];
     setup.afterStorm = afterStorm(setup.schedule, count);
     return setup;
