@@ -12,6 +12,7 @@ import * as assert from 'uvu/assert';
 import { BLOCK_BYTES, contentOf, Ledger } from '../../real/demo/ledger.js';
 import { isConnected, isHealthy, lockstepd, newPair, startPair, type Machine, type Pair } from '../../real/demo/machine.js';
 import { NbdClient } from '../../real/nbd/client.js';
+import { CommandFlag } from '../../real/nbd/protocol.js';
 
 const IMAGE_BYTES = 16 << 20;
 const FAST = 'net { ping-int 1; connect-int 1; } disk { c-plan-ahead 0; resync-rate 100M; c-min-rate 0; }';
@@ -90,6 +91,32 @@ life("refusals have drbdadm's exit codes and say who is in the way", async ({ pa
   assert.match(refused, /r0\/0 is Secondary here/);
 });
 
+const CONTEXTS = ['base:allocation', 'lockstep:out-of-sync'] as const;
+/** Bytes of a range that have any of these flags. */
+async function flagged(client: NbdClient, context: (typeof CONTEXTS)[number], flags: number, from = 0, to = client.sizeBytes): Promise<number> {
+  let bytes = 0;
+  for (let at = from; at < to; ) {
+    const extents = (await client.blockStatus(at, to - at)).get(context)!;
+    for (const extent of extents) {
+      if ((extent.flags & flags) !== 0) bytes += extent.bytes;
+      at += extent.bytes;
+    }
+  }
+  assert.ok(bytes <= to - from, 'no extent goes further than was asked');
+  return bytes;
+}
+
+life('block status: holes of the disk are holes, what is written is none, and in sync the peer lacks nothing', async ({ pair: { alpha } }) => {
+  const client = await NbdClient.open(alpha.nbd, 'r0', true, CONTEXTS);
+  assert.is(await flagged(client, 'base:allocation', 3, 2 << 20, 4 << 20), 2 << 20);
+  await client.write(3 << 20, new Uint8Array(64 << 10).fill(1));
+  assert.is(await flagged(client, 'base:allocation', 3, 2 << 20, 4 << 20), (2 << 20) - (64 << 10));
+  await client.writeZeroes(3 << 20, 64 << 10, CommandFlag.FastZero);
+  assert.is(await flagged(client, 'base:allocation', 3, 2 << 20, 4 << 20), 2 << 20);
+  assert.is(await flagged(client, 'lockstep:out-of-sync', 1), 0);
+  client.close();
+});
+
 life('the Primary is killed under load: the other has every acknowledged byte, and both are equal in the end', async ({ pair: { alpha, beta } }) => {
   const ledger = new Ledger();
   const client = await NbdClient.open(alpha.nbd, 'r0');
@@ -106,13 +133,16 @@ life('the Primary is killed under load: the other has every acknowledged byte, a
   assert.ok(ledger.acknowledged >= 400);
   await beta.until('alone', (status) => status.connections[0]!['connection-state'] !== 'Connected');
   await beta.must('primary');
-  const other = await NbdClient.open(beta.nbd, 'r0');
+  const other = await NbdClient.open(beta.nbd, 'r0', true, CONTEXTS);
   for (const block of ledger.blocks()) assert.is(ledger.check(block, await other.read(block * BLOCK_BYTES, BLOCK_BYTES)), undefined);
   await other.trim(0, 64 << 10);
   await other.writeZeroes(1 << 20, 64 << 10);
+  assert.is(await flagged(other, 'lockstep:out-of-sync', 1, 0, 64 << 10), 64 << 10, 'the peer that is away lacks what is written now');
+  assert.ok((await flagged(other, 'lockstep:out-of-sync', 1)) < IMAGE_BYTES / 2);
 
   await alpha.start('--metrics', '127.0.0.1:0');
   await beta.until('in sync', isHealthy);
+  assert.is(await flagged(other, 'lockstep:out-of-sync', 1), 0);
   const { metrics: port } = logOf(alpha).find((line) => 'metrics' in line) as unknown as { metrics: number };
   const page = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${port}${path}`)).text();
   const text = await page('/metrics');

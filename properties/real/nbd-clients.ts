@@ -55,6 +55,21 @@ try {
       tools: ['qemu-io'],
       command: `qemu-io -f raw '${uri}' -c 'write -P 7 1M 2M' -c 'read -P 7 1M 2M' -c 'write -z 1M 512k' -c 'read -P 0 1M 512k' -c 'write -z -u 2M 512k' -c 'read -P 0 2M 512k' -c 'discard 2560k 256k' -c 'write -f -P 9 8M 4k' -c 'read -P 9 8M 4k' -c flush`,
     },
+    {
+      name: 'nbdinfo maps holes and data',
+      tools: ['nbdinfo', 'qemu-io'],
+      command: `qemu-io -f raw '${uri}' -c 'write -z -u 0 16M' -c 'write -P 3 4M 1M' && nbdinfo --map '${uri}' && nbdinfo --map --totals '${uri}'`,
+      shows: /^\s*0\s+4194304\s+3\s+hole,zero\n\s*4194304\s+1048576\s+0\s+data\n\s*5242880\s+11534336\s+3\s+hole,zero\n/m,
+    },
+    { name: 'nbdinfo maps what the peer lacks: nothing', tools: ['nbdinfo'], command: `nbdinfo --map=lockstep:out-of-sync --totals '${uri}'`, shows: /^\s*\d+\s+100\.0%\s+0\s*$/m },
+    {
+      name: 'qemu-img map',
+      tools: ['qemu-img'],
+      command: `qemu-img map --output=json -f raw '${uri}'`,
+      shows: /\{ "start": 0, "length": 4194304, "depth": 0, "present": true, "zero": true, "data": false.*\},\n\{ "start": 4194304, "length": 1048576, "depth": 0, "present": true, "zero": false, "data": true/,
+    },
+    { name: 'qemu-img convert copies the holes as holes', tools: ['qemu-img', 'nbdcopy'], command: `qemu-img convert -f raw -O raw '${uri}' ${copy} && cmp <(nbdcopy '${uri}' -) ${copy} && [ $(du -k ${copy} | cut -f1) -lt $(( $(stat -c %s ${copy}) / 1024 - 12000 )) ]` },
+    { name: 'qemu-io: zeros that must be fast', tools: ['qemu-io'], command: `qemu-io -f raw '${uri}' -c 'write -P 4 24M 1M' -c 'write -z -n 24M 1M' -c 'read -P 0 24M 1M'`, shows: /^(?![\s\S]*(failed|not supported))/ },
     { name: 'fio: random writes, verified', tools: ['fio'], command: `${fio}=v --rw=randwrite --bs=4k --size=32M --do_verify=1`, shows: /err= 0/ },
     { name: 'fio: a mix of sizes with flushes, verified', tools: ['fio'], command: `${fio}=m --rw=randrw --bsrange=512-256k --size=48M --fsync=64`, shows: /err= 0/ },
     {

@@ -9,7 +9,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ByteQueue } from '../../real/nbd/bytes.js';
 import { NbdClient, NbdFailure } from '../../real/nbd/client.js';
-import type { Completion, Export, Refusal, Volumes } from '../../real/nbd/exports.js';
+import type { Completion, Export, Extent, Refusal, StatusContext, Volumes } from '../../real/nbd/exports.js';
 import { CommandFlag, NbdCommand, NbdError, NbdOption, OptionReply, TransmissionFlag } from '../../real/nbd/protocol.js';
 import { ReadBuffers } from '../../real/net/buffers.js';
 import { NbdServer, type NbdAddress } from '../../real/nbd/server.js';
@@ -53,6 +53,14 @@ class MemoryVolumes implements Volumes {
   }
   flush(_where: Export, completion: Completion): void {
     this.answer('flush', completion, () => undefined);
+  }
+  status(_where: Export, context: StatusContext, _offset: number, bytes: number, extentsMax: number): Extent[] {
+    if (context === 'lockstep:out-of-sync') return [{ bytes, flags: 1 }];
+    const extents = Array.from({ length: Math.min(extentsMax, bytes / 4096) }, (_, index) => ({ bytes: 4096, flags: index % 2 === 0 ? 0 : 3 }));
+    return extents.length > 0 ? extents : [{ bytes, flags: 0 }];
+  }
+  zeroesFast(where: Export): boolean {
+    return where.volume === 0;
   }
   release(): void {
     this.isHeld = false;
@@ -132,7 +140,7 @@ test('reads give what writes wrote, over unix and TCP, with simple and structure
 
 test('what the server announces is what it does: FUA, zeroes, trim, DF', async () => {
   const client = await NbdClient.open(tcp, 'r0/1');
-  const expected = ['HasFlags', 'SendFlush', 'SendFua', 'SendTrim', 'SendWriteZeroes', 'SendDf', 'CanMultiConn'] as const;
+  const expected = ['HasFlags', 'SendFlush', 'SendFua', 'SendTrim', 'SendWriteZeroes', 'SendDf', 'CanMultiConn', 'SendFastZero'] as const;
   assert.is(client.flags, expected.reduce((sum, name) => sum | TransmissionFlag[name], 0));
   volumes.calls.length = 0;
   await client.write(0, new Uint8Array(512).fill(1), true);
@@ -171,6 +179,62 @@ test('NBD_OPT_LIST names the exports; NBD_OPT_EXPORT_NAME opens one; NBD_OPT_ABO
   old.write(Buffer.concat([u32(1), option(NbdOption.ExportName, Buffer.from('r0/0')), requestBytes(NbdCommand.Disconnect, 0, 0, 0, 0)]));
   // Without NO_ZEROES the export is followed by 124 zeros.
   assert.is((await bytes).length, 18 + 134);
+});
+
+test('metadata contexts: chosen ones are told of, in extents; a choice for another export, or none, is no choice', async () => {
+  const both = await NbdClient.open(tcp, 'r0/0', true, ['base:allocation', 'lockstep:out-of-sync', 'base:unknown', 'base:']);
+  assert.equal([...(await both.blockStatus(4096, 12_288))], [
+    ['base:allocation', [{ bytes: 4096, flags: 0 }, { bytes: 4096, flags: 3 }, { bytes: 4096, flags: 0 }]],
+    ['lockstep:out-of-sync', [{ bytes: 12_288, flags: 1 }]],
+  ]);
+  assert.is((await both.blockStatus(0, 12_288, CommandFlag.ReqOne)).get('base:allocation')!.length, 1);
+  assert.is((await both.blockStatus(0, SIZE)).get('base:allocation')!.length, 1024, 'more is asked for again');
+  assert.is((await failure(both.blockStatus(SIZE, 512))).code, NbdError.Invalid);
+  assert.is((await failure(both.blockStatus(0, 0))).code, NbdError.Invalid);
+  assert.is((await failure(both.blockStatus(0, 512, CommandFlag.Df))).code, NbdError.Invalid);
+  assert.is((await both.read(0, 512)).length, 512);
+  both.close();
+  const one = await NbdClient.open(tcp, 'r0/0', true, ['lockstep:out-of-sync']);
+  assert.equal([...(await one.blockStatus(0, 512)).keys()], ['lockstep:out-of-sync']);
+  one.close();
+  for (const contexts of [[], ['base:unknown']]) {
+    const none = await NbdClient.open(tcp, 'r0/0', true, contexts);
+    assert.is((await failure(none.blockStatus(0, 512))).code, NbdError.Invalid);
+    none.close();
+  }
+  const asked = (name: string, ...queries: string[]): Buffer => Buffer.concat([u32(name.length), Buffer.from(name), u32(queries.length), ...queries.flatMap((query) => [u32(query.length), Buffer.from(query)])]);
+  const talk = async (...options: Buffer[]): Promise<string> => {
+    const socket = raw();
+    const all = collected(socket);
+    socket.write(Buffer.concat([u32(3), ...options, option(NbdOption.Abort, Buffer.alloc(0))]));
+    return (await all).toString('latin1');
+  };
+  const structured = option(NbdOption.StructuredReply, Buffer.alloc(0));
+  const listed = async (...queries: string[]): Promise<string[]> => (await talk(structured, option(NbdOption.ListMetaContext, asked('r0/0', ...queries)))).match(/base:allocation|lockstep:out-of-sync/g) ?? [];
+  assert.equal(await listed(), ['base:allocation', 'lockstep:out-of-sync']);
+  assert.equal(await listed('lockstep:'), ['lockstep:out-of-sync']);
+  assert.equal(await listed('x:', 'base:allocation'), ['base:allocation']);
+  assert.match(await talk(option(NbdOption.SetMetaContext, asked('r0/0', 'base:allocation'))), /metadata contexts need structured replies/);
+  assert.match(await talk(structured, option(NbdOption.SetMetaContext, asked('nowhere'))), /there is no export nowhere/);
+  for (const bad of [Buffer.alloc(3), Buffer.concat([asked('r0/0', 'base:allocation'), Buffer.alloc(1)]), asked('r0/0', 'base:allocation').subarray(0, 20), Buffer.concat([u32(0xffffffff), Buffer.alloc(8)])]) {
+    assert.match(await talk(structured, option(NbdOption.SetMetaContext, bad)), /the option is malformed/);
+  }
+  // Chosen for one export, gone on with another.
+  const other = raw();
+  const bytes = collected(other);
+  other.write(Buffer.concat([u32(3), structured, option(NbdOption.SetMetaContext, asked('r0/0', 'base:allocation')), option(NbdOption.Go, goData('r0/1')), requestBytes(NbdCommand.BlockStatus, 0, 7, 0, 4096), requestBytes(NbdCommand.Disconnect, 0, 0, 0, 0)]));
+  const answer = await bytes;
+  assert.equal([answer.readUInt32BE(answer.length - 26), answer.readUInt16BE(answer.length - 20), answer.readUInt32BE(answer.length - 6)], [0x668e33ef, 0x8001, NbdError.Invalid]);
+});
+
+test('who asks for fast zeros gets them, or is told at once that they are slow', async () => {
+  const [fast, slow] = [await NbdClient.open(tcp, 'r0/0'), await NbdClient.open(tcp, 'r0/1')];
+  await fast.writeZeroes(0, 4096, CommandFlag.FastZero);
+  volumes.calls.length = 0;
+  assert.is((await failure(slow.writeZeroes(0, 4096, CommandFlag.FastZero))).code, NbdError.NotSupported);
+  assert.equal(volumes.calls, []);
+  await slow.writeZeroes(0, 4096);
+  for (const client of [fast, slow]) client.close();
 });
 
 test('the core is told who has a volume open, and when no more', async () => {

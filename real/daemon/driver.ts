@@ -9,7 +9,7 @@ import { digests } from '../../src/digests/digests.js';
 import type { Command, Environment, HandlerName, Input, Node, Observation, Output, Reply } from '../../src/contract/index.js';
 import { createNode } from '../../src/node/index.js';
 import type { LocalResource } from '../conf/local.js';
-import { BackingDisk, ReadSlab, type DiskStatistics } from '../disk/backing-disk.js';
+import { BackingDisk, ReadSlab } from '../disk/backing-disk.js';
 import { type Device, DeviceError, DeviceTable, lookAgain } from '../disk/devices.js';
 import type { ReadBuffers } from '../net/buffers.js';
 import { Heartbeats, type PeerLink } from '../net/heartbeat.js';
@@ -167,8 +167,9 @@ export class Driver {
     this.heartbeats.setLinks(links);
   }
 
-  diskStatistics(resource: string, volume: number): DiskStatistics | undefined {
-    return this.disks.get(`${resource}/${volume}`)?.disk.statistics;
+  /** The disk of a volume, where it has one. */
+  disk(resource: string, volume: number): BackingDisk | undefined {
+    return this.disks.get(`${resource}/${volume}`)?.disk;
   }
 
   streamStatistics(resource: string, peer: string): StreamStatistics {

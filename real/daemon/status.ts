@@ -82,7 +82,7 @@ function writeOrdering(local: LocalResource | undefined): string {
 }
 
 function deviceStatus(driver: Driver, view: ResourceView, volume: VolumeView, local: LocalResource | undefined): DeviceStatus {
-  const counts = driver.diskStatistics(view.resource, volume.volume);
+  const counts = driver.disk(view.resource, volume.volume)?.statistics;
   return {
     volume: volume.volume,
     minor: local?.config.volumes.find((one) => one.volume === volume.volume)?.minor ?? volume.volume,

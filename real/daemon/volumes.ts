@@ -1,9 +1,10 @@
 /** The application's side of the driver: volumes as exports, requests with the one who waits for them. */
 
 import type { Application, Driver } from './driver.js';
-import type { AppError, Completion, Export, Refusal, Volumes } from '../nbd/exports.js';
-import { Role, roleName } from '../../src/state/states.js';
-import type { ResourceView, VolumeView } from '../../src/contract/index.js';
+import { AllocationFlag, OUT_OF_SYNC, type AppError, type Completion, type Export, type Extent, type Refusal, type StatusContext, type Volumes } from '../nbd/exports.js';
+import { nextRun } from '../../src/metadata/bitmap.js';
+import { Disk, Role, roleName } from '../../src/state/states.js';
+import type { PeerView, ResourceView, VolumeView } from '../../src/contract/index.js';
 
 export class ServedVolumes implements Volumes, Application {
   /** The core wants no more requests of a volume, or again. */
@@ -76,6 +77,21 @@ export class ServedVolumes implements Volumes, Application {
     this.driver.give({ type: 'app-flush', resource: where.resource, volume: where.volume, id });
   }
 
+  status(where: Export, context: StatusContext, offsetBytes: number, bytes: number, extentsMax: number): Extent[] {
+    const { resource, volume } = where;
+    const peers = this.volume(where)?.peers ?? [];
+    if (context === 'lockstep:out-of-sync') return lackedBy(peers, offsetBytes, bytes, extentsMax);
+    // A disk that is not good says nothing about what a read would find.
+    const disk = peers[0]?.state.disk === Disk.UpToDate ? this.driver.disk(resource, volume) : undefined;
+    if (!disk) return [{ bytes, flags: 0 }];
+    const pieces = disk.stored(offsetBytes, Math.min(bytes, LOOK_BYTES_MAX), extentsMax);
+    return pieces.map((piece) => ({ bytes: piece.bytes, flags: piece.isHole ? AllocationFlag.Hole | AllocationFlag.Zero : 0 }));
+  }
+
+  zeroesFast({ resource, volume }: Export): boolean {
+    return this.driver.disk(resource, volume)?.zeroesFast ?? false;
+  }
+
   // ---- For the driver ----------------------------------------------------------------------------------------------------
 
   done(id: number, data: Uint8Array | undefined): void {
@@ -110,9 +126,34 @@ export class ServedVolumes implements Volumes, Application {
     return completion;
   }
 
+  private volume({ resource, volume }: Export): VolumeView | undefined {
+    return this.all().find((one) => one.resource.resource === resource && one.volume.volume === volume)?.volume;
+  }
+
   private all(): { resource: ResourceView; volume: VolumeView }[] {
     return this.driver.node.resources().flatMap((resource) => resource.volumes.map((volume) => ({ resource, volume })));
   }
+}
+
+/** A filesystem in memory looks at each page. */
+const LOOK_BYTES_MAX = 1 << 30;
+const BIT_BYTES = 4096;
+
+/** Without a disk the peer has what there is. */
+function lackedBy(peers: readonly PeerView[], offsetBytes: number, bytes: number, extentsMax: number): Extent[] {
+  const bitmap = peers[0]?.bitmap;
+  if (!bitmap) return [{ bytes, flags: 0 }];
+  const extents: Extent[] = [];
+  const end = offsetBytes + bytes;
+  for (let at = offsetBytes; at < end && extents.length < extentsMax; ) {
+    const bit = Math.floor(at / BIT_BYTES);
+    // The device may have become smaller than the export was when it was opened.
+    const run = bit < bitmap.bits ? nextRun(bitmap, bit) : { set: false, bits: Infinity };
+    const runEnd = Math.min(end, (bit + run.bits) * BIT_BYTES);
+    extents.push({ bytes: runEnd - at, flags: run.set ? OUT_OF_SYNC : 0 });
+    at = runEnd;
+  }
+  return extents;
 }
 
 const exportOf = (resource: ResourceView, volume: VolumeView): Export => ({

@@ -10,7 +10,7 @@ import { read, readSync, write, writeSync } from 'node:fs';
 import type { DiskArea, Output } from '../../src/contract/index.js';
 import { reasonOf } from '../reasons.js';
 import type { Device } from './devices.js';
-import { discardRange, newSlab, readCached, zeroRange, type Slab } from './system.js';
+import { discardRange, newSlab, readCached, stretchAt, zeroRange, type Slab } from './system.js';
 
 export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
 
@@ -91,6 +91,25 @@ export class BackingDisk {
       default:
         operation satisfies never;
     }
+  }
+
+  /** What is stored of a range of the data: pieces from its beginning on, at most so many. All of a block device counts as stored. */
+  stored(offset: number, bytes: number, piecesMax: number): { bytes: number; isHole: boolean }[] {
+    const pieces: { bytes: number; isHole: boolean }[] = [];
+    for (let at = offset; at < offset + bytes && pieces.length < piecesMax; ) {
+      // What was cut away is no hole: it reads as an error.
+      const sizeBytes = this.data.sectors * 512;
+      const stretch = this.data.isBlockDevice || at >= sizeBytes ? undefined : stretchAt(this.data.fd, at);
+      const end = Math.min(offset + bytes, stretch ? Math.min(stretch.endBytes, sizeBytes) : Infinity);
+      pieces.push({ bytes: end - at, isHole: stretch?.isHole ?? false });
+      at = end;
+    }
+    return pieces;
+  }
+
+  /** A file whose filesystem knows zeros; what a block device does with them nobody tells. */
+  get zeroesFast(): boolean {
+    return !this.data.isBlockDevice && (this.data.canPunch || this.data.canZero);
   }
 
   /** Calls back when no operation is running any more, at once if none is. */

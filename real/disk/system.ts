@@ -12,6 +12,10 @@ const preadv2 = library.func('long preadv2(int fd, const void *vector, int count
 const fallocate = library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const ioctl = library.func('int ioctl(int fd, uint64_t request, void *argument)');
 
+const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
+
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 const LOCK_EXCLUSIVE = 2;
 const LOCK_WITHOUT_WAITING = 4;
 const READ_WITHOUT_WAITING = 8;
@@ -55,6 +59,20 @@ export function readCached(fd: number, slab: Slab, at: number, bytes: number, of
   slab.view.setBigUint64(8, BigInt(bytes), true);
   const read = Number(preadv2(fd, slab.vector, 1, offsetBytes, READ_WITHOUT_WAITING));
   return read < 0 ? undefined : read;
+}
+
+/**
+ * The stretch that begins at `offsetBytes`: `isHole` where nothing is stored, up to `endBytes`, exclusive, or further. Undefined where
+ * the filesystem cannot tell.
+ */
+export function stretchAt(fd: number, offsetBytes: number): { isHole: boolean; endBytes: number } | undefined {
+  const data = Number(lseek(fd, offsetBytes, SEEK_DATA));
+  // No data from here to the end.
+  if (data < 0) return koffi.errno() === koffi.os.errno['ENXIO'] ? { isHole: true, endBytes: Infinity } : undefined;
+  if (data > offsetBytes) return { isHole: true, endBytes: data };
+  const hole = Number(lseek(fd, offsetBytes, SEEK_HOLE));
+  // Not behind where it began: it was punched meanwhile.
+  return hole <= offsetBytes ? undefined : { isHole: false, endBytes: hole };
 }
 
 /** Afterwards a range of a file or block device reads as zeros: `hole` gives its space up, `zeroes` keeps it. */

@@ -12,11 +12,13 @@ import {
   OPTION_MAGIC,
   OPTION_REPLY_MAGIC,
   OptionReply,
+  REPLY_FLAG_DONE,
   REQUEST_MAGIC,
   ReplyType,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
 } from './protocol.js';
+import type { Extent } from './exports.js';
 import type { NbdAddress } from './server.js';
 
 export class NbdFailure extends Error {
@@ -31,11 +33,25 @@ export class NbdFailure extends Error {
 
 interface Waiting {
   bytes: number;
+  /** Chunks of an answer that is not whole. */
+  status: Map<string, Extent[]>;
   resolve: (data: Uint8Array) => void;
   reject: (error: Error) => void;
 }
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+
+function number(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  viewOf(bytes).setUint32(0, value);
+  return bytes;
+}
+const joined = (parts: readonly Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
+/** A text with its length before it. */
+const counted = (text: string): Uint8Array => {
+  const bytes = new TextEncoder().encode(text);
+  return joined([number(bytes.length), bytes]);
+};
 
 export class NbdClient {
   sizeBytes = 0;
@@ -43,6 +59,7 @@ export class NbdClient {
   private readonly bytes = new ByteQueue();
   private readonly waiting = new Map<number, Waiting>();
   private wanted: { bytes: number; resolve: (data: Uint8Array) => void } | undefined = undefined;
+  private readonly contexts = new Map<number, string>();
   private lastCookie = 0;
   private failure: Error | undefined = undefined;
   private fail: (error: Error) => void = () => undefined;
@@ -59,12 +76,12 @@ export class NbdClient {
     socket.on('close', () => this.over(new NbdFailure('the connection is gone')));
   }
 
-  /** Opens an export. Rejects with the server's reason when it refuses. */
-  static async open(address: NbdAddress, name: string, structuredReplies = true): Promise<NbdClient> {
+  /** Opens an export, with metadata contexts that `blockStatus` shall tell of. Rejects with the server's reason when it refuses. */
+  static async open(address: NbdAddress, name: string, structuredReplies = true, contexts: readonly string[] = []): Promise<NbdClient> {
     const socket = address.kind === 'unix' ? connect(address.path) : connect({ host: address.host, port: address.port, noDelay: true });
     const client = new NbdClient(socket);
     try {
-      await client.negotiate(name, structuredReplies);
+      await client.negotiate(name, structuredReplies, contexts);
     } catch (error) {
       socket.destroy();
       throw error;
@@ -93,12 +110,19 @@ export class NbdClient {
     await this.request(NbdCommand.Flush, 0, 0, 0, undefined, 0);
   }
 
+  /** The extents of each context. */
+  async blockStatus(offsetBytes: number, bytes: number, flags = 0): Promise<Map<string, Extent[]>> {
+    const status = new Map<string, Extent[]>();
+    await this.request(NbdCommand.BlockStatus, flags, offsetBytes, bytes, undefined, 0, status);
+    return status;
+  }
+
   /** Any command, for tests of servers. */
-  request(command: number, flags: number, offsetBytes: number, bytes: number, payload: Uint8Array | undefined, replyBytes: number): Promise<Uint8Array> {
+  request(command: number, flags: number, offsetBytes: number, bytes: number, payload: Uint8Array | undefined, replyBytes: number, status = new Map<string, Extent[]>()): Promise<Uint8Array> {
     if (this.failure) return Promise.reject(this.failure);
     const cookie = ++this.lastCookie;
     this.sendRequest(command, flags, cookie, offsetBytes, bytes, payload);
-    return new Promise((resolve, reject) => this.waiting.set(cookie, { bytes: replyBytes, resolve, reject }));
+    return new Promise((resolve, reject) => this.waiting.set(cookie, { bytes: replyBytes, status, resolve, reject }));
   }
 
   close(): void {
@@ -144,7 +168,7 @@ export class NbdClient {
     resolve(data);
   }
 
-  private async negotiate(name: string, structuredReplies: boolean): Promise<void> {
+  private async negotiate(name: string, structuredReplies: boolean, contexts: readonly string[]): Promise<void> {
     const greeting = viewOf(await this.take(18));
     if (greeting.getBigUint64(0) !== NBD_MAGIC || greeting.getBigUint64(8) !== OPTION_MAGIC) throw new NbdFailure('this is no NBD server');
     const flags = new Uint8Array(4);
@@ -154,11 +178,13 @@ export class NbdClient {
       this.sendOption(NbdOption.StructuredReply, new Uint8Array(0));
       await this.optionReply();
     }
-    const text = new TextEncoder().encode(name);
-    const data = new Uint8Array(6 + text.length);
-    viewOf(data).setUint32(0, text.length);
-    data.set(text, 4);
-    this.sendOption(NbdOption.Go, data);
+    if (contexts.length > 0) {
+      this.sendOption(NbdOption.SetMetaContext, joined([counted(name), number(contexts.length), ...contexts.map(counted)]));
+      for (let reply = await this.optionReply(); reply.type === OptionReply.MetaContext; reply = await this.optionReply()) {
+        this.contexts.set(viewOf(reply.data).getUint32(0), new TextDecoder().decode(reply.data.subarray(4)));
+      }
+    }
+    this.sendOption(NbdOption.Go, joined([counted(name), new Uint8Array(2)]));
     for (;;) {
       const { type, data: info } = await this.optionReply();
       if (type === OptionReply.Ack) return;
@@ -197,9 +223,16 @@ export class NbdClient {
         else waiting.resolve(await this.take(waiting.bytes));
       } else if (magic === STRUCTURED_REPLY_MAGIC) {
         const head = viewOf(await this.take(16));
-        const waiting = this.takeWaiting(Number(head.getBigUint64(4)));
+        const cookie = Number(head.getBigUint64(4));
         const type = head.getUint16(2);
         const data = await this.take(head.getUint32(12));
+        if (type === ReplyType.BlockStatus) {
+          const extents = Array.from({ length: (data.length - 4) / 8 }, (_, index) => ({ bytes: viewOf(data).getUint32(4 + 8 * index), flags: viewOf(data).getUint32(8 + 8 * index) }));
+          this.waiting.get(cookie)?.status.set(this.contexts.get(viewOf(data).getUint32(0)) ?? '', extents);
+          if ((head.getUint16(0) & REPLY_FLAG_DONE) !== 0) this.takeWaiting(cookie).resolve(data);
+          continue;
+        }
+        const waiting = this.takeWaiting(cookie);
         if (type === ReplyType.OffsetData) waiting.resolve(data.subarray(8));
         else waiting.reject(new NbdFailure(`NBD error ${viewOf(data).getUint32(0)}`, viewOf(data).getUint32(0)));
       } else {

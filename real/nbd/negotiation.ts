@@ -1,6 +1,7 @@
 /** The fixed newstyle negotiation of one client: options are answered until it goes on with an export, or goes. */
 
 import type { ByteQueue } from './bytes.js';
+import { chosenBy, contexts, readQueries } from './contexts.js';
 import type { Export, Refusal, Volumes } from './exports.js';
 import { HandshakeFlag, InfoType, NBD_MAGIC, NbdOption, OPTION_MAGIC, OPTION_REPLY_MAGIC, OptionReply, REQUEST_BYTES_MAX, TransmissionFlag } from './protocol.js';
 
@@ -21,9 +22,18 @@ export const transmissionFlags =
   TransmissionFlag.SendTrim |
   TransmissionFlag.SendWriteZeroes |
   TransmissionFlag.SendDf |
-  TransmissionFlag.CanMultiConn;
+  TransmissionFlag.CanMultiConn |
+  TransmissionFlag.SendFastZero;
 
-export type Outcome = { result: 'waiting' } | { result: 'over'; reason: string } | { result: 'open'; where: Export; structuredReplies: boolean };
+/** What a client goes on with: an export, and what it agreed to. */
+export interface Agreed {
+  where: Export;
+  structuredReplies: boolean;
+  /** Metadata contexts that it chose for this export. */
+  contexts: readonly number[];
+}
+
+export type Outcome = { result: 'waiting' } | { result: 'over'; reason: string } | { result: 'open'; agreed: Agreed };
 
 const waiting: Outcome = { result: 'waiting' };
 const encoder = new TextEncoder();
@@ -32,6 +42,8 @@ export class Negotiation {
   private step: 'flags' | 'option' | 'data' | 'skipping' = 'flags';
   private noZeroes = false;
   private structuredReplies = false;
+  /** The contexts that were chosen last, and for which export. */
+  private chosen: { name: string; contexts: readonly number[] } | undefined = undefined;
   private option = 0;
   private length = 0;
   private toSkip = 0;
@@ -105,7 +117,7 @@ export class Negotiation {
         reply.setBigUint64(0, BigInt(found.sizeBytes));
         reply.setUint16(8, transmissionFlags);
         this.send(new Uint8Array(reply.buffer));
-        return { result: 'open', where: found, structuredReplies: this.structuredReplies };
+        return this.open(found);
       }
       case NbdOption.Abort:
         this.reply(OptionReply.Ack);
@@ -127,6 +139,9 @@ export class Negotiation {
       case NbdOption.Info:
       case NbdOption.Go:
         return this.infoOrGo(data);
+      case NbdOption.ListMetaContext:
+      case NbdOption.SetMetaContext:
+        return this.metaContexts(data);
       default:
         return this.refuse(OptionReply.Unsupported, `option ${this.option} is not supported`);
     }
@@ -159,7 +174,32 @@ export class Negotiation {
     sizes.setUint32(10, REQUEST_BYTES_MAX);
     this.reply(OptionReply.Info, new Uint8Array(sizes.buffer));
     this.reply(OptionReply.Ack);
-    return this.option === NbdOption.Go ? { result: 'open', where: found, structuredReplies: this.structuredReplies } : undefined;
+    return this.option === NbdOption.Go ? this.open(found) : undefined;
+  }
+
+  private open(where: Export): Outcome {
+    const chosen = this.chosen?.name === where.name ? this.chosen.contexts : [];
+    return { result: 'open', agreed: { where, structuredReplies: this.structuredReplies, contexts: chosen } };
+  }
+
+  private metaContexts(data: Uint8Array): undefined {
+    const isList = this.option === NbdOption.ListMetaContext;
+    // A choice that fails leaves none.
+    if (!isList) this.chosen = undefined;
+    const asked = readQueries(data);
+    if (!asked) return this.refuse(OptionReply.Invalid, 'the option is malformed');
+    if (!this.structuredReplies) return this.refuse(OptionReply.Invalid, 'metadata contexts need structured replies');
+    const found = this.volumes.find(asked.name);
+    if (isRefusal(found)) return this.refuse(found.isUnknown ? OptionReply.Unknown : OptionReply.Policy, found.reason);
+    const ids = chosenBy(asked.queries, isList);
+    if (!isList) this.chosen = { name: found.name, contexts: ids };
+    for (const id of ids) {
+      const head = new Uint8Array(4);
+      // The number means something for a choice only.
+      viewOf(head).setUint32(0, isList ? 0 : id);
+      this.reply(OptionReply.MetaContext, head, encoder.encode(contexts.get(id)!));
+    }
+    return this.reply(OptionReply.Ack);
   }
 
   private textInfo(type: number, text: string): void {

@@ -17,12 +17,15 @@ export const NbdOption = {
   Info: 6,
   Go: 7,
   StructuredReply: 8,
+  ListMetaContext: 9,
+  SetMetaContext: 10,
 } as const;
 
 export const OptionReply = {
   Ack: 1,
   Server: 2,
   Info: 3,
+  MetaContext: 4,
   Unsupported: 0x80000001,
   Policy: 0x80000002,
   Invalid: 0x80000003,
@@ -40,13 +43,14 @@ export const TransmissionFlag = {
   SendWriteZeroes: 64,
   SendDf: 128,
   CanMultiConn: 256,
+  SendFastZero: 2048,
 } as const;
 
-export const NbdCommand = { Read: 0, Write: 1, Disconnect: 2, Flush: 3, Trim: 4, WriteZeroes: 6 } as const;
+export const NbdCommand = { Read: 0, Write: 1, Disconnect: 2, Flush: 3, Trim: 4, WriteZeroes: 6, BlockStatus: 7 } as const;
 
-export const CommandFlag = { Fua: 1, NoHole: 2, Df: 4 } as const;
+export const CommandFlag = { Fua: 1, NoHole: 2, Df: 4, ReqOne: 8, FastZero: 16 } as const;
 
-export const ReplyType = { None: 0, OffsetData: 1, Error: 0x8001 } as const;
+export const ReplyType = { None: 0, OffsetData: 1, BlockStatus: 5, Error: 0x8001 } as const;
 export const REPLY_FLAG_DONE = 1;
 
 export const NbdError = { Ok: 0, Permission: 1, Io: 5, Invalid: 22, NoSpace: 28, NotSupported: 95, Shutdown: 108 } as const;

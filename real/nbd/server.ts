@@ -6,7 +6,7 @@ import { withReader, type ReadBuffers } from '../net/buffers.js';
 import { writeGathered } from '../net/streams.js';
 import { ByteQueue } from './bytes.js';
 import type { Export, Volumes } from './exports.js';
-import { Negotiation } from './negotiation.js';
+import { Negotiation, type Agreed } from './negotiation.js';
 import { Transmission } from './transmission.js';
 
 export type NbdAddress = { kind: 'unix'; path: string } | { kind: 'tcp'; host: string; port: number };
@@ -134,7 +134,7 @@ class Client {
       const outcome = this.negotiation.advance(this.bytes);
       if (outcome.result === 'over') return this.end(outcome.reason);
       if (outcome.result === 'waiting') return;
-      this.open(outcome.where, outcome.structuredReplies);
+      this.open(outcome.agreed);
     }
     const over = this.transmission!.advance(this.bytes, this.mayGoOn);
     if (over !== undefined) return this.end(over);
@@ -162,10 +162,11 @@ class Client {
     } else this.log(`${this.who} is gone: ${reason}`);
   }
 
-  private open(where: Export, structuredReplies: boolean): void {
+  private open(agreed: Agreed): void {
+    const { where } = agreed;
     clearTimeout(this.patience);
     this.where = where;
-    this.transmission = new Transmission(this.volumes, where, structuredReplies, this.send, () => setImmediate(() => this.goOn()));
+    this.transmission = new Transmission(this.volumes, agreed, this.send, () => setImmediate(() => this.goOn()));
     this.volumes.opened(where, this.who);
     this.log(`${where.name}: opened by ${this.who}`);
   }

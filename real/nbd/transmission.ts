@@ -4,7 +4,9 @@
  */
 
 import type { ByteQueue } from './bytes.js';
+import { contexts, EXTENTS_MAX, statusChunk } from './contexts.js';
 import { PART_BYTES_MAX, ZERO_BYTES_MAX, type AppError, type Export, type Volumes } from './exports.js';
+import type { Agreed } from './negotiation.js';
 import {
   CommandFlag,
   NbdCommand,
@@ -31,7 +33,8 @@ const flagsOf = new Map<number, number>([
   [NbdCommand.Write, CommandFlag.Fua],
   [NbdCommand.Flush, CommandFlag.Fua],
   [NbdCommand.Trim, CommandFlag.Fua],
-  [NbdCommand.WriteZeroes, CommandFlag.Fua | CommandFlag.NoHole],
+  [NbdCommand.WriteZeroes, CommandFlag.Fua | CommandFlag.NoHole | CommandFlag.FastZero],
+  [NbdCommand.BlockStatus, CommandFlag.Fua | CommandFlag.ReqOne],
 ]);
 
 interface Request {
@@ -63,18 +66,20 @@ export class Transmission {
   private toSkip = 0;
   /** Parts of writes that were handed on so far: their bytes are lent. */
   handedOn = 0;
+  private readonly where: Export;
   private requests = 0;
   private bytes = 0;
 
   constructor(
     private readonly volumes: Volumes,
-    private readonly where: Export,
-    private readonly structuredReplies: boolean,
+    private readonly agreed: Agreed,
     /** Pieces of replies, in order. */
     private readonly send: (pieces: Uint8Array[]) => void,
     /** There is room again for requests that were not read. */
     private readonly roomAgain: () => void,
-  ) {}
+  ) {
+    this.where = agreed.where;
+  }
 
   /** So much is on its way that nothing more is read. */
   get isFull(): boolean {
@@ -145,7 +150,10 @@ export class Transmission {
     const hasPayload = command === NbdCommand.Read || command === NbdCommand.Write;
     const isWhole = bytes > 0 && bytes % 512 === 0 && offset % 512 === 0;
     if (!isWhole || (hasPayload && bytes > REQUEST_BYTES_MAX)) return NbdError.Invalid;
+    if (command === NbdCommand.BlockStatus && this.agreed.contexts.length === 0) return NbdError.Invalid;
     if (offset + bytes > this.where.sizeBytes) return command === NbdCommand.Write || command === NbdCommand.WriteZeroes ? NbdError.NoSpace : NbdError.Invalid;
+    // Who asks for fast zeros would do something else, not wait for slow ones.
+    if (command === NbdCommand.WriteZeroes && (flags & CommandFlag.FastZero) !== 0 && !this.volumes.zeroesFast(this.where)) return NbdError.NotSupported;
     return NbdError.Ok;
   }
 
@@ -234,7 +242,8 @@ export class Transmission {
   private reply(request: Request): void {
     const { command, error, cookieHigh, cookieLow } = request;
     const data = error === NbdError.Ok ? (request.data as Uint8Array[]) : [];
-    if (command !== NbdCommand.Read || !this.structuredReplies) {
+    if (command === NbdCommand.BlockStatus && error === NbdError.Ok) return this.replyStatus(request);
+    if ((command !== NbdCommand.Read && command !== NbdCommand.BlockStatus) || !this.agreed.structuredReplies) {
       const head = new DataView(new ArrayBuffer(16));
       head.setUint32(0, SIMPLE_REPLY_MAGIC);
       head.setUint32(4, error);
@@ -254,5 +263,11 @@ export class Transmission {
     if (isData) head.setBigUint64(20, BigInt(request.offset));
     else head.setUint32(20, error);
     this.send([new Uint8Array(head.buffer), ...data]);
+  }
+
+  private replyStatus({ cookieHigh, cookieLow, offset, bytes, flags }: Request): void {
+    const extentsMax = (flags & CommandFlag.ReqOne) === 0 ? EXTENTS_MAX : 1;
+    const { contexts: ids } = this.agreed;
+    this.send(ids.map((id, index) => statusChunk(cookieHigh, cookieLow, id, this.volumes.status(this.where, contexts.get(id)!, offset, bytes, extentsMax), index === ids.length - 1)));
   }
 }
