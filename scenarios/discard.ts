@@ -12,7 +12,7 @@ import { drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.protocolMax,
-  withDefault(knobs.discards, 3), knobs.features, withDefault(knobs.writes, 1000), withDefault(knobs.durationS, 40),
+  withDefault(knobs.discards, 3), knobs.rsDiscardGranularity, knobs.features, withDefault(knobs.writes, 1000), withDefault(knobs.durationS, 40),
 ];
 
 const kinds: FaultKind[] = ['crash', 'power-loss', 'cut', 'reset', 'stall', 'slow-disk', 'pause', 'command'];

@@ -89,7 +89,8 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
   const large = text(parameters, 'size', 'small') === 'large';
   const drawn = Array.from({ length: count }, () => sizes.integer(large ? 300 : 4, large ? 600 : 12) * MIB_SECTORS + sizes.integer(1, 15));
   const larger = sizes.integer(0, 9);
-  const discards = number(parameters, 'discards', 0) > 0 ? random.fork('discards') : undefined;
+  const rsDiscardGranularity = number(parameters, 'rs-discard-granularity', 0);
+  const discards = number(parameters, 'discards', 0) > 0 || rsDiscardGranularity > 0 ? random.fork('discards') : undefined;
   const discard = { zeroes: discards === undefined || discards.chance(3, 4) };
   const disks = (more: number): HostSpec['disks'] => {
     // What one disk gives up the other may have to zero.
@@ -113,6 +114,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     ...(fixedRate ? { cPlanAhead: 0, resyncRate: timing.pick([10_000, 40_000, 200_000]) } : {}),
     cMinRate: timing.pick([0, 250, 4000]),
     discardZeroesIfAligned: discard.zeroes,
+    rsDiscardGranularity,
     ...options.disk,
   };
   const net: NetOptions = {

@@ -27,6 +27,9 @@ export const knobs = {
   ]),
   queueDepth: anyOf('queue-depth', 'requests that each of the four clients has in flight', [1, 2, 4, 8, 16], [1, 2, 2, 4, 8]),
   discards: anyOf('discards', 'one write in so many discards or zeroes its range; 0: none', [0, 3, 20], [0, 0, 0, 0, 0, 0, 3, 20]),
+  rsDiscardGranularity: anyOf('rs-discard-granularity', 'a resync asks for so many bytes at a time whether they are zeros, on disks that discard; 0: never', [0, 4096, 65536, 1048576], [
+    0, 0, 0, 0, 0, 0, 0, 4096, 65536,
+  ]),
   features: anyOf('features', 'features that bob offers: all, no P_ZEROES, no discards above 4 MiB, or none', ['all', 'trim', 'small', 'none'], [
     'all', 'all', 'trim', 'small', 'none',
   ]),

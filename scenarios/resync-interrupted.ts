@@ -8,16 +8,16 @@ import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, connectTo, discon
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.protocolMax,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.rsDiscardGranularity, knobs.protocolMax,
   knobs.writes, knobs.durationS,
   knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly, knobs.onCongestion, knobs.congestionFill,
 ];
 
 const fromSource = [
-  'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_SYNC_UUID', 'P_RS_DATA_REPLY', 'P_RS_IS_IN_SYNC', 'P_STATE', 'P_UUIDS', 'P_DATA', 'P_OUT_OF_SYNC', 'P_PING',
+  'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_SYNC_UUID', 'P_RS_DATA_REPLY', 'P_RS_DEALLOCATED', 'P_RS_IS_IN_SYNC', 'P_STATE', 'P_UUIDS', 'P_DATA', 'P_OUT_OF_SYNC', 'P_PING',
 ] as const;
 const fromTarget = [
-  'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_RS_DATA_REQUEST', 'P_CSUM_RS_REQUEST', 'P_RS_WRITE_ACK', 'P_STATE', 'P_PING', 'P_PING_ACK', 'P_WRITE_ACK',
+  'P_BITMAP', 'P_COMPRESSED_BITMAP', 'P_RS_DATA_REQUEST', 'P_RS_THIN_REQ', 'P_CSUM_RS_REQUEST', 'P_RS_WRITE_ACK', 'P_STATE', 'P_PING', 'P_PING_ACK', 'P_WRITE_ACK',
 ] as const;
 
 export const resyncInterrupted: Scenario = {

@@ -61,6 +61,8 @@ const refused: [edit: Edit, code: ConfigCode, named: string][] = [
   [net((options) => (options.cramHmacAlg = 'sha1')), InvalidAttribute, 'needs a shared-secret'],
   [net((options) => (options.congestionExtents = 66)), InvalidAttribute, 'congestion-extents'],
   [net((options) => (options.congestionFill = -1)), InvalidAttribute, 'congestion-fill'],
+  [disk((options) => (options.rsDiscardGranularity = -1)), InvalidAttribute, 'rs-discard-granularity'],
+  [disk((options) => (options.rsDiscardGranularity = 1048577)), InvalidAttribute, 'rs-discard-granularity'],
   [(resource) => (resource.resource = ''), InvalidAttribute, 'name'],
   [(resource) => (resource.resource = 'a b'), InvalidAttribute, 'name'],
   [(resource) => (resource.peers[0]!.name = 'ü'), InvalidAttribute, 'peer'],

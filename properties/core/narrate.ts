@@ -171,6 +171,8 @@ function detailsOf(narrator: Narrator, packet: Packet): string {
     case 'P_ZEROES':
     case 'P_DATA_REQUEST':
     case 'P_RS_DATA_REQUEST':
+    case 'P_RS_THIN_REQ':
+    case 'P_RS_DEALLOCATED':
     case 'P_OV_REQUEST':
     case 'P_OV_REPLY':
     case 'P_CSUM_RS_REQUEST':

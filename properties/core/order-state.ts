@@ -35,7 +35,10 @@ export interface MachineState {
   commands: Map<number, Command>;
   /** Received on this connection, oldest epoch first; the last one is open. */
   epochs: PeerWrite[][];
-  resyncReplies: Range[];
+  /** Answers that are not written yet; zeros in several operations, so that they stay until they are acknowledged. */
+  resyncReplies: (Range & { isZeros: boolean })[];
+  /** Operations that write them. */
+  resyncOperations: Set<number>;
   /** Written and not acknowledged. */
   resyncWritten: Range[];
   /** By operation. */
@@ -71,6 +74,7 @@ export function newMachineState(): MachineState {
     commands: new Map(),
     epochs: [[]],
     resyncReplies: [],
+    resyncOperations: new Set(),
     resyncWritten: [],
     submitted: new Map(),
     transactions: new Map(),
@@ -95,6 +99,7 @@ export function newMachineState(): MachineState {
     newConnection: () => {
       state.epochs = [[]];
       state.resyncReplies = [];
+      state.resyncOperations.clear();
       state.resyncWritten = [];
       state.epochSize = 0;
       state.owesBarrier = false;

@@ -116,10 +116,11 @@ function onDiskWrite(watch: Watch, machine: Machine, state: MachineState, output
     if (peer && peer.pdsk < DiskState.Inconsistent && peer.peer === Role.Primary) checkActive(watch, machine, output.volume, output.sector, sectors, 'the only disk');
     return;
   }
-  const reply = state.resyncReplies.findIndex((range) => range.volume === output.volume && range.sector === output.sector && range.sectors === sectors);
-  if (reply >= 0) {
-    state.resyncReplies.splice(reply, 1);
+  const reply = resyncReplyOf(state, output.volume, output.sector, dataOf(output));
+  if (reply) {
+    if (!reply.isZeros) state.resyncReplies.splice(state.resyncReplies.indexOf(reply), 1);
     state.submitted.set(output.op, 'resync');
+    state.resyncOperations.add(output.op);
     const superblock = superblockOf(watch, machine, output.volume);
     rule(watch, 'D9', !hasFlag(superblock, SuperblockFlag.Consistent) && superblock.uuids[1] === 0n, machine, () => `resync write ${where} with a superblock that is still consistent`);
     return;
@@ -146,6 +147,15 @@ const peerWriteOf = (state: MachineState, volume: number, sector: number, data: 
     if (write.volume !== volume || write.ended !== undefined) return false;
     if (!write.isZeros) return !write.submitted && write.sector === sector && sameBytes(write.data, data);
     return sector >= write.sector && sector + data.length / 512 <= write.sector + write.sectors && data.every((byte) => byte === 0);
+  });
+
+/** The answer of a resync that this writes, or of zeros a part. */
+const resyncReplyOf = (state: MachineState, volume: number, sector: number, data: Uint8Array) =>
+  state.resyncReplies.find((range) => {
+    if (range.volume !== volume) return false;
+    const sectors = data.length / 512;
+    if (!range.isZeros) return range.sector === sector && range.sectors === sectors;
+    return sector >= range.sector && sector + sectors <= range.sector + range.sectors && data.every((byte) => byte === 0);
   });
 
 /** The application's write that this is, or a part of. */
@@ -211,7 +221,7 @@ function onOperationEnded(watch: Watch, machine: Machine, state: MachineState, e
     if (author === 'own' && !event.ok) {
       for (const write of state.ownWrites) if (write.volume === output.volume && rangesOverlap(write.sector, write.sectors, output.sector, sectors)) write.localFailed = true;
     }
-    if (author === 'resync' && event.ok) state.resyncWritten.push({ volume: output.volume, sector: output.sector, sectors });
+    if (state.resyncOperations.delete(output.op) && event.ok) state.resyncWritten.push({ volume: output.volume, sector: output.sector, sectors });
     if (event.ok && author) state.tag(output.volume, output.sector, sectors, output.type === 'disk-write' && output.fua ? undefined : author);
     return;
   }
@@ -334,7 +344,10 @@ function onReceived(_watch: Watch, _machine: Machine, state: MachineState, packe
       state.epochs.push([]);
       return;
     case 'P_RS_DATA_REPLY':
-      state.resyncReplies.push({ volume: packet.volume, sector: packet.sector, sectors: packet.data.length / 512 });
+      state.resyncReplies.push({ volume: packet.volume, sector: packet.sector, sectors: packet.data.length / 512, isZeros: false });
+      return;
+    case 'P_RS_DEALLOCATED':
+      state.resyncReplies.push({ volume: packet.volume, sector: packet.sector, sectors: packet.sizeBytes / 512, isZeros: true });
       return;
     case 'P_STATE_CHG_REQ':
     case 'P_CONN_ST_CHG_REQ':
@@ -388,9 +401,13 @@ function onSent(watch: Watch, machine: Machine, state: MachineState, packet: Pac
     case 'P_WRITE_ACK':
     case 'P_RS_WRITE_ACK': {
       if (sameBlockId(packet.blockId, ID_SYNCER)) {
-        const at = state.resyncWritten.findIndex(({ volume, sector }) => volume === packet.volume && sector === packet.sector);
-        rule(watch, 'D14', at >= 0, machine, () => `a resync write at ${packet.sector} is acknowledged before it is written`);
-        state.resyncWritten.splice(at, 1);
+        const sectors = packet.sizeBytes / 512;
+        const isIn = (range: { volume: number; sector: number; sectors: number }): boolean =>
+          range.volume === packet.volume && range.sector >= packet.sector && range.sector + range.sectors <= packet.sector + sectors;
+        const written = state.resyncWritten.filter(isIn).reduce((sum, range) => sum + range.sectors, 0);
+        rule(watch, 'D14', written === sectors, machine, () => `a resync write at ${packet.sector} is acknowledged when ${written} of ${sectors} sectors are written`);
+        state.resyncWritten = state.resyncWritten.filter((range) => !isIn(range));
+        state.resyncReplies = state.resyncReplies.filter((range) => !range.isZeros || !isIn(range));
         return;
       }
       const write = writeOf(state, packet);

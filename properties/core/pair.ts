@@ -471,6 +471,7 @@ export function complete(pair: Pair, machine: Machine, operation: PendingOperati
     switch (output.type) {
       case 'disk-read':
         data = read(disk, area, output.sector, output.sectors);
+        if (data.every((byte) => byte === 0)) data = undefined;
         break;
       case 'disk-write':
         if (copy!.some((byte, at) => byte !== output.data[at])) throw new Error(`${machine.name} changed bytes of operation ${output.op} before it ended`);

@@ -137,6 +137,7 @@ function optionsOf(words: readonly string[]): PairOptions {
       case 'al-extents':
       case 'c-plan-ahead':
       case 'disk-timeout':
+      case 'rs-discard-granularity':
         disk[camel] = number(value);
         break;
       case 'discard-zeroes-if-aligned':

@@ -64,6 +64,8 @@ export interface Pair {
   readErrors: Set<number>;
   writeErrors: Set<number>;
   flushErrors: number;
+  /** Kinds of operations of which the target's disk refuses some. */
+  refused: Output['type'][];
   /** How long the target's next flushes take. */
   slowFlushesUs: number[];
   /** Metadata writes of a station: with nothing else under way, bitmap pages. */
@@ -109,6 +111,7 @@ export function newPair(options: PairOptions = {}): Pair {
     readErrors: new Set(),
     writeErrors: new Set(),
     flushErrors: 0,
+    refused: [],
     slowFlushesUs: [],
     pagesWritten: new Map([[source, 0], [target, 0]]),
     expected: images(),
@@ -124,12 +127,13 @@ export function newPair(options: PairOptions = {}): Pair {
   return pair;
 }
 
-/** The source has new data in these blocks, and both nodes know it. */
-export function makeDirty(pair: Pair, bit: number, bits: number, volume = 0): void {
+/** The source has new data in these blocks, or zeros where the target has something, and both nodes know it. */
+export function makeDirty(pair: Pair, bit: number, bits: number, volume = 0, zeros = false): void {
   const source = pair.disks.get(pair.source)![volume]!;
   const from = bit * 4096;
   const to = Math.min((bit + bits) * 4096, source.length);
-  for (let at = from; at < to; at += 512) source.fill(1 + (++pair.stamp % 255), at, at + 512);
+  for (let at = from; at < to; at += 512) source.fill(zeros ? 0 : 1 + (++pair.stamp % 255), at, at + 512);
+  if (zeros) pair.disks.get(pair.target)![volume]!.fill(0xdd, from, to);
   pair.expected[volume]!.set(source.subarray(from, to), from);
   for (const station of [pair.source, pair.target]) setBits(deviceOf(volumeOf(station, volume)).bitmap!, bit, Math.ceil((to - from) / 4096));
 }
@@ -256,6 +260,8 @@ function handle(pair: Pair, station: Station, output: Output): void {
   switch (output.type) {
     case 'disk-read':
     case 'disk-write':
+    case 'disk-write-zeroes':
+    case 'disk-discard':
     case 'disk-flush':
       return disk(pair, station, output);
     case 'send':
@@ -269,7 +275,7 @@ const hits = (errors: Set<number>, sector: number, sectors: number): boolean => 
   return false;
 };
 
-function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-flush' }>): void {
+function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>): void {
   const { op } = output;
   const slow = output.type === 'disk-flush' && station === pair.target ? pair.slowFlushesUs.shift() : undefined;
   const durationUs = slow ?? 1 + pair.random(pair.options.diskUs ?? 3000);
@@ -287,9 +293,10 @@ function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'dis
     // The platter is read somewhere in between.
     let data = new Uint8Array(0);
     later(pair, pair.random(durationUs), () => (data = image.slice(from, from + output.sectors * 512)));
-    return later(pair, durationUs, () => end(fails ? { ok: false, failure: 'failed' } : { ok: true, data }));
+    return later(pair, durationUs, () => end(fails ? { ok: false, failure: 'failed' } : { ok: true, data: data.some((byte) => byte !== 0) ? data : undefined }));
   }
-  const range = { sector: output.sector, sectors: output.data.length / 512 };
+  const bytes = output.type === 'disk-write' ? output.data : new Uint8Array(output.sectors * 512);
+  const range = { sector: output.sector, sectors: bytes.length / 512 };
   const writing = pair.writing.get(station)![output.volume]!;
   for (const other of writing) {
     if (other.sector < range.sector + range.sectors && range.sector < other.sector + other.sectors) {
@@ -297,10 +304,10 @@ function disk(pair: Pair, station: Station, output: Extract<Output, { type: 'dis
     }
   }
   writing.push(range);
-  const fails = station === pair.target && hits(pair.writeErrors, range.sector, range.sectors);
+  const fails = station === pair.target && (hits(pair.writeErrors, range.sector, range.sectors) || (pair.refused.includes(output.type) && pair.random(2) === 0));
   later(pair, durationUs, () => {
     writing.splice(writing.indexOf(range), 1);
-    if (!fails) image.set(output.data, from);
+    if (!fails) image.set(bytes, from);
     end(fails ? { ok: false, failure: 'failed' } : { ok: true, data: undefined });
   });
 }

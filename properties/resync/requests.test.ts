@@ -14,7 +14,7 @@ import type { Packet } from '../../src/wire/packets.js';
 import { recordedConnections } from './recordings.js';
 
 const nothing = { requests: [], failed: undefined };
-const request = (sector: number, sectors: number): ResyncRequest => ({ sector, sectors, interval: 0, stage: 'asked', isDigestSent: false, data: undefined });
+const request = (sector: number, sectors: number): ResyncRequest => ({ sector, sectors, interval: 0, stage: 'asked', askedAs: 'data', data: undefined, operations: 0, failed: false });
 
 /** All requests of one pass. */
 function pass(bitmap: Bitmap, mostBits: number): { bit: number; bits: number }[] {

@@ -449,6 +449,103 @@ test('a source that loses its disk refuses what is asked for, and the target is 
   assert.ok(deviceOf(volumeOf(pair.target)).bitmap!.weight > 0);
 });
 
+// ---- Thin resync -------------------------------------------------------------------------------------------------------
+
+/** What the target asked for, as `thin 0+16` in blocks. */
+const asked = (pair: Pair): string[] =>
+  pair.source.received.flatMap((packet) =>
+    packet.packet === 'P_RS_DATA_REQUEST' || packet.packet === 'P_RS_THIN_REQ' ? [`${packet.packet === 'P_RS_THIN_REQ' ? 'thin' : 'data'} ${packet.sector / 8}+${packet.sizeBytes / 4096}`] : [],
+  );
+const answered = (pair: Pair, name: Packet['packet']): number => pair.target.received.filter(({ packet }) => packet === name).length;
+const THIN = { resyncRate: 400 * 1024, cPlanAhead: 0, cMinRate: 0, rsDiscardGranularity: 65536 };
+
+test('whole granules are asked for thinly; what is all zeros over there is discarded here, and only then cleared on both sides', () => {
+  const pair = newPair({ disk: THIN, sectors: 8192, discardGranularitySectors: 8 });
+  makeDirty(pair, 0, 32, 0, true);
+  makeDirty(pair, 32, 16);
+  makeDirty(pair, 100, 30, 0, true);
+  startSync(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.equal(asked(pair), ['thin 0+16', 'thin 16+16', 'thin 32+16', 'data 100+4', 'data 104+8', 'thin 112+16', 'data 128+2']);
+  assert.equal([answered(pair, 'P_RS_DEALLOCATED'), answered(pair, 'P_RS_DATA_REPLY')], [3, 4]);
+  assert.is(dirtyBits(pair).size, 0);
+  assertEqualDisks(pair);
+  assertNothingLeft(pair);
+});
+
+test('nothing is asked for thinly without the option, the feature, a disk that discards, or room for a granule in a request', () => {
+  const thin = (options: PairOptions): boolean => {
+    const pair = newPair({ disk: THIN, sectors: 8192, discardGranularitySectors: 8, ...options });
+    makeDirty(pair, 0, 256, 0, true);
+    startSync(pair);
+    assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+    assertEqualDisks(pair);
+    return asked(pair).some((one) => one.startsWith('thin'));
+  };
+  const of = (rsDiscardGranularity: number): PairOptions => ({ disk: { ...THIN, rsDiscardGranularity } });
+  assert.ok(thin({}));
+  assert.not(thin(of(0)));
+  assert.not(thin({ discardGranularitySectors: undefined }));
+  assert.not(thin({ discardGranularitySectors: 0 }));
+  // The disk's granule counts where it is larger, and a request of protocol 90 is at most 32 KiB.
+  assert.ok(thin({ ...of(512), discardGranularitySectors: 16 }));
+  assert.not(thin({ ...of(512), discardGranularitySectors: 1 }));
+  assert.ok(thin({ ...of(32768), protocolVersion: 90 }));
+  assert.not(thin({ ...of(65536), protocolVersion: 90 }));
+});
+
+test('a granule larger than the rate allows in a step is asked for whole, and made up for (B123)', () => {
+  const pair = newPair({ disk: { ...THIN, resyncRate: 1000, rsDiscardGranularity: 1 << 20 }, sectors: 20480, discardGranularitySectors: 8, networkUs: 1, diskUs: 1 });
+  makeDirty(pair, 0, 2560, 0, true);
+  startSync(pair);
+  assert.ok(runUntil(pair, () => isOver(pair), MINUTE_US));
+  assert.is(asked(pair).filter((one) => one.startsWith('thin')).length, 10);
+  assert.ok(pair.nowUs > 8_500_000 && pair.nowUs < 11_500_000, `10 MiB at 1000 KiB/s took ${pair.nowUs} µs`);
+});
+
+test('zeros that the disk refuses to make stay marked on both nodes; what is cleared is never more than was zeroed (B128)', () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    // Granules of 24 sectors: heads and tails are zeroed, and each operation may be refused, or fail for good.
+    const pair = newPair({ disk: THIN, sectors: 8189, discardGranularitySectors: 24, seed });
+    makeDirty(pair, 0, 512, 0, true);
+    makeDirty(pair, 600, 424, 0, true);
+    pair.refused = seed % 2 === 0 ? ['disk-discard', 'disk-write-zeroes'] : ['disk-discard', 'disk-write-zeroes', 'disk-write'];
+    startSync(pair);
+    assert.ok(runUntil(pair, () => complete(pair.target).length === 1, MINUTE_US));
+    runUntil(pair, () => false, 1_000_000);
+    const failed = dirtyBits(pair);
+    assert.is(failed.size > 0, seed % 2 === 1, `seed ${seed}: ${failed.size} failed`);
+    const [end] = complete(pair.target);
+    assert.ok(end?.signal === 'resync-complete' && end.failedBits === failed.size);
+    assertEqualDisks(pair, failed);
+    assertNothingLeft(pair);
+  }
+});
+
+test('a thin request that was not agreed, and zeros that nobody asked for, drop the connection', () => {
+  const thin: Packet = { packet: 'P_RS_THIN_REQ', volume: 0, sector: 0, blockId: ID_SYNCER, sizeBytes: 4096 };
+  const zeros: Packet = { packet: 'P_RS_DEALLOCATED', volume: 0, sector: 800, sizeBytes: 4096 };
+  const lostBy = (side: 'source' | 'target', packet: Packet, options: PairOptions, paused: boolean): string | undefined => {
+    const pair = newPair({ ...FAST, networkUs: 1, diskUs: 1_000_000, ...options });
+    makeDirty(pair, 100, 1);
+    startSync(pair, paused);
+    runUntil(pair, () => false, 1000);
+    const [hearer, speaker] = side === 'source' ? [pair.source, pair.target] : [pair.target, pair.source];
+    act(pair, speaker, () => sendPacket(speaker.core, speaker.connection, packet));
+    runUntil(pair, () => false, 1000);
+    const end = hearer.told.find((value) => value.signal === 'connection-lost');
+    assert.is(deviceOf(volumeOf(hearer)).bitmap!.weight, 1, 'no bit is cleared by it (B050)');
+    return end?.signal === 'connection-lost' && end.reason === 'ProtocolError' ? end.detail : undefined;
+  };
+  assert.match(lostBy('source', thin, {}, true)!, /FF_THIN_RESYNC is not agreed/);
+  assert.is(lostBy('source', thin, { discardGranularitySectors: 8 }, true), undefined);
+  assert.match(lostBy('source', { ...thin, sizeBytes: (1 << 20) + 512 }, { discardGranularitySectors: 8 }, true)!, /larger/);
+  assert.match(lostBy('target', zeros, { discardGranularitySectors: 8 }, true)!, /nobody asked/);
+  // Asked for as data: zeros are an answer to a thin request only.
+  assert.match(lostBy('target', zeros, { discardGranularitySectors: 8 }, false)!, /nobody asked/);
+  assert.match(lostBy('target', { ...zeros, sector: 8189 }, { discardGranularitySectors: 8 }, true)!, /beyond/);
+});
+
 // ---- Bad bytes ---------------------------------------------------------------------------------------------------------
 
 test('what the peer may not say drops the connection', () => {
@@ -520,9 +617,14 @@ const action = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('cut' as const), afterUs: fc.nat(200_000) }) },
 );
 
+/** Granule of the disks, and rs-discard-granularity. */
+const thinness = fc.constantFrom<[number | undefined, number]>([undefined, 0], [undefined, 0], [8, 16384], [1, 4096], [24, 4096], [40, 65536]);
+
 const story = fc.record({
   seed: fc.nat(1_000_000),
   dirty: fc.array(range, { minLength: 1, maxLength: 6 }),
+  zeros: fc.array(range, { maxLength: 3 }),
+  thinness,
   actions: fc.array(action, { maxLength: 40 }),
   readErrors: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.array(fc.nat(1023), { maxLength: 3 }) }),
   primaryIsTarget: fc.boolean(),
@@ -538,10 +640,11 @@ test('any load, pauses, cuts and read errors: the disks end equal wherever no bi
   let cuts = 0;
   let completed = 0;
   fc.assert(
-    fc.property(story, ({ seed, dirty, actions, readErrors, primaryIsTarget, hotSectors, ...options }) => {
+    fc.property(story, ({ seed, dirty, zeros, thinness: [discardGranularitySectors, rsDiscardGranularity], actions, readErrors, primaryIsTarget, hotSectors, disk, ...options }) => {
       // A write on a node that is alone and Inconsistent has no home: a Primary target keeps its link.
-      const pair = newPair({ ...options, seed, primaryIsTarget });
+      const pair = newPair({ ...options, disk: { ...disk, rsDiscardGranularity }, discardGranularitySectors, seed, primaryIsTarget });
       for (const [bit, bits] of dirty) makeDirty(pair, bit, Math.min(bits, 1024 - bit));
+      for (const [bit, bits] of zeros) makeDirty(pair, bit, Math.min(bits, 1024 - bit), 0, true);
       for (const block of readErrors) pair.readErrors.add(block);
       startSync(pair);
       for (const step of actions) {

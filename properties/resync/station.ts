@@ -22,13 +22,13 @@ import { markOutOfSync, markWrittenOnBoth } from '../../src/replication/bits.js'
 import { receiveBitmap } from '../../src/resync/bitmap-exchange.js';
 import { abortResync, bitsCleared, checkFinished, fencePassed, finishAsSource, resyncFlushDone } from '../../src/resync/lifecycle.js';
 import { readIntervalStarted, resyncAcknowledged, resyncNegAcknowledged, resyncReadDone, rangeRequest, serveDelayed } from '../../src/resync/source.js';
-import { negResyncReply, resyncCancelled, resyncDataReply, resyncTick, resyncWriteDone, writeIntervalStarted } from '../../src/resync/target.js';
+import { negResyncReply, resyncCancelled, resyncReply, resyncTick, resyncWriteDone, writeIntervalStarted } from '../../src/resync/target.js';
 import { Conn, Disk, isSyncState, Role } from '../../src/state/states.js';
 import { newActivityLog } from '../../src/volume/activity-log.js';
 import { findInterval, registerInterval, releaseInterval, useInterval } from '../../src/volume/intervals.js';
 import { metadataOperationDone } from '../../src/volume/metadata-io.js';
 import type { Packet } from '../../src/wire/packets.js';
-import { DataFlag } from '../../src/wire/packets.js';
+import { DataFlag, FeatureFlag } from '../../src/wire/packets.js';
 
 export interface StationOptions {
   volumes?: number;
@@ -36,6 +36,8 @@ export interface StationOptions {
   protocolVersion?: number;
   disk?: Partial<DiskOptions>;
   net?: Partial<NetOptions>;
+  /** Of both disks; thin resync is agreed then. */
+  discardGranularitySectors?: number | undefined;
 }
 
 interface AppWrite {
@@ -77,7 +79,7 @@ export function newStation(name: string, role: Role, options: StationOptions = {
     cstate: Conn.WFReportParams,
     session: newSession(),
     protocolVersion: options.protocolVersion ?? 101,
-    features: 0,
+    features: options.discardGranularitySectors === undefined ? 0 : FeatureFlag.FF_THIN_RESYNC,
     connectCount: 0,
     loss: undefined,
   } as unknown as Connection;
@@ -112,6 +114,7 @@ function newVolume(number: number, sectors: number, peer: string, options: Stati
     backing: {
       attachment: 1,
       ...devices,
+      discardGranularitySectors: options.discardGranularitySectors ?? 0,
       layout: layout.value,
       superblock: newSuperblock(layout.value),
       superblockVersion: 0,
@@ -136,8 +139,8 @@ export function connect(station: Station): void {
   session.phase = 'up';
   session.data = newStream(STREAM.data, 'data', core.nowUs);
   session.meta = newStream(STREAM.meta, 'meta', core.nowUs);
-  session.sending = { apv: connection.protocolVersion, features: 0, digestBytes: 0 };
-  session.receiving = { apv: connection.protocolVersion, features: 0, digestBytes: 0 };
+  session.sending = { apv: connection.protocolVersion, features: connection.features, digestBytes: 0 };
+  session.receiving = { apv: connection.protocolVersion, features: connection.features, digestBytes: 0 };
   connection.session = session;
   connection.connectCount++;
   connection.loss = undefined;
@@ -251,9 +254,11 @@ function onPacket(station: Station, packet: Packet): void {
   station.received.push('data' in packet ? { ...packet, data: packet.data.subarray(0, 0) } : packet);
   switch (packet.packet) {
     case 'P_RS_DATA_REQUEST':
+    case 'P_RS_THIN_REQ':
       return rangeRequest(core, resource, volume, device, connection, packet);
     case 'P_RS_DATA_REPLY':
-      return resyncDataReply(core, resource, volume, device, connection, packet);
+    case 'P_RS_DEALLOCATED':
+      return resyncReply(core, volume, device, connection, packet);
     case 'P_NEG_RS_DREPLY':
       return negResyncReply(core, resource, volume, device, connection, packet);
     case 'P_RS_CANCEL':

@@ -133,6 +133,7 @@ export const diskFields: Record<Exclude<keyof DiskOptions, 'resyncAfter'>, strin
   cMinRate: 'c-min-rate',
   discardZeroesIfAligned: 'discard-zeroes-if-aligned',
   diskTimeout: 'disk-timeout',
+  rsDiscardGranularity: 'rs-discard-granularity',
   readBalancing: 'read-balancing',
 };
 
@@ -167,7 +168,7 @@ export const netFields: Record<keyof NetOptions, string> = {
 
 /** What a user may set without any effect here, and without any harm: tuning of the kernel's ways. They are read, checked and dumped. */
 const withoutEffect = new Set([
-  ...['max-bio-bvecs', 'disk-barrier', 'disable-write-same', 'rs-discard-granularity'],
+  ...['max-bio-bvecs', 'disk-barrier', 'disable-write-same'],
   ...['unplug-watermark', 'rcvbuf-size', 'tcp-cork'],
   ...['cpu-mask', 'stacked-timeouts', 'become-primary-on'],
 ]);

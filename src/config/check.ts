@@ -34,6 +34,7 @@ const diskRanges: Record<Exclude<NumericOf<DiskOptions>, 'alExtents' | 'resyncAf
   cMaxRate: { option: 'c-max-rate', min: 250, max: 4194304 },
   cMinRate: { option: 'c-min-rate', min: 0, max: 4194304 },
   diskTimeout: { option: 'disk-timeout', min: 0, max: 6000 },
+  rsDiscardGranularity: { option: 'rs-discard-granularity', min: 0, max: 1048576 },
 };
 
 const netRanges: Record<NumericOf<NetOptions>, Range> = {

@@ -20,6 +20,7 @@ export const defaultDiskOptions: DiskOptions = {
   cMinRate: 250,
   resyncAfter: -1,
   diskTimeout: 0,
+  rsDiscardGranularity: 0,
 };
 
 export const defaultNetOptions: NetOptions = {

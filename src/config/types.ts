@@ -62,6 +62,8 @@ export interface DiskOptions {
   resyncAfter: number;
   /** 0.1 s; how long an operation on the disk may take before the disk is given up. 0 = for ever. */
   diskTimeout: number;
+  /** Bytes; a resync asks for so much at a time whether it is all zeros, and discards it then. 0 = it never asks. Without effect on a disk that cannot discard. */
+  rsDiscardGranularity: number;
 }
 
 export interface NetOptions {

@@ -19,7 +19,7 @@ import { queuePacket } from './send.js';
 import { closeStream, signalPackets, unreadBytes } from './streams.js';
 
 /** What we announce: only what is there. FF_WSAME stands for the limits in P_SIZES, for large discards and for comparison rule 41. */
-export const OWN_FEATURES: number = FeatureFlag.FF_TRIM | FeatureFlag.FF_WSAME | FeatureFlag.FF_WZEROES;
+export const OWN_FEATURES: number = FeatureFlag.FF_TRIM | FeatureFlag.FF_THIN_RESYNC | FeatureFlag.FF_WSAME | FeatureFlag.FF_WZEROES;
 
 const featuresOf = ({ features }: Pick<ResourceConfig, 'features'>): number => OWN_FEATURES & (features ?? OWN_FEATURES);
 

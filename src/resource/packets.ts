@@ -14,7 +14,7 @@ import { rangeError, receiveBarrier, receiveWrite, serveRead } from '../replicat
 import { holdIfEarly, isWrite, seeSequence, takeEarly } from '../replication/sequence.js';
 import { bitmapExpected, receiveBitmap } from '../resync/bitmap-exchange.js';
 import { rangeRequest, resyncAcknowledged, resyncNegAcknowledged } from '../resync/source.js';
-import { negResyncReply, resyncCancelled, resyncDataReply, resyncInSync } from '../resync/target.js';
+import { negResyncReply, resyncCancelled, resyncInSync, resyncReply } from '../resync/target.js';
 import { verifyRefused, verifyReply, verifyResult } from '../resync/verify.js';
 import { ID_SYNCER, sameBlockId, type Packet } from '../wire/packets.js';
 import { checkDrained } from './congestion.js';
@@ -102,10 +102,12 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     case 'P_NEG_DREPLY':
       return readRefused(core, resource, connection, packet);
     case 'P_RS_DATA_REQUEST':
+    case 'P_RS_THIN_REQ':
     case 'P_CSUM_RS_REQUEST':
       return rangeRequest(core, resource, volume, device, connection, packet);
     case 'P_RS_DATA_REPLY':
-      return resyncDataReply(core, resource, volume, device, connection, packet);
+    case 'P_RS_DEALLOCATED':
+      return resyncReply(core, volume, device, connection, packet);
     case 'P_OV_REQUEST':
       verifyRequested(core, resource, volume, connection, device);
       return rangeRequest(core, resource, volume, device, connection, packet);

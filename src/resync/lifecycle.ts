@@ -40,6 +40,7 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     cursorBit: 0,
     requests: [],
     answeredSectors: 0,
+    owedBlocks: 0,
     controller: newController(),
     targetIsDone: false,
     isHeld: false,
@@ -85,7 +86,7 @@ export const abortResync = (core: Core, resource: Resource, volume: Volume, peer
   if (!resync) return;
   observeResync(core, volume, peerDevice, resync, 'aborted');
   // Behind, each request is still answered once (`staleRequests`).
-  if (peerDevice.repl !== Conn.Behind && resync.requests.some(({ isDigestSent, stage }) => isDigestSent && stage === 'asked')) peerDevice.hasStaleDigests = true;
+  if (peerDevice.repl !== Conn.Behind && resync.requests.some(({ askedAs, stage }) => askedAs === 'digest' && stage === 'asked')) peerDevice.hasStaleDigests = true;
   removeResync(core, resource, volume, peerDevice);
   for (const { interval, stage } of resync.requests) {
     if ((stage !== 'writing' || !hasDisk(volume)) && findInterval(volume, interval)) releaseInterval(core, volume, interval);

@@ -16,7 +16,7 @@ import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import { zeros } from '../volume/zeros.js';
-import type { AckPacket, BlockRequestPacket, DigestPacket } from '../wire/packets.js';
+import { FeatureFlag, type AckPacket, type BlockRequestPacket, type DigestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
 import { blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sameBytes, signalDiskError } from './progress.js';
 import type { RangeServer, ResyncState, ServedRange } from './types.js';
@@ -32,7 +32,7 @@ const serverOf = ({ resync, verify }: PeerDevice): RangeServer | undefined =>
   resync?.side === 'source' ? resync : verify?.side === 'target' ? verify : undefined;
 
 /**
- * P_RS_DATA_REQUEST, P_CSUM_RS_REQUEST, P_OV_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because
+ * P_RS_DATA_REQUEST, P_RS_THIN_REQ, P_CSUM_RS_REQUEST, P_OV_REQUEST. A range that cannot be is a protocol error. What we cannot serve, for want of an UpToDate disk or because
  * no resync or verify runs here, is refused (P_NEG_RS_DREPLY).
  */
 export const rangeRequest = (
@@ -49,9 +49,14 @@ export const rangeRequest = (
   if ('digest' in packet && (csumsAlg === '' || packet.digest.length !== blockDigest(core, csumsAlg, NO_BYTES).length)) {
     return loseConnection(core, connection, 'ProtocolError', `P_CSUM_RS_REQUEST: a digest of ${packet.digest.length} bytes`);
   }
+  const isThin = packet.packet === 'P_RS_THIN_REQ';
+  if (isThin && (connection.features & FeatureFlag.FF_THIN_RESYNC) === 0) {
+    return loseConnection(core, connection, 'ProtocolError', 'P_RS_THIN_REQ: FF_THIN_RESYNC is not agreed');
+  }
   if (peerDevice.repl === Conn.Ahead) return cancel(core, volume, peerDevice, connection, packet);
   const verifies = packet.packet === 'P_OV_REQUEST';
-  const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, answer: verifies ? 'digest' : 'data' };
+  const answer = verifies ? 'digest' : isThin ? 'thin' : 'data';
+  const range: ServedRange = { sector: packet.sector, sectors: packet.sizeBytes / 512, blockId: packet.blockId, answer };
   // Lent; copied once, here.
   if ('digest' in packet) range.targetDigest = packet.digest.slice();
   const server = verifies === (peerDevice.verify !== undefined) ? serverOf(peerDevice) : undefined;
@@ -176,6 +181,9 @@ const replyData = (
     return markWrittenOnBoth(core, volume, peerDevice, range.sector, range.sectors);
   }
   resync.unacknowledged.push(range);
+  if (range.answer === 'thin' && result.data === undefined) {
+    return sendPacket(core, connection, { packet: 'P_RS_DEALLOCATED', volume: volume.number, sector: range.sector, sizeBytes: range.sectors * 512 });
+  }
   sendPacket(core, connection, {
     packet: 'P_RS_DATA_REPLY',
     volume: volume.number,

@@ -8,13 +8,16 @@
  * Writes of the source that come before its answer are in what it compares; they need not be on our disk when we read, as each sector
  * is then either equal already or is written by them. Own writes wait. Only a write that fails in between could make equal blocks
  * differ again, so that an equality counts for nothing after an error (`mayCompare`).
+ *
+ * A thin resync (rs-discard-granularity) asks so that zeros need not travel nor take space: what the source says is all zeros is
+ * discarded here, or zeroed where a discard would not read as zeros.
  */
 
 import { loseConnection } from '../connection/loss.js';
 import { ownBytes } from '../connection/receive.js';
 import { sendPacket, unsentBytes } from '../connection/send.js';
 import { countBits, nextRun, nextSetBit, type Bitmap } from '../metadata/bitmap.js';
-import { assert, readDisk, writeDisk, type Core } from '../model/core.js';
+import { assert, readDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import { setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
@@ -22,9 +25,10 @@ import { markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn } from '../state/states.js';
 import { findInterval, overlapsOwnWrite, registerInterval, releaseInterval, requestIsAnswered } from '../volume/intervals.js';
+import { tryOtherwise, writeRange } from '../volume/zeroing.js';
 import { zeros } from '../volume/zeros.js';
 import { maxRequestBytes } from '../wire/context.js';
-import { ID_SYNCER, type AckPacket, type DataPacket } from '../wire/packets.js';
+import { FeatureFlag, ID_SYNCER, type AckPacket, type BlockRangePacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
 import { bitmapOf, blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sendBufferBytes, signalDiskError } from './progress.js';
 import { ratePlan, TICK_US } from './rate.js';
@@ -58,14 +62,17 @@ const takeBudget = (resync: ResyncState, volume: Volume, connection: Connection)
   const plan = ratePlan(resync.controller, volume.config.disk, step);
   resync.answeredSectors = 0;
   resync.controller = plan.controller;
-  return plan.blocks;
+  const blocks = plan.blocks - resync.owedBlocks;
+  resync.owedBlocks = Math.max(0, -blocks);
+  return blocks;
 };
 
 const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, budget: number): void => {
   const bitmap = bitmapOf(peerDevice);
+  const granuleBits = Math.floor(thinRequestBytes(volume, connection) / BIT_BYTES);
   const mostBits = maxRequestBytes(connection.protocolVersion) / BIT_BYTES;
   for (let left = budget; left > 0 && unsentBytes(connection) <= sendBufferBytes(connection) / 2; ) {
-    const range = nextRange(resync, bitmap, resync.cursorBit, Math.min(left, mostBits));
+    const range = nextRange(resync, bitmap, resync.cursorBit, granuleBits || Math.min(left, mostBits));
     if (!range) {
       // Once round; what is still to be asked for, or again, is found by the next tick.
       resync.cursorBit = 0;
@@ -73,21 +80,38 @@ const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connec
     }
     resync.cursorBit = range.bit + range.bits;
     left -= range.bits;
+    if (left < 0) resync.owedBlocks = -left;
     const sector = range.bit * SECTORS_PER_BIT;
     const sectors = Math.min(range.bits * SECTORS_PER_BIT, bitmap.sectors - sector);
     // What the source reads now could be older than this write: the block is left for the next round.
     if (overlapsOwnWrite(volume, sector, sectors)) continue;
     const interval = registerInterval(core, volume, 'resync-request', sector, sectors, 0, peerDevice.peer);
-    const request: ResyncRequest = { sector, sectors, interval: interval.id, stage: 'reading', isDigestSent: false, data: undefined };
+    const request: ResyncRequest = { sector, sectors, interval: interval.id, stage: 'reading', askedAs: 'data', data: undefined, operations: 0, failed: false };
     resync.requests.splice(firstBehind(resync.requests, sector), 0, request);
     if (resync.digestAlg === '' || peerDevice.hasStaleDigests || !mayCompare(volume)) askForData(core, volume, connection, request);
     else readDisk(core, volume, 'data', sector, sectors, { to: 'resync-digest', peer: peerDevice.peer, interval: interval.id });
   }
 };
 
+/** Only requests of exactly the granularity ask whether all is zeros (wire-protocol.md §7.3). */
 const askForData = (core: Core, volume: Volume, connection: Connection, request: ResyncRequest): void => {
+  const { sector, sectors } = request;
   request.stage = 'asked';
-  sendPacket(core, connection, { packet: 'P_RS_DATA_REQUEST', volume: volume.number, sector: request.sector, blockId: ID_SYNCER, sizeBytes: request.sectors * 512 });
+  request.askedAs = sectors * 512 === thinRequestBytes(volume, connection) ? 'thin' : 'data';
+  const packet = request.askedAs === 'thin' ? 'P_RS_THIN_REQ' : 'P_RS_DATA_REQUEST';
+  sendPacket(core, connection, { packet, volume: volume.number, sector, blockId: ID_SYNCER, sizeBytes: sectors * 512 });
+};
+
+/**
+ * rs-discard-granularity as it counts here, in bytes: at least what the disk discards at a time; 0 on a disk that cannot discard, with a peer
+ * that did not agree, or where it is more than a request may ask for (configuration.md §3.1).
+ */
+const thinRequestBytes = (volume: Volume, connection: Connection): number => {
+  const { rsDiscardGranularity } = volume.config.disk;
+  const discardGranularitySectors = volume.backing?.discardGranularitySectors ?? 0;
+  if (rsDiscardGranularity === 0 || discardGranularitySectors === 0 || (connection.features & FeatureFlag.FF_THIN_RESYNC) === 0) return 0;
+  const bytes = Math.max(rsDiscardGranularity, discardGranularitySectors * 512);
+  return bytes < BIT_BYTES || bytes > maxRequestBytes(connection.protocolVersion) ? 0 : bytes;
 };
 
 /**
@@ -113,7 +137,7 @@ export const ownBlocksRead = (
     return;
   }
   request.stage = 'asked';
-  request.isDigestSent = true;
+  request.askedAs = 'digest';
   const digest = blockDigest(core, resync.digestAlg, result.data ?? zeros(sectors * 512));
   sendPacket(core, connection, { packet: 'P_CSUM_RS_REQUEST', volume: volume.number, sector, blockId: ID_SYNCER, sizeBytes: sectors * 512, digest });
 };
@@ -181,29 +205,24 @@ const forget = (core: Core, volume: Volume, resync: ResyncState, request: Resync
 };
 
 /**
- * P_RS_DATA_REPLY. The payload is lent; it is copied once, here. Without a disk, or when the resync was given up meanwhile, the
- * block is refused (P_NEG_ACK) and stays marked on both nodes.
+ * P_RS_DATA_REPLY, P_RS_DEALLOCATED. The payload is lent; it is copied once, here. Without a disk, or when the resync was given up
+ * meanwhile, the block is refused (P_NEG_ACK) and stays marked on both nodes.
  */
-export const resyncDataReply = (
-  core: Core,
-  _resource: Resource,
-  volume: Volume,
-  peerDevice: PeerDevice,
-  connection: Connection,
-  packet: DataPacket,
-): void => {
+export const resyncReply = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: DataPacket | BlockRangePacket): void => {
   const { resync } = peerDevice;
-  const wrong = rangeError(volume, packet.sector, packet.data.length, maxRequestBytes(connection.protocolVersion));
-  if (wrong) return loseConnection(core, connection, 'ProtocolError', `P_RS_DATA_REPLY: ${wrong}`);
+  const { sector } = packet;
+  const sizeBytes = 'data' in packet ? packet.data.length : packet.sizeBytes;
+  const wrong = rangeError(volume, sector, sizeBytes, maxRequestBytes(connection.protocolVersion));
+  if (wrong) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: ${wrong}`);
   // What it says may be older than a write that came since; the block is asked for again.
-  if (takeStale(peerDevice, packet.sector, packet.data.length)) return;
+  if (takeStale(peerDevice, sector, sizeBytes)) return;
   if (resync?.side !== 'target' || !hasDisk(volume)) {
-    return sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', packet.sector, packet.data.length, ID_SYNCER);
+    return sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', sector, sizeBytes, ID_SYNCER);
   }
-  const request = findAsked(resync, packet.sector, packet.data.length);
-  if (!request) return loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, packet.sector, packet.data.length));
+  const request = findAsked(resync, sector, sizeBytes);
+  if (!request || (!('data' in packet) && request.askedAs !== 'thin')) return loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, sector, sizeBytes));
   resync.answeredSectors += request.sectors;
-  request.data = ownBytes(connection, packet.data);
+  if ('data' in packet) request.data = ownBytes(connection, packet.data);
   request.stage = 'answered';
   if (requestIsAnswered(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
 };
@@ -240,20 +259,16 @@ export const writeIntervalStarted = (
 };
 
 const write = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, request: ResyncRequest): void => {
-  assert(request.data !== undefined, 'a resync write has data');
-  writeDisk(core, volume, 'data', request.sector, request.data, { preflush: false, fua: false }, {
-    to: 'resync-write',
-    peer: peerDevice.peer,
-    interval: request.interval,
-    connectCount: connection.connectCount,
-  });
+  const { sector, sectors, data } = request;
+  const then = { to: 'resync-write', peer: peerDevice.peer, interval: request.interval, connectCount: connection.connectCount } as const;
+  request.operations = writeRange(core, volume, { content: data ? 'data' : 'discard', sector, sectors, data, preflush: false, fua: false }, then);
   request.stage = 'writing';
   request.data = undefined;
 };
 
 /**
- * A resync write has ended. One that was given up with its connection clears nothing: on the next one the blocks may already
- * mean something else. To be called for operations of an earlier attachment too.
+ * An operation of a resync write has ended; the last one's end is that of the write. One that was given up with its connection clears nothing:
+ * on the next one the blocks may already mean something else. To be called for operations of an earlier attachment too.
  */
 export const resyncWriteDone = (
   core: Core,
@@ -269,20 +284,28 @@ export const resyncWriteDone = (
   const request = resync?.requests.find((one) => one.interval === then.interval);
   if (!resync || !request) {
     // The range was kept for as long as the disk was busy with it.
-    if (findInterval(volume, then.interval)) releaseInterval(core, volume, then.interval);
+    if (findInterval(volume, then.interval) && !isBusyWith(core, volume, then.interval)) releaseInterval(core, volume, then.interval);
     return;
   }
+  const more = tryOtherwise(core, volume, operation, result);
+  request.operations += more - 1;
+  if (more === 0) request.failed ||= !result.ok;
+  if (!result.ok && more === 0) signalDiskError(core, resource, volume, 'write', request, `resync ${operation.kind} ${result.failure}`);
+  if (request.operations > 0) return;
   forget(core, volume, resync, request);
-  if (result.ok) {
-    markWrittenOnBoth(core, volume, peerDevice, operation.sector, operation.sectors);
+  if (!request.failed) {
+    markWrittenOnBoth(core, volume, peerDevice, request.sector, request.sectors);
     sendAck(core, connection, peerDevice, volume, 'P_RS_WRITE_ACK', request.sector, request.sectors * 512, ID_SYNCER);
   } else {
     markFailed(resync, peerDevice, request.sector, request.sectors);
     sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', request.sector, request.sectors * 512, ID_SYNCER);
-    signalDiskError(core, resource, volume, 'write', request, `resync write ${result.failure}`);
   }
   checkFinished(core, resource, volume, peerDevice, connection);
 };
+
+/** Is the disk still at an operation of the resync write in this range? */
+const isBusyWith = (core: Core, volume: Volume, interval: number): boolean =>
+  [...core.state.operations.values()].some(({ resource, volume: number, then }) => resource === volume.resource && number === volume.number && then.to === 'resync-write' && then.interval === interval);
 
 /** P_NEG_RS_DREPLY: the source cannot read the blocks; they stay out of sync. */
 export const negResyncReply = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: AckPacket): void => {
@@ -300,7 +323,7 @@ export const resyncInSync = (core: Core, resource: Resource, volume: Volume, pee
   if (peerDevice.hasStaleDigests) return;
   const request = takeUnanswered(core, volume, peerDevice, connection, packet);
   if (!request) return;
-  if (!request.isDigestSent) return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: sector ${packet.sector} was asked for without a digest`);
+  if (request.askedAs !== 'digest') return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: sector ${packet.sector} was asked for without a digest`);
   if (mayCompare(volume)) markWrittenOnBoth(core, volume, peerDevice, request.sector, request.sectors);
   checkFinished(core, resource, volume, peerDevice, connection);
 };

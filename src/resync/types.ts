@@ -49,6 +49,8 @@ export interface ResyncState extends RangeServer {
   requests: ResyncRequest[];
   /** Sectors answered, with data or not, since the last tick. */
   answeredSectors: number;
+  /** Asked for beyond what the controller allowed, in whole granules of a thin resync: the next ticks ask for so much less. */
+  owedBlocks: number;
   controller: RateController;
 
   // ---- Source only.
@@ -67,9 +69,13 @@ export interface ResyncRequest {
   interval: number;
   /** `reading`: our own blocks, for their digest. `answered`: the data waits for earlier writes to the range. */
   stage: 'reading' | 'asked' | 'answered' | 'writing';
-  /** It was asked for with a digest: `P_RS_IS_IN_SYNC` may answer it. */
-  isDigestSent: boolean;
+  /** What it was asked for with, and so what may answer it: `digest`: P_RS_IS_IN_SYNC; `thin`: P_RS_DEALLOCATED. */
+  askedAs: 'data' | 'digest' | 'thin';
+  /** The answer's data until it is written; undefined behind P_RS_DEALLOCATED. */
   data: Uint8Array | undefined;
+  /** While `writing`: disk operations that have not ended, and whether one of them failed for good. */
+  operations: number;
+  failed: boolean;
 }
 
 /** A range that the source serves. The block id is the target's and is echoed (DRBD 9 insists on it). */
@@ -77,8 +83,8 @@ export interface ServedRange {
   sector: number;
   sectors: number;
   blockId: BlockId;
-  /** What the answer holds: the data, or the digest of it for a verify. */
-  answer: 'data' | 'digest';
+  /** What the answer holds: the data; the word that all is zeros where it is (`thin`), else the data; or the digest of it for a verify. */
+  answer: 'data' | 'thin' | 'digest';
   /** The digest of the target's blocks, from a resync with checksums: data that has the same is not sent. */
   targetDigest?: Uint8Array;
 }
