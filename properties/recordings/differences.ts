@@ -38,7 +38,7 @@ export const legitimate: readonly Difference[] = [
   { folder: 'resync-read-error', side: 'alice', finding: /^missing: P_UUIDS .* 0 bits/, reason: DYING },
   { folder: 'net-options-online', side: 'bob', finding: /^missing: P_(PROTOCOL_UPDATE|SYNC_PARAM89)/, reason: 'the core took the options over when the peer told them: the same command changes nothing more, and nothing is told' },
   { folder: /^with-drbd9\//, finding: /^still connected, after P_ENABLE_REPLICATION/, reason: FELL_OUT },
-  { folder: /^with-drbd9\/(full-sync-from-84|generation-84-full-sync-then-9-primary|outdate-9|resync-bitmap-84-to-9|split-brain-auto-zero-changes|trim-and-zeroes-from-84|verify-started-by-9|sync-interrupted-84-to-9)$/, finding: /^extra: P_RS_DATA_REPLY/, reason: FELL_OUT },
+  { folder: /^with-drbd9\/(full-sync-from-84|generation-84-full-sync-then-9-primary|outdate-9|resync-bitmap-84-to-9|split-brain-auto-zero-changes|trim-and-zeroes-from-84|verify-started-by-9|sync-interrupted-84-to-9|thin-resync-84-to-9)$/, finding: /^extra: P_RS_(DATA_REPLY|DEALLOCATED)/, reason: FELL_OUT },
   { folder: 'with-drbd9/diskless-primary-9', finding: /^(missing|extra): P_(SYNC_)?UUIDS?/, reason: FELL_OUT },
   { folder: /^with-drbd9\/(split-brain-auto-zero-changes|verify-started-by-84|verify-started-by-9)$/, finding: /^missing: P_UUIDS/, reason: DYING },
   { folder: 'with-drbd9/split-brain-refused-unrelated-generation', finding: /^at 02-refused: StandAlone .*recorded WFConnection|^at 03-refused-again: .*Outdated|^extra: P_STATE 0 10aea$/, reason: NOT_READ },
@@ -54,5 +54,4 @@ export const notPlayed: readonly NotPlayed[] = [
   { folder: 'with-drbd9/refused-protocol-version-min-118', reason: 'the peer begins with a header of protocol 118, which no reader of ours takes for a packet (properties/connection/recordings.test.ts feeds its bytes)' },
   { folder: 'dual-primary-heavy-overlap', reason: "a fault of the kernel's own (BAD! BarrierAck): the recorded answers do not follow from what was sent" },
   { folder: /^with-drbd9\/crash-primary-84-both-sync-source/, reason: 'both recorded nodes took the role of the source: what the peer says is no answer to a core that decides better' },
-  { folder: /^(with-drbd9\/)?thin-resync/, reason: 'rs-discard-granularity is not in the core yet' },
 ];

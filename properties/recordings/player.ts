@@ -95,8 +95,9 @@ function receive(player: Player, recorded: RecordedPacket): void {
     deliver(player, stream, copy);
     Object.assign(player.peerContext, { apv: Math.min(101, packet.protocolMax), features: packet.flags & 15 });
     Object.assign(player.context, player.peerContext, { digestBytes: 0 });
-  } else if (copy.packet === 'P_RS_DATA_REPLY') {
-    for (let at = 0; at < copy.data.length; at += 512) player.pieces.set(`${copy.volume} ${copy.sector + at / 512}`, copy.data.slice(at, at + 512));
+  } else if (copy.packet === 'P_RS_DATA_REPLY' || copy.packet === 'P_RS_DEALLOCATED') {
+    const data = 'data' in copy ? copy.data : new Uint8Array(copy.sizeBytes);
+    for (let at = 0; at < data.length; at += 512) player.pieces.set(`${copy.volume} ${copy.sector + at / 512}`, data.slice(at, at + 512));
     answerResync(player);
   } else deliver(player, stream, copy);
   if (packet.packet === 'P_PROTOCOL' || packet.packet === 'P_PROTOCOL_UPDATE') player.peerContext.digestBytes = packet.integrityAlg ? digests.digest(packet.integrityAlg, [])!.length : 0;

@@ -208,6 +208,10 @@ export function configIn(recording: Recording, side: Side): RecordedConfig {
       else config.unknown.push(option);
     }
   }
+  // The kernel makes it fit its disk, and says so.
+  const log = readFileSync(join(recording.folder, `kernel-log.${side}.txt`), 'utf8');
+  const fitted = /rs_discard_granularity changed to (\d+)/.exec(log)?.[1];
+  if (fitted !== undefined) config.disk.rsDiscardGranularity = Number(fitted);
   for (const [, volume] of text.matchAll(/\bvolume (\d+) \{/g)) if (!config.volumes.includes(Number(volume))) config.volumes.push(Number(volume));
   return config;
 }

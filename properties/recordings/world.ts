@@ -72,7 +72,7 @@ export interface Player {
   peerContext: WireContext;
   sent: Sent[];
   /** Resync as target: what the core asked for and has no answer to, the recorded answers by sector, and what was asked and written. */
-  asked: PacketOf<'P_RS_DATA_REQUEST'>[];
+  asked: PacketOf<'P_RS_DATA_REQUEST' | 'P_RS_THIN_REQ'>[];
   pieces: Map<string, Uint8Array>;
   resynced: Record<'own' | 'recorded', Map<string, number>>;
   blockIds: Map<string, BlockId>;
@@ -184,12 +184,15 @@ function carryOut(player: Player, output: Output): void {
   switch (output.type) {
     case 'disk-open': {
       const { dataSectors, metaSectors, shared } = player.disks.get(output.volume)!;
-      inbox.push({ type: 'disk-opened', resource: RESOURCE, volume: output.volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: 0, rememberedSectors: 0 });
+      inbox.push({ type: 'disk-opened', resource: RESOURCE, volume: output.volume, dataSectors, metaSectors, shared, logicalBlockBytes: 512, discardGranularityBytes: player.config.disk.rsDiscardGranularity > 0 ? 4096 : 0, rememberedSectors: 0 });
       return;
     }
     case 'disk-read':
       if (fails(player, output, output.sectors, /^P_(RS_DATA_REPLY|DATA_REPLY|NEG_DREPLY|NEG_RS_DREPLY)$/)) inbox.push({ type: 'disk-failed', op: output.op, failure: 'failed' });
-      else inbox.push({ type: 'disk-done', op: output.op, data: read(player.disks.get(output.volume)!, output.area, output.sector, output.sectors) });
+      else {
+        const data = read(player.disks.get(output.volume)!, output.area, output.sector, output.sectors);
+        inbox.push({ type: 'disk-done', op: output.op, ...(data.some((byte) => byte !== 0) && { data }) });
+      }
       return;
     case 'disk-write': {
       if (fails(player, output, output.data.length / 512, /^P_(WRITE_ACK|NEG_ACK)$/)) {
@@ -287,8 +290,8 @@ function takeSent(player: Player, id: number, pieces: Uint8Array[]): void {
     if (packet.packet === 'P_PING' && player.peerIsAlive) deliver(player, stream, { packet: 'P_PING_ACK', volume: 0 });
     if (isResyncAsTarget(packet)) countSectors(player.resynced.own, packet);
     else if (!isUnheeded(packet)) player.sent.push({ packet, key: keyOf(packet) });
-    if (packet.packet === 'P_RS_DATA_REQUEST') {
-      player.asked.push(packet as PacketOf<'P_RS_DATA_REQUEST'>);
+    if (packet.packet === 'P_RS_DATA_REQUEST' || packet.packet === 'P_RS_THIN_REQ') {
+      player.asked.push(packet as PacketOf<'P_RS_DATA_REQUEST' | 'P_RS_THIN_REQ'>);
       answerResync(player);
     }
     // What the other end said of the version counts from here on for both directions.
@@ -361,9 +364,9 @@ export function keyOf(packet: Packet): string {
 // How many blocks a resync request covers is the target's affair (the recorded kernels' were bounded by the queues of their disks): the core
 // asks as it does, and is answered with the recorded data, cut as it asked. In the end the same sectors were asked for and written.
 
-export const isResyncAsTarget = (packet: Packet): packet is PacketOf<'P_RS_DATA_REQUEST' | 'P_RS_WRITE_ACK'> => packet.packet === 'P_RS_DATA_REQUEST' || packet.packet === 'P_RS_WRITE_ACK';
+export const isResyncAsTarget = (packet: Packet): packet is PacketOf<'P_RS_DATA_REQUEST' | 'P_RS_THIN_REQ' | 'P_RS_WRITE_ACK'> => /^P_RS_(DATA_REQUEST|THIN_REQ|WRITE_ACK)$/.test(packet.packet);
 
-export function countSectors(counts: Map<string, number>, packet: PacketOf<'P_RS_DATA_REQUEST' | 'P_RS_WRITE_ACK'>): void {
+export function countSectors(counts: Map<string, number>, packet: PacketOf<'P_RS_DATA_REQUEST' | 'P_RS_THIN_REQ' | 'P_RS_WRITE_ACK'>): void {
   for (let sector = packet.sector; sector < packet.sector + packet.sizeBytes / 512; sector++) {
     const key = `${packet.packet} ${packet.volume} ${sector}`;
     counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -378,6 +381,10 @@ export function answerResync(player: Player): void {
     const data = new Uint8Array(Buffer.concat(keys.map((key) => player.pieces.get(key)!)));
     for (const key of keys) player.pieces.delete(key);
     player.asked.splice(player.asked.indexOf(request), 1);
+    if (request.packet === 'P_RS_THIN_REQ' && data.every((byte) => byte === 0)) {
+      deliver(player, stream, { packet: 'P_RS_DEALLOCATED', volume: request.volume, sector: request.sector, sizeBytes: request.sizeBytes });
+      continue;
+    }
     deliver(player, stream, { packet: 'P_RS_DATA_REPLY', volume: request.volume, sector: request.sector, blockId: request.blockId, sequence: 0, flags: 0, data });
   }
 }
