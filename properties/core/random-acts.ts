@@ -87,12 +87,14 @@ export const arbitraryOptions: fc.Arbitrary<PairOptions> = fc
     diskTimeout: fc.constantFrom(0, 0, 0, 15),
     twoPrimaries: fc.constantFrom(false, false, true),
     csumsAlg: fc.constantFrom('', '', 'crc32c'),
+    rsDiscardGranularity: fc.constantFrom(0, 0, 4096, 32768),
   })
-  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, diskTimeout, twoPrimaries, csumsAlg }) => ({
+  .map(({ protocol, fencing, onIoError, onNoDataAccessible, protocolMax, internal, diskTimeout, twoPrimaries, csumsAlg, rsDiscardGranularity }) => ({
     sectors: SECTORS,
+    ...(rsDiscardGranularity > 0 && { discardGranularitySectors: [8, 24] as [number, number] }),
     metaDisk: { kind: internal ? ('internal' as const) : ('flexible' as const) },
     net: { protocol, allowTwoPrimaries: twoPrimaries && protocol === 'C', afterSb0Pri: 'discard-least-changes' as const, csumsAlg },
-    disk: { fencing: protocol === 'A' && fencing === 'resource-and-stonith' ? ('resource-only' as const) : fencing, onIoError, diskTimeout, cPlanAhead: 0, resyncRate: 40_000 },
+    disk: { fencing: protocol === 'A' && fencing === 'resource-and-stonith' ? ('resource-only' as const) : fencing, onIoError, diskTimeout, cPlanAhead: 0, resyncRate: 40_000, rsDiscardGranularity },
     onNoDataAccessible,
     handlers: ['fence-peer'],
     protocolMax: [101, protocolMax] as [number, number],
