@@ -89,6 +89,8 @@ export class FakeWorld implements WorldView {
   readonly bitmaps: (Bitmap | undefined)[];
   readonly inFlight: { sector: number; sectors: number; request: number | undefined }[][] = [[], []];
   readonly layout: Layout;
+  /** As both nodes see the volume; the disks may be longer. */
+  sizeSectors = DATA_SECTORS;
   /** What `disturbed` answers. */
   isDisturbed = false;
   private readonly up = [true, true];
@@ -166,7 +168,7 @@ export class FakeWorld implements WorldView {
     const { role, peer: peerRole, conn, disk, pdsk } = this.states[place]!;
     const state = { role, peer: peerRole, conn, disk, pdsk, aftrIsp: false, peerIsp: false, userIsp: false, susp: false, suspNod: false, suspFen: false } as PeerView['state'];
     const peer: PeerView = { peer: NAMES[1 - place]!, state, bitmap: this.bitmaps[place], failedBits: 0 };
-    const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: DATA_SECTORS, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
+    const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: this.sizeSectors, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
     const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: undefined };
     return { resources: () => [resource] } as unknown as Node;
   }

@@ -187,6 +187,20 @@ test('durability: protocol A, what a resync gave is on both, also where a newer 
   }
 });
 
+test('durability: protocol B, what a resync gave is on a disk and outlives a crash (failover 387)', () => {
+  for (const shown of [[ALICE, BOB], [ALICE]]) {
+    const world = pair({ protocol: 'B' });
+    world.write(ALICE, 0, shown);
+    setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+    syncFromAlice(world, () => undefined);
+    world.goDown(BOB);
+    world.boot(BOB);
+    world.state(BOB, { disk: Disk.UpToDate, conn: Conn.WFConnection });
+    failOver(world);
+    assert.is(world.reported.includes('durability'), !shown.includes(BOB));
+  }
+});
+
 test('resync direction: protocol A, a target that was done took over before the source heard of that, and lacks her last write (failover 1109)', () => {
   const world = pair({ protocol: 'A' });
   syncFromAlice(world, () => {
@@ -429,6 +443,18 @@ test('split brain: parted nodes may be accused', () => {
   assert.equal(world.reported, []);
 });
 
+test('silent divergence: of the last block only what is of the device counts (failover 612)', () => {
+  for (const sizeSectors of [12, 13]) {
+    const world = pair();
+    world.sizeSectors = sizeSectors;
+    world.write(ALICE, 8, [ALICE, BOB], 4);
+    world.disks[BOB]!.write(12, new Uint8Array(512).fill(1));
+    world.checkpoint();
+    world.end();
+    assert.equal(world.reported.includes('no-silent-divergence'), sizeSectors === 13);
+  }
+});
+
 // ---- Bounded recovery -----------------------------------------------------------------------------------------------
 
 test('bounded recovery: an attach marks more than the active set', () => {
@@ -622,6 +648,16 @@ test('outdated with cause: a peer that is no Primary is none; a Primary, a resyn
   assert.equal(outdated(() => undefined, { conn: Conn.WFBitMapT }).reported, []);
   assert.equal(outdated((world) => world.command(BOB, { verb: 'outdate', resource: 'r0', volume: 0 })).reported, []);
   assert.equal(outdated((world) => world.handlerExits(BOB, 6)).reported, []);
+});
+
+test('outdated with cause: a Primary agreed to a parting and its word was lost (resync-interrupted 279); a Secondary is no cause', () => {
+  for (const role of [Role.Primary, Role.Secondary]) {
+    const world = pair();
+    world.state(ALICE, { role });
+    world.state(BOB, { peer: Role.Unknown, conn: Conn.BrokenPipe, pdsk: Disk.DUnknown });
+    world.state(BOB, { conn: Conn.Disconnecting, disk: Disk.Outdated });
+    assert.equal(world.reported, role === Role.Primary ? [] : ['outdated-with-cause']);
+  }
 });
 
 test('metadata sanity: the superblock or the log does not parse after a crash', () => {

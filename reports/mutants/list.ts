@@ -239,4 +239,14 @@ export const mutants: readonly Mutant[] = [
     scenarios: ['congestion'],
     expected: ['durability', 'liveness', 'complementary-states', 'convergence'],
   },
+  {
+    id: 'generation-in-handshake',
+    summary: 'our parameters go out while a new generation is on its way to the disk: each side decides on another set of UUIDs',
+    file: 'src/resource/dispatch.ts',
+    oldText: 'if (resource.worker.length > 0) {\n    connection.parametersDue',
+    newText: 'if (resource.worker.length > 0 && connection.loss) {\n    connection.parametersDue',
+    scenarios: ['failover'],
+    set: ['fencing=resource-and-stonith', 'volumes=4'],
+    expected: ['durability', 'no-silent-divergence', 'convergence', 'complementary-states', 'liveness', 'split-brain'],
+  },
 ];
