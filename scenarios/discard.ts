@@ -4,7 +4,7 @@
  * die, disks refuse to discard: whoever reads must find zeros, on either disk.
  */
 
-import type { Fault, FaultKind, RandomStream, Scenario, Trigger } from '../sim/types.js';
+import type { Fault, FaultAction, FaultKind, RandomStream, Scenario, Trigger } from '../sim/types.js';
 import { drawSwarm } from '../sim/world/swarm.js';
 import { ALICE, BOB, SECOND_US, afterStorm, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
@@ -46,24 +46,28 @@ export const discard: Scenario = {
 function atDiscard(random: RandomStream, id: string): Fault {
   const nth = random.integer(1, 60);
   const host = random.pick([ALICE, BOB]);
-  const peer = host === ALICE ? BOB : ALICE;
   const delay = random.chance(1, 2) ? {} : { delayUs: random.integer(1, 1500) };
   const trigger: Trigger = random.chance(1, 2)
     ? { onPacket: random.pick(['P_TRIM', 'P_ZEROES']), from: ALICE, to: BOB, nth, when: random.pick(['sent', 'delivered'] as const), ...delay }
     : { onDiskOperation: random.pick(['discard', 'zeroes'] as const), host, area: 'data', nth, when: random.pick(['issued', 'done'] as const), ...delay };
+  return { id, trigger, action: breakDown(random, host) };
+}
+
+/** The host dies, with its memory or with its caches too, or its link is reset. */
+export function breakDown(random: RandomStream, host: string): FaultAction {
   const restartAfterUs = random.integer(SECOND_US / 10, 6 * SECOND_US);
   switch (random.integer(1, 3)) {
     case 1:
-      return { id, trigger, action: { do: 'crash', host, restartAfterUs } };
+      return { do: 'crash', host, restartAfterUs };
     case 2:
-      return { id, trigger, action: { do: 'power-loss', hosts: [host], restartAfterUs, tear: random.integer(0, 0x7fffffff) } };
+      return { do: 'power-loss', hosts: [host], restartAfterUs, tear: random.integer(0, 0x7fffffff) };
     default:
-      return { id, trigger, action: { do: 'reset', from: host, to: peer } };
+      return { do: 'reset', from: host, to: host === ALICE ? BOB : ALICE };
   }
 }
 
 /** A disk that announces what it then refuses: discards, or zeroing as well. That alone is no reason to lose the disk. */
-function refusals(random: RandomStream, durationUs: number): Fault[] {
+export function refusals(random: RandomStream, durationUs: number): Fault[] {
   if (random.chance(2, 3)) return [];
   const host = random.pick([ALICE, BOB]);
   const operations = random.chance(1, 2) ? (['discard'] as const) : (['discard', 'zeroes'] as const);

@@ -24,6 +24,7 @@ import { resyncAfter } from './resync-after.js';
 import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
+import { thinResync } from './thin-resync.js';
 import { volumes } from './volumes.js';
 
 export const scenarios: readonly Scenario[] = [
@@ -44,6 +45,7 @@ export const scenarios: readonly Scenario[] = [
   optionsOnline,
   diskErrors,
   discard,
+  thinResync,
   resize,
   evictionError,
   volumes,
