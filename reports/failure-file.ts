@@ -8,9 +8,11 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Fault, Parameters, ParameterValue, RunRequest, RunResult, Verdict, Violation } from '../sim/types.js';
+import type { Fault, Parameters, ParameterValue, Pinned, RunRequest, RunResult, Scenario, Verdict, Violation } from '../sim/types.js';
 import { propertyNames, UsageError } from '../sim/types.js';
 import { isRecord, readJson } from './files.js';
+import { fillParameters, scenarioNamed } from './parameters.js';
+import { checkPinned } from './pinned.js';
 import { checkSchedule } from './schedule-file.js';
 
 const kind = 'lockstep failure';
@@ -34,6 +36,8 @@ export interface FailureFile {
   build: string;
   story: RunResult['story'];
   schedule: Fault[];
+  /** What else a shrunk run has in the place of what its scenario draws. */
+  pinned?: Pinned;
 }
 
 export function failureFileOf(request: RunRequest, result: RunResult, command: string, build: string): FailureFile {
@@ -52,6 +56,7 @@ export function failureFileOf(request: RunRequest, result: RunResult, command: s
     build,
     story: result.story,
     schedule: result.schedule,
+    ...(request.pinned === undefined ? {} : { pinned: request.pinned }),
   };
 }
 
@@ -59,14 +64,22 @@ export function writeFailureFile(path: string, failure: FailureFile): void {
   writeFileSync(path, `${JSON.stringify(failure, undefined, 1)}\n`);
 }
 
-/** Reads and checks a failure file; what is not one is a `UsageError`. */
-export function readFailureFile(path: string): FailureFile {
-  const value = readJson(path, 'replay');
-  const wrong = (what: string): UsageError => new UsageError(`replay: '${path}' ${what}; give a file that 'lockstep run' or 'lockstep sweep' wrote for a failure`);
+/** The run of a failure file. */
+export function requestOfFile(file: FailureFile, scenarios: readonly Scenario[]): { scenario: Scenario; request: RunRequest } {
+  const scenario = scenarioNamed(scenarios, file.scenario);
+  const parameters = fillParameters(scenario, Object.entries(file.parameters).map(([name, value]) => ({ name, value: String(value) })));
+  const { seed, schedule, pinned } = file;
+  return { scenario, request: { scenario: scenario.name, parameters, seed, schedule, ...(pinned && { pinned }) } };
+}
+
+/** Reads and checks a failure file for the verb `by`; what is not one is a `UsageError`. */
+export function readFailureFile(path: string, by: 'replay' | 'shrink'): FailureFile {
+  const value = readJson(path, by);
+  const wrong = (what: string): UsageError => new UsageError(`${by}: '${path}' ${what}; give a file that 'lockstep run' or 'lockstep sweep' wrote for a failure`);
   if (!isRecord(value)) throw wrong('is no failure file');
   const written = value['format'];
   if (typeof written === 'string' && written.startsWith(kind) && written !== format) {
-    throw new UsageError(`replay: '${path}' has the format '${written}', and this release reads '${format}'; replay it with the release that wrote it`);
+    throw new UsageError(`${by}: '${path}' has the format '${written}', and this release reads '${format}'; ${by} it with the release that wrote it`);
   }
   if (written !== format) throw wrong('is no failure file');
   const { scenario, seed, parameters, violations, traceHash, build, story, schedule, verdict } = value;
@@ -79,7 +92,8 @@ export function readFailureFile(path: string): FailureFile {
     throw wrong('has no list of violations');
   }
   if (!Array.isArray(story) || !Array.isArray(schedule)) throw wrong('has no story or schedule');
-  checkSchedule(schedule, `replay ${path}`);
+  checkSchedule(schedule, `${by} ${path}`);
+  if (value['pinned'] !== undefined) checkPinned(value['pinned'], `${by} ${path}`);
   return value as unknown as FailureFile;
 }
 

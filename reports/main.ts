@@ -14,6 +14,7 @@ import { scenariosCommand } from './list-scenarios.js';
 import { replayCommand } from './replay.js';
 import type { RunOptions } from './run.js';
 import { runCommand } from './run.js';
+import type { ShrinkCommandOptions } from './shrink/command.js';
 import type { SweepOptions } from './sweep/sweep.js';
 
 export interface Surroundings {
@@ -31,9 +32,20 @@ Examples:
   lockstep sweep failover --vary protocol=A,B,C       each seed with each protocol
   lockstep sweep --time 10m --junit out.xml           CI: all scenarios until the time is over
   lockstep replay reports/out/failures/failover-7.json
+  lockstep shrink reports/out/failures/failover-7.json  what of that run it takes to fail
 
 Exit codes: 0 every property held, 1 a correctness violation, 2 bad usage, 3 a liveness violation, 4 nondeterminism, 5 the harness broke.
 A seed is a number or a commit hash.`;
+
+const shrinkHelp = `
+Faults go first, then requests of the application, then chance and time; what is left gets simpler and rounder. Expectations, hosts and what
+operators repair after the storm stay as the scenario has them. Parameters change only where the scenario would do the same with the simpler one.
+
+  lockstep sweep failover --seeds 1..500
+  lockstep shrink reports/out/failover-1-500/failures/failover-77.json
+  lockstep replay reports/out/failover-1-500/failures/failover-77.shrunk.json --timeline
+
+Exit codes: 1 or 3 the smaller run fails, 0 the file does not fail any more, 2 bad usage, 4 the same code made another run, 5 the harness broke.`;
 
 /** Runs the command line `words` (without node and script). Never throws. */
 export async function main(words: readonly string[], surroundings: Surroundings): Promise<ExitCode> {
@@ -109,7 +121,23 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .command('replay')
     .description('repeat a failure file and say whether it is the same run: 1 or 3 it still fails, 0 the failure is gone, 4 the same code made another run')
     .argument('<file>')
-    .action(async (file: string) => ended(replayCommand(file, await context())));
+    .option('--timeline', 'tell what happened, line by line')
+    .action(async (file: string, options: { timeline?: boolean }) => ended(replayCommand(file, options, await context())));
+
+  program
+    .command('shrink')
+    .description(
+      'the smallest run that still violates the same property: takes faults, requests and time out of a failure file, replay by replay, and tells what is left in at most 25 lines',
+    )
+    .argument('<file>', "a failure file of 'lockstep run' or 'lockstep sweep'")
+    .option('--out <file>', 'where the smaller failure file goes (default: FILE.shrunk.json beside it)')
+    .option('--time <10m>', 'end after this long with the smallest so far (s, m, h); Ctrl-C does the same')
+    .option('--replays <n>', 'end after so many replays: unlike --time this gives the same result everywhere', '3000')
+    .addHelpText('after', shrinkHelp)
+    .action(async (file: string, options: ShrinkCommandOptions) => {
+      const { shrinkCommand } = await import('./shrink/command.js');
+      ended(await shrinkCommand(file, options, await context()));
+    });
 
   program
     .command('mutants')

@@ -10,24 +10,24 @@
  * A recording of a production node (`lockadm record`) is told apart by its first bytes: replay-recording.ts.
  */
 
-import type { RunRequest, RunResult } from '../sim/types.js';
+import type { RunResult } from '../sim/types.js';
 import type { CommandContext } from './context.js';
 import type { ExitCode } from './exit-codes.js';
 import { exitCodeOfFailure, exitCodes } from './exit-codes.js';
 import type { FailureFile } from './failure-file.js';
-import { buildHash, readFailureFile } from './failure-file.js';
-import { fillParameters, quoteWord, scenarioNamed } from './parameters.js';
+import { buildHash, readFailureFile, requestOfFile } from './failure-file.js';
+import { quoteWord } from './parameters.js';
 import { isRecordingFile, replayRecording } from './replay-recording.js';
 import { configurationLines, resultLines } from './run.js';
+import { storyLines } from './story.js';
 
-export function replayCommand(path: string, context: CommandContext): ExitCode {
+export function replayCommand(path: string, options: { timeline?: boolean }, context: CommandContext): ExitCode {
   if (isRecordingFile(path)) return replayRecording(path, context);
-  const file = readFailureFile(path);
-  const scenario = scenarioNamed(context.engine.scenarios, file.scenario);
-  const parameters = fillParameters(scenario, Object.entries(file.parameters).map(([name, value]) => ({ name, value: String(value) })));
-  const request: RunRequest = { scenario: scenario.name, parameters, seed: file.seed, schedule: file.schedule };
+  const file = readFailureFile(path, 'replay');
+  const { scenario, request } = requestOfFile(file, context.engine.scenarios);
   for (const line of configurationLines(scenario, request, context.engine.prepare(request), path)) context.out(line);
   const result = context.engine.run(request);
+  if (options.timeline === true) for (const line of ['', ...storyLines(result.story)]) context.out(line);
   for (const line of ['', ...resultLines(result), '']) context.out(line);
 
   const sameBuild = file.build === buildHash();

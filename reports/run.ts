@@ -1,7 +1,7 @@
 /** `lockstep run`: one run; its configuration first, then the verdict, then the command that repeats it. */
 
 import { join } from 'node:path';
-import type { RunRequest, RunResult, Scenario } from '../sim/types.js';
+import type { Pinned, RunRequest, RunResult, Scenario } from '../sim/types.js';
 import type { CommandContext } from './context.js';
 import type { Prepared } from './engine-types.js';
 import { seconds } from './context.js';
@@ -69,9 +69,20 @@ export function configurationLines(scenario: Scenario, request: RunRequest, prep
       return line(spec.name, `${value}${spec.unit === undefined ? '' : ` ${spec.unit}`}`, note);
     }),
     line('schedule', request.schedule === undefined ? `${prepared.faults} faults, drawn from the seed` : `${request.schedule.length} faults${schedulePath === undefined ? '' : ` of ${schedulePath}`}`),
+    ...(request.pinned === undefined ? [] : [line('pinned', pinnedWords(request.pinned))]),
     ...(request.image === undefined ? [] : [line('image', request.image)]),
     ...(request.trace === undefined ? [] : [line('trace', request.trace)]),
   ];
+}
+
+function pinnedWords({ durationUs, requests, entries, steady }: Pinned): string {
+  const words = [
+    ...(durationUs === undefined ? [] : [`a storm of ${seconds(durationUs)}`]),
+    ...(requests === undefined ? [] : [`${requests.length} requests of the application`]),
+    ...(entries === undefined ? [] : [`${entries} entries of the log`]),
+    ...(steady === true ? ['network and disks without jitter'] : []),
+  ];
+  return words.join(', ');
 }
 
 export function resultLines(result: RunResult): string[] {

@@ -161,7 +161,23 @@ export type WorkloadSpec =
       thinkUs: number;
       /** The application stops here: nothing beyond this many leading entries is issued (the number of all entries: it runs to its end). */
       entries: number;
-    };
+    }
+  /** These requests at these times, whatever became of the ones before: what a shrunk run has left of another workload. */
+  | { kind: 'listed'; requests: readonly ListedRequest[] };
+
+/** A request by time. Where nobody is Primary then, it waits for one. */
+export interface ListedRequest {
+  /** From the beginning of the storm; a list is in the order of these. */
+  atUs: number;
+  /** Where it is issued, if that is Primary then; otherwise where it can be. */
+  host: string;
+  operation: WorkloadRequest['operation'];
+  volume: number;
+  sector: number;
+  sectors: number;
+  fua: boolean;
+  zeros?: NonNullable<WorkloadRequest['zeros']>;
+}
 
 /** `afterUs`: how long the operator waits before it, when the command before it was answered. */
 export interface RepairStep {
@@ -377,11 +393,41 @@ export interface RunRequest {
   seed: number;
   /** Replaces the schedule of the seed. */
   schedule?: Fault[];
+  /** Replaces a part of what the scenario would set up. */
+  pinned?: Pinned;
+  /** Bring what happened as data too (`RunResult.record`). */
+  record?: boolean;
   /** Keep the survivor's image here. */
   image?: string;
   /** Write every input and output as a JSON line here. */
   trace?: string;
 }
+
+/** What shrinking may take out of a setup, besides faults, without making it another scenario: less storm, less application, less chance. */
+export interface Pinned {
+  /** Length of the storm. */
+  durationUs?: number;
+  /** These requests in the place of a synthetic workload. */
+  requests?: readonly ListedRequest[];
+  /** A recorded workload stops after so many entries. */
+  entries?: number;
+  /** Network and disks take the same time for the same thing. */
+  steady?: boolean;
+}
+
+/** What happened in a run, as data. Times count from the beginning of the storm. */
+export interface RunRecord {
+  /** The beginning of the storm, from that of the run. */
+  beganUs: number;
+  /** Length of the storm. */
+  durationUs: number;
+  /** Faults in the order in which they fired; `found`: there was something to break. */
+  faults: { id: string; atUs: number; found: boolean }[];
+  requests: RecordedRequest[];
+}
+
+/** `unknown`: its host died first, or the run ended. */
+export type RecordedRequest = ListedRequest & { outcome: 'done' | 'failed' | 'unknown'; endedUs?: number };
 
 /** A row of runs.csv, `run --json`, and what sweeps count. */
 export interface RunResult {
@@ -408,6 +454,8 @@ export interface RunResult {
   };
   /** What happened, for people: at most a few hundred lines of (time, host, text). */
   story: { atUs: number; host: string; text: string }[];
+  /** Where the request asked for it. */
+  record?: RunRecord;
 }
 
 export interface RunMetrics {
@@ -441,12 +489,16 @@ export interface WorkloadRequest {
   zeros?: 'discard' | 'zeroes' | 'zeroes-unmap';
   /** Recorded workloads bring their bytes; synthetic ones leave them to the ghost, which stamps each sector. */
   data?: Uint8Array;
-  /** Which client issues it (synthetic), or the log entry (recorded). */
+  /** Which client issues it (synthetic), the log entry (recorded), or the place in the list (listed). */
   tag: number;
+  /** Which of several Primaries is meant. */
+  host?: string;
 }
 
 /** The application above the primary, as the engine's client actor asks it. Plain and deterministic: its own random stream only. */
 export interface Workload {
+  /** The storm begins: from here on it may be polled. */
+  began?(nowUs: number): void;
   /** `issue`: this request now, then poll again. `wait`: poll again then. `blocked`: poll after the next completion. */
   poll(nowUs: number): { do: 'issue'; request: WorkloadRequest } | { do: 'wait'; untilUs: number } | { do: 'blocked' } | { do: 'finished' };
   completed(request: WorkloadRequest, ok: boolean, nowUs: number): void;

@@ -1,6 +1,7 @@
 /** The application that a setup asks for. */
 
 import type { RandomStream, Setup, Workload } from '../types.js';
+import { listedWorkload } from './listed.js';
 import { recordedWorkload } from './recorded.js';
 import { syntheticWorkload } from './synthetic.js';
 import { volumesOf } from '../spec.js';
@@ -14,6 +15,8 @@ export function makeWorkload(setup: Setup, random: RandomStream): Workload {
       return syntheticWorkload(spec, volumesOf(setup.hosts[0]!).map((volume) => volume.volume), random);
     case 'recorded':
       return recordedWorkload(spec);
+    case 'listed':
+      return listedWorkload(spec.requests);
     default:
       return spec satisfies never;
   }

@@ -45,6 +45,12 @@ export class Client {
     return this.outstanding.size === 0 && (this.stopped || this.finished);
   }
 
+  /** The storm begins. */
+  begin(): void {
+    this.workload.began?.(this.world.nowUs);
+    this.pollDue = true;
+  }
+
   /** No new requests from now on. */
   stop(): void {
     this.stopped = true;
@@ -68,7 +74,7 @@ export class Client {
       const answer = this.workload.poll(world.nowUs);
       switch (answer.do) {
         case 'issue':
-          this.issue(hosts.length === 1 ? hosts[0]! : this.random.pick(hosts), answer.request);
+          this.issue(this.whichOf(hosts, answer.request.host), answer.request);
           break;
         case 'wait':
           if (answer.untilUs < this.wakeUs) {
@@ -96,6 +102,7 @@ export class Client {
     world.changes++;
     const { request, issuedAtUs } = one;
     world.ghost.completed(id, ok, world.nowUs);
+    world.recorder?.answered(id, ok, world.nowUs);
     this.workload.completed(request, ok, world.nowUs);
     if (request.operation === 'write' && ok) {
       world.observer.metrics.acknowledgedWrites++;
@@ -195,6 +202,11 @@ export class Client {
     return this.writable;
   }
 
+  private whichOf(hosts: readonly Host[], meant: string | undefined): Host {
+    if (hosts.length === 1) return hosts[0]!;
+    return hosts.find(({ name }) => name === meant) ?? this.random.pick(hosts);
+  }
+
   private issue(host: Host, request: WorkloadRequest): void {
     const { world } = this;
     const id = ++this.lastId;
@@ -207,6 +219,7 @@ export class Client {
       return;
     }
     const bytes = world.ghost.issued(id, host.name, request, world.nowUs) ?? request.data;
+    world.recorder?.issued(id, host.name, request, world.nowUs);
     this.outstanding.set(id, { request, host, issuedAtUs: world.nowUs });
     switch (operation) {
       case 'read':

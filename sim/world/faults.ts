@@ -64,7 +64,9 @@ export class Faults {
     if (this.world.phase !== 'storm') return;
     const { action, id } = fault;
     this.world.observer.story('', `fault ${id}: ${describe(action)}`);
-    if (!this.happens(action)) {
+    const found = this.happens(action);
+    this.world.recorder?.fired(id, found, this.world.nowUs);
+    if (!found) {
       this.world.observer.story('', `fault ${id} finds nothing to break`);
       return;
     }

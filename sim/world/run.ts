@@ -3,9 +3,10 @@
  */
 
 import type { Environment, Node } from '../../src/contract/index.js';
-import type { Checker, Ghost, JudgeVerdict, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
+import type { Checker, Ghost, JudgeVerdict, Pinned, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
 import { survivorImage, survivorOf, writeImage } from './image.js';
 import { randomRoot } from './random.js';
+import { Recorder } from './recorder.js';
 import { TraceFile } from './trace.js';
 import { World } from './world.js';
 
@@ -25,7 +26,20 @@ export interface RunParts {
 
 /** What the scenario asks of this run; `UsageError` when it refuses the parameters. */
 export function setupOf(scenario: Scenario, request: RunRequest): Setup {
-  return scenario.setup(request.parameters, randomRoot(request.seed).fork('setup'));
+  const setup = scenario.setup(request.parameters, randomRoot(request.seed).fork('setup'));
+  return request.pinned === undefined ? setup : pin(setup, request.pinned);
+}
+
+/** The setup with what was pinned in it. */
+function pin(setup: Setup, { durationUs, requests, entries, steady }: Pinned): Setup {
+  const { workload, network, disk } = setup;
+  return {
+    ...setup,
+    ...(durationUs !== undefined && { durationUs }),
+    ...(requests !== undefined && { workload: { kind: 'listed', requests } }),
+    ...(entries !== undefined && workload.kind === 'recorded' && { workload: { ...workload, entries: Math.min(entries, workload.entries) } }),
+    ...(steady === true && { network: { ...network, jitterUs: 0 }, disk: { ...disk, jitterUs: 0 } }),
+  };
 }
 
 /** `UsageError` when the scenario refuses the parameters; everything else that goes wrong is in the result. */
@@ -35,6 +49,7 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
   const schedule = request.schedule ?? setup.schedule;
   const workload = parts.makeWorkload(setup, random.fork('workload'));
   const traceFile = request.trace === undefined ? undefined : new TraceFile(request.trace);
+  const recorder = request.record === true ? new Recorder() : undefined;
   const world = new World({
     setup,
     schedule,
@@ -44,6 +59,7 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
     ghost: parts.makeGhost(setup),
     workload,
     traceFile,
+    recorder,
   });
   let crash: string | undefined;
   let judged: JudgeVerdict | undefined;
@@ -75,6 +91,7 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
     metrics,
     coverage: world.observer.coverage(),
     story: world.observer.finishStory(),
+    ...(recorder && { record: recorder.record(setup.durationUs) }),
   };
   if (crash !== undefined) {
     result.crash = crash;

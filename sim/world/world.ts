@@ -30,6 +30,7 @@ import { Manager } from './manager.js';
 import { Observer } from './observer.js';
 import { Operators } from './operators.js';
 import { isQuiet } from './quiet.js';
+import type { Recorder } from './recorder.js';
 import { type TraceFile, TraceHash } from './trace.js';
 import { Transport } from './transport.js';
 import { configsOf } from '../spec.js';
@@ -51,6 +52,7 @@ export interface WorldParts {
   ghost: Ghost;
   workload: Workload;
   traceFile: TraceFile | undefined;
+  recorder: Recorder | undefined;
 }
 
 export class World implements WorldView {
@@ -63,6 +65,7 @@ export class World implements WorldView {
   readonly content = new ContentStore();
   readonly trace = new TraceHash();
   readonly traceFile: TraceFile | undefined;
+  readonly recorder: Recorder | undefined;
   readonly transport = new Transport(this);
   readonly observer = new Observer(this);
   readonly operators = new Operators(this);
@@ -98,6 +101,7 @@ export class World implements WorldView {
     this.ghost = parts.ghost;
     this.createNode = parts.createNode;
     this.traceFile = parts.traceFile;
+    this.recorder = parts.recorder;
     this.random = random.fork('world');
     this.checkers = checkers;
     this.inputCheckers = checkers.filter((checker) => checker.onInput);
@@ -288,8 +292,9 @@ export class World implements WorldView {
   beginStorm(): void {
     this.phase = 'storm';
     this.observer.story('', 'the storm begins');
+    this.recorder?.began(this.nowUs);
     this.faults.begin();
-    this.client.pollDue = true;
+    this.client.begin();
     this.schedule(this.nowUs + CHECK_INTERVAL_US, { kind: 'checkpoint' });
     this.schedule(this.nowUs + this.setup.durationUs, { kind: 'storm-ends' });
   }
