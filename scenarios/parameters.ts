@@ -5,10 +5,7 @@
 
 import { type ParameterSpec, type Parameters, type ParameterValue, type RandomStream, UsageError } from '../sim/types.js';
 
-/** `odds`: what `any` draws from; values may be there several times. Without it every choice is equally likely. */
-export interface Knob extends ParameterSpec {
-  odds?: readonly ParameterValue[];
-}
+export type Knob = ParameterSpec;
 
 const anyOf = (name: string, description: string, choices: readonly ParameterValue[], odds?: readonly ParameterValue[]): Knob => ({
   name, description, default: 'any', choices: ['any', ...choices], ...(odds && { odds }),

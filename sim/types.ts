@@ -23,6 +23,8 @@ export interface ParameterSpec {
   unit?: string;
   /** Path of a file that must exist and be readable. */
   file?: boolean;
+  /** What `any` draws from; values may be there several times. Without it every choice is equally likely. */
+  odds?: readonly ParameterValue[];
 }
 
 // ---- Faults as data ---------------------------------------------------------------------------------------------

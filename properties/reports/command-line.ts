@@ -1,4 +1,4 @@
-/** Runs `lockstep` with the fake engine inside the test's own process, in a temporary folder. */
+/** Runs `lockstep` inside the test's own process, in a temporary folder: with the fake engine, or with another. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,10 +11,14 @@ export interface Said {
   err: string;
 }
 
-export async function lockstep(...words: string[]): Promise<Said> {
+export function lockstep(...words: string[]): Promise<Said> {
+  return lockstepWith(new URL('./fake-engine.js', import.meta.url).href, words);
+}
+
+/** `engineModule`: the address of a module that exports an engine. */
+export async function lockstepWith(engineModule: string, words: readonly string[]): Promise<Said> {
   const out: string[] = [];
   const err: string[] = [];
-  const engineModule = new URL('./fake-engine.js', import.meta.url).href;
   const code = await main(words, { engineModule, out: (line) => out.push(line), err: (line) => err.push(line) });
   return { code, out: out.join('\n'), err: err.join('\n') };
 }

@@ -18,7 +18,7 @@ const scenario = (name: string, summary: string): Scenario => ({
     { name: 'input', description: 'a file', default: '', file: true },
   ],
   setup: () => {
-    throw new Error('the fake engine sets nothing up');
+    throw new UsageError('the fake engine sets nothing up');
   },
   sometimes: ['a resync was interrupted', 'the sky fell'],
 });
@@ -75,6 +75,7 @@ function run(request: RunRequest): RunResult {
       faults: { crash: 1 },
       sometimes: { 'a resync was interrupted': seed % 3 === 0 ? 1 : 0 },
     },
+    ...(request.record === true && { record: { beganUs: 0, durationUs: request.pinned?.durationUs ?? 60_000_000, faults: (request.schedule ?? schedule).map(({ id }) => ({ id, atUs: 1_000_000, found: true })), requests: [] } }),
     story: [
       { atUs: 0, host: 'alice', text: 'primary' },
       { atUs: 1_000_000, host: 'alice', text: 'crash <crash-1>' },

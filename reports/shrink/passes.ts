@@ -3,7 +3,7 @@
  * A pass goes on from its place instead of from the beginning, so that what has just been tried in vain is not tried again at once.
  */
 
-import type { Fault, ListedRequest, Parameters, Scenario, Setup } from '../../sim/types.js';
+import type { Fault, ListedRequest, Parameters, ParameterValue, Scenario, Setup } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 import { setupOf } from '../../sim/world/run.js';
 import type { Case, Seen } from './case.js';
@@ -160,7 +160,7 @@ function* closeGaps(current: Case, { record }: Seen, [from = 0]: Place): Iterabl
 }
 
 /**
- * Parameters at their default, or their first choice. Only where the scenario would do and expect the same with it: a schedule that it
+ * Parameters at their default, or what they mostly are. Only where the scenario would do and expect the same with it: a schedule that it
  * would not have drawn may break what its expectations rest on.
  */
 function* simplifyParameters(current: Case, _seen: Seen, [from = 0]: Place, scenario: Scenario): Iterable<Proposal> {
@@ -170,11 +170,17 @@ function* simplifyParameters(current: Case, _seen: Seen, [from = 0]: Place, scen
   const plan = planOf(scenario, seed, resolved);
   for (let i = from; i < scenario.parameters.length; i++) {
     const spec = scenario.parameters[i]!;
-    const simplest = spec.default === 'any' ? spec.choices?.find((choice) => choice !== 'any') : spec.default;
+    const simplest = spec.default === 'any' ? mostOf(spec.odds ?? []) : spec.default;
     if (simplest === undefined || simplest === resolved[spec.name]) continue;
     const parameters = { ...resolved, [spec.name]: simplest };
     if (planOf(scenario, seed, parameters) === plan) yield { smaller: { ...current, parameters }, next: [i + 1] };
   }
+}
+
+/** The value that stands there most often, the first of equals. */
+function mostOf(values: readonly ParameterValue[]): ParameterValue | undefined {
+  const times = (value: ParameterValue): number => values.filter((one) => one === value).length;
+  return values.reduce<ParameterValue | undefined>((best, value) => (best === undefined || times(value) > times(best) ? value : best), undefined);
 }
 
 function planned(scenario: Scenario, seed: number, parameters: Parameters): Setup | undefined {

@@ -7,6 +7,9 @@ import type { Job } from '../sweep/plan.js';
 
 export class Replayer {
   private worker: Worker | undefined;
+  /** Takes the outcome of the run under way. */
+  private answer: ((outcome: Outcome) => void) | undefined;
+  private request: RunRequest | undefined;
 
   /** `workerModule`: the compiled sweep/worker.js, of this build or of a mutated copy. A run without an answer for `timeoutMs` hangs. */
   constructor(
@@ -16,23 +19,35 @@ export class Replayer {
   ) {}
 
   run(request: RunRequest): Promise<Outcome> {
-    const start: WorkerStart = { engineModule: this.engineModule };
-    const worker = (this.worker ??= new Worker(this.workerModule, { workerData: start }));
+    const worker = (this.worker ??= this.start());
     return new Promise((resolve) => {
-      const ended = (outcome: Outcome): void => {
+      const alarm = setTimeout(() => this.broke(`the run gave no answer for ${Math.round(this.timeoutMs / 1000)} s`), this.timeoutMs);
+      this.request = request;
+      this.answer = (outcome) => {
         clearTimeout(alarm);
-        worker.removeAllListeners();
+        this.answer = undefined;
         if (outcome.kind === 'broke') this.end();
         resolve(outcome);
       };
-      const broke = (message: string): void => ended({ kind: 'broke', index: 0, request, message });
-      const alarm = setTimeout(() => broke(`the run gave no answer for ${Math.round(this.timeoutMs / 1000)} s`), this.timeoutMs);
-      worker.once('message', ended);
-      worker.once('error', (error) => broke(error instanceof Error ? (error.stack ?? error.message) : String(error)));
-      worker.once('exit', (code) => broke(`the worker ended with code ${code}`));
       const job: Job = { index: 0, request, repeat: false };
       worker.postMessage(job);
     });
+  }
+
+  private broke(message: string): void {
+    this.answer?.({ kind: 'broke', index: 0, request: this.request!, message });
+  }
+
+  private start(): Worker {
+    const start: WorkerStart = { engineModule: this.engineModule };
+    const worker = new Worker(this.workerModule, { workerData: start });
+    const died = (message: string): void => {
+      if (this.worker === worker) this.broke(message);
+    };
+    worker.on('message', (outcome: Outcome) => this.answer?.(outcome));
+    worker.on('error', (error) => died(error instanceof Error ? (error.stack ?? error.message) : String(error)));
+    worker.on('exit', (code) => died(`the worker ended with code ${code}`));
+    return worker;
   }
 
   end(): void {

@@ -26,13 +26,15 @@ export function taleOf({ record, schedule, story, violations, crash }: RunResult
     ...record.faults.map(({ id, atUs, found }) => ({ atUs: atUs + record.beganUs, ...wordsOfFault(actions.get(id)!, found), rank: found ? 0 : 3 })),
     ...record.requests.map((request) => ({ atUs: request.atUs + record.beganUs, host: request.host, text: wordsOfRequest(request), rank: 0 })),
     ...story.flatMap(({ atUs, host, text }) => {
-      const rank = atUs < record.beganUs ? 5 : rankOf(host, text);
+      const rank = atUs < record.beganUs ? 5 : rankOf(host, text, atUs >= record.beganUs + record.durationUs);
       return rank === undefined ? [] : [{ atUs, host, text, rank }];
     }),
     ...violations.slice(0, violationsTold).map(({ property, atUs, detail }) => ({ atUs, host: '', text: `VIOLATED ${property}: ${detail}`, rank: -1 })),
     ...(crash === undefined ? [] : [{ atUs: endOf(record, story), host: '', text: `THE CORE THREW ${crash.split('\n')[0]}`, rank: -1 }]),
   ];
-  const ordered = lines.map((line, index) => ({ ...line, index }));
+  // What came of it is no part of how it came.
+  const end = violations.length === 0 ? Infinity : Math.max(...violations.slice(0, violationsTold).map(({ atUs }) => atUs));
+  const ordered = lines.map((line, index) => ({ ...line, rank: line.atUs > end ? 6 : line.rank, index }));
   const room = lines.length > taleLines ? taleLines - 1 : taleLines;
   // Of what is worth the same, the later: it is nearer to what went wrong.
   const kept = [...ordered].sort((a, b) => a.rank - b.rank || b.atUs - a.atUs || b.index - a.index).slice(0, room);
@@ -46,10 +48,12 @@ const shortened = (text: string): string => (text.length > widestLine ? `${text.
 const endOf = (record: RunRecord, story: RunResult['story']): number => story.at(-1)?.atUs ?? record.beganUs;
 
 /** What the story says of itself, by worth; undefined: a fault or request already says it. */
-function rankOf(host: string, text: string): number | undefined {
+function rankOf(host: string, text: string, isAfterStorm: boolean): number | undefined {
   if (/^(VIOLATION of|fault |operator: |the storm begins)/.test(text)) return undefined;
   if (host === '') return text === 'the storm is over' ? 1 : 3;
-  if (/^(the cluster manager|is shot|boots|after the storm: )|is refused|resync (started|finished|aborted)|verify (finished|aborted)/.test(text)) return 1;
+  // Most of what is repaired needed no repair.
+  if (isAfterStorm && /^after the storm: |is refused/.test(text)) return 3;
+  if (/^(the cluster manager|is shot|boots)|is refused|resync (started|finished|aborted)|verify (finished|aborted)/.test(text)) return 1;
   if (/^connection lost|: rule |role \w+ → |disk \w+ → /.test(text)) return 2;
   return /generation /.test(text) ? 4 : 3;
 }
