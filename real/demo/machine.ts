@@ -83,7 +83,7 @@ export class Machine {
     const { child } = this;
     if (!child) throw new Error(`${this.name} does not run`);
     this.child = undefined;
-    if (child.exitCode !== null) return child.exitCode;
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? child.signalCode!;
     child.kill(signal);
     const [code, killedBy] = (await once(child, 'exit')) as [number | null, string | null];
     return code ?? killedBy!;
