@@ -14,6 +14,7 @@ import { scenariosCommand } from './list-scenarios.js';
 import { replayCommand } from './replay.js';
 import type { RunOptions } from './run.js';
 import { runCommand } from './run.js';
+import type { MutantsOptions } from './mutants/command.js';
 import type { ShrinkCommandOptions } from './shrink/command.js';
 import type { SweepOptions } from './sweep/sweep.js';
 
@@ -112,6 +113,7 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--out <dir>', 'report folder (default reports/out/SCENARIOS-SEEDS)')
     .option('--json', 'print summary.json on stdout, words on stderr')
     .option('--junit <file>', 'write junit.xml there too')
+    .option('--no-shrink', 'do not shrink the first failures after the runs (up to three kinds, a minute each at most)')
     .action(async (names: string[], options: SweepOptions) => {
       const { sweepCommand } = await import('./sweep/sweep.js');
       ended(await sweepCommand(names, options, await context()));
@@ -144,7 +146,8 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .description('the kill matrix: deliberate protocol bugs, each swept until a property catches it')
     .argument('[ids...]')
     .option('--jobs <n>', 'worker threads (default: one per core)')
-    .action(async (ids: string[], options: { jobs?: string }) => {
+    .option('--no-shrink', 'do not look for the smallest run that catches each (a minute each at most)')
+    .action(async (ids: string[], options: MutantsOptions) => {
       const { mutantsCommand } = await import('./mutants/command.js');
       ended(await mutantsCommand(ids, options, { out, err }));
     });

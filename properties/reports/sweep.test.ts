@@ -59,17 +59,23 @@ for (const [how, code] of [['durability', 1], ['liveness', 3], ['crash', 1]] as 
     const summary = summaryIn('report');
     assert.is(summary.failed, 5);
     assert.is(summary.failures.length, 5);
-    assert.is(readdirSync('report/failures').length, 5);
+    assert.is(readdirSync('report/failures').length, 6);
     assert.match(said.out.split('\n').at(-1)!, /^ {2}repeat: lockstep run failover --seed 60 --set failFrom=56/);
     assert.match(readFileSync('report/junit.xml', 'utf8'), /failures="5"/);
     const first = summary.failures[0]!;
     assert.is((await lockstep(...first.command.split(' ').slice(1))).code, code);
     assert.is((await lockstep('replay', `report/${first.file}`)).code, code);
+    const { shrunk } = first;
+    assert.is(shrunk!.file, 'failures/failover-56.shrunk.json');
+    assert.equal([shrunk!.eventsBefore, shrunk!.events, shrunk!.isComplete], [1, 0, true]);
+    assert.is((await lockstep('replay', `report/${shrunk!.file}`)).code, code);
+    assert.match(said.out, /^ {2}shrunk: 1 events to 0: lockstep replay report\/failures\/failover-56\.shrunk\.json$/m);
+    assert.match(readFileSync('report/index.html', 'utf8'), /Shrunk from 1 events to 0; <code>lockstep replay failures\/failover-56\.shrunk\.json/);
   });
 }
 
 test('liveness and correctness together are a correctness violation', async () => {
-  const said = await lockstep('sweep', 'failover', '--seeds', '56..57', '--set', 'failFrom=1', '--vary', 'how=liveness,durability', '--out', 'report');
+  const said = await lockstep('sweep', 'failover', '--seeds', '56..57', '--set', 'failFrom=1', '--vary', 'how=liveness,durability', '--no-shrink', '--out', 'report');
   assert.is(said.code, 1);
   assert.equal(readdirSync('report/failures').sort(), ['failover-56-how=durability.json', 'failover-56-how=liveness.json', 'failover-57-how=durability.json', 'failover-57-how=liveness.json']);
 });

@@ -5,7 +5,7 @@
 
 import type { Scenario } from '../../sim/types.js';
 import type { Reach, Summary } from '../sweep/summary.js';
-import type { Failure, Tally } from '../sweep/tally.js';
+import type { Failure, Shrunken, Tally } from '../sweep/tally.js';
 import type { Html } from './html.js';
 import { countTable, figure, html, nothing, raw, table } from './html.js';
 import type { Series } from './plots.js';
@@ -82,10 +82,15 @@ function failures(summary: Summary, list: readonly Failure[]): Html {
     (failure, i) => html`<details ${raw(i === 0 ? 'open' : '')}><summary><span class="bad">${failure.scenario} seed ${failure.seed}</span>
 ${failure.properties.join(', ')}</summary><p>${failure.detail}</p>
 <pre>${failure.command}\nlockstep replay ${failure.file}</pre>
+${failure.shrunk === undefined ? nothing : shrunkStory(failure.shrunk)}
 ${failure.storyTail.length === 0 ? nothing : html`<pre>${failure.storyTail.join('\n')}</pre>`}</details>\n`,
   );
   const rest = list.length > shownFailures ? html`<p class="dim">${figure(list.length - shownFailures)} more are in summary.json.</p>` : nothing;
-  return html`<section><h2>Failures</h2>${nondeterminism}<p class="dim">Each with the commands that repeat it (the second from this folder) and the end of its story.</p>${shown}${rest}</section>`;
+  return html`<section><h2>Failures</h2>${nondeterminism}<p class="dim">Each with the commands that repeat it (the second from this folder) the smallest run that fails alike where it was looked for, and the end of its story.</p>${shown}${rest}</section>`;
+}
+
+function shrunkStory({ eventsBefore, events, isComplete, file, story }: Shrunken): Html {
+  return html`<p>Shrunk from ${figure(eventsBefore)} events to ${figure(events)}${isComplete ? '' : ' (perhaps more can go)'}; <code>lockstep replay ${file}</code> repeats it:</p><pre>${story.join('\n')}</pre>`;
 }
 
 function unchecked(summary: Summary): Html {

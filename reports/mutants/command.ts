@@ -14,11 +14,16 @@ import { loadEngine } from '../engine-types.js';
 import type { ExitCode } from '../exit-codes.js';
 import { exitCodes, worstOf } from '../exit-codes.js';
 import { parseJobs, repeatCommand, scenarioNamed, suggestion } from '../parameters.js';
+import { Replayer } from '../shrink/replayer.js';
+import type { Shrunk } from '../shrink/shrink.js';
+import { shrink } from '../shrink/shrink.js';
+import { taleOf } from '../shrink/tale.js';
 import { reasonLine } from '../story.js';
 import type { Outcome } from '../sweep/outcome.js';
 import type { Plan } from '../sweep/plan.js';
 import { caseOf, jobAt, jobCount, planOf } from '../sweep/plan.js';
 import { runPool } from '../sweep/pool.js';
+import { quantile } from '../sweep/tally.js';
 import type { Mutant } from './list.js';
 import { mutants } from './list.js';
 import type { Workshop } from './workshop.js';
@@ -28,6 +33,9 @@ import { openWorkshop } from './workshop.js';
 const maxSeeds = 2000;
 /** A mutated core may loop for ever. */
 const runTimeoutMs = 60_000;
+/** What is spent on the smallest run of each. */
+const shrinkReplays = 1000;
+const shrinkMs = 60_000;
 
 interface Fate {
   mutant: Mutant;
@@ -35,17 +43,27 @@ interface Fate {
   caughtBy: string[];
   scenario?: string;
   seed?: number;
+  /** The run that caught it, unless it hung. */
+  request?: RunRequest;
   runs: number;
   /** Runs that failed without the mutant as well. */
   failing: number;
   detail: string;
   /** It could not be put in. */
   misfit?: boolean;
+  /** The smallest run that catches it and holds without it. */
+  shrunk?: Extract<Shrunk, { kind: 'shrunk' }>;
+}
+
+export interface MutantsOptions {
+  jobs?: string;
+  /** False: nothing is shrunk. */
+  shrink?: boolean;
 }
 
 export async function mutantsCommand(
   ids: readonly string[],
-  options: { jobs?: string },
+  options: MutantsOptions,
   output: { out(line: string): void; err(line: string): void },
 ): Promise<ExitCode> {
   const chosen = ids.length === 0 ? mutants : ids.map(mutantNamed);
@@ -66,12 +84,15 @@ export async function mutantsCommand(
     const fates: Fate[] = [];
     for (const mutant of chosen) {
       const fate = await fateOf(mutant, workshop, engine, jobs);
+      if (options.shrink !== false) await shrinkFate(fate, workshop, engine);
       fates.push(fate);
       output.out(fateLine(fate, engine));
+      // Who asks for one wants to see how it fails; of all, the matrix is enough.
+      if (ids.length > 0 && fate.shrunk !== undefined) for (const line of taleOf(fate.shrunk.result)) output.out(`    ${line}`);
     }
     output.out(matrix(fates));
     const caught = fates.filter((fate) => fate.caughtBy.length > 0).length;
-    output.out(`${fates.length} mutants: ${caught} caught, ${fates.length - caught} not`);
+    output.out(`${fates.length} mutants: ${caught} caught, ${fates.length - caught} not${medianWords(fates)}`);
     return worstOf(fates.map((fate) => (fate.misfit === true ? exitCodes.broke : fate.caughtBy.length === 0 ? exitCodes.violation : exitCodes.held)));
   } finally {
     process.off('SIGINT', onSignal);
@@ -124,13 +145,38 @@ function fateFrom(outcome: Outcome, mutant: Mutant, plan: Plan, runs: number): O
     case 'ran': {
       const { violations, crash } = outcome.result;
       const caughtBy = [...new Set([...violations.map(({ property }) => property as string), ...(crash === undefined ? [] : ['assertion'])])];
-      return { ...at, caughtBy, detail: reasonLine(outcome.result) };
+      return { ...at, request, caughtBy, detail: reasonLine(outcome.result) };
     }
     case 'broke':
       return { ...at, caughtBy: ['hang'], detail: outcome.message.split('\n')[0]! };
     case 'usage':
       throw new UsageError(`mutant ${mutant.id}: ${outcome.message}`);
   }
+}
+
+/** Looks for the smallest run; one that only hangs has none. */
+async function shrinkFate(fate: Fate, workshop: Workshop, engine: Engine): Promise<void> {
+  const { request } = fate;
+  if (request === undefined) return;
+  const replayer = new Replayer(workshop.engineModule.href, workshop.workerModule, runTimeoutMs);
+  try {
+    const shrunk = await shrink({
+      scenario: scenarioNamed(engine.scenarios, request.scenario),
+      request,
+      replayer,
+      reference: (smaller) => engine.run(smaller),
+      replays: shrinkReplays,
+      stop: AbortSignal.timeout(shrinkMs),
+    });
+    if (shrunk.kind === 'shrunk') fate.shrunk = shrunk;
+  } finally {
+    replayer.end();
+  }
+}
+
+function medianWords(fates: readonly Fate[]): string {
+  const events = fates.flatMap(({ shrunk }) => (shrunk === undefined ? [] : [shrunk.events]));
+  return events.length === 0 ? '' : `; ${events.length} shrunk, to a median of ${quantile(events, 0.5)} events (${Math.min(...events)} to ${Math.max(...events)})`;
 }
 
 function fateLine(fate: Fate, engine: Engine): string {
@@ -142,20 +188,21 @@ function fateLine(fate: Fate, engine: Engine): string {
   const [theCase] = planOf([scenario], { from: fate.seed!, to: fate.seed! }, mutant.set ?? [], []).cases;
   const expected = mutant.expected.some((name) => fate.caughtBy.includes(name)) ? '' : ` (expected ${mutant.expected.join(' or ')})`;
   const command = repeatCommand(scenario, { scenario: scenario.name, parameters: theCase!.parameters, seed: fate.seed! });
-  return `${mutant.id}: caught by ${fate.caughtBy.join(', ')}${expected} after ${fate.runs} runs${besides}: ${fate.detail}\n  in the mutated copy: ${command}`;
+  const events = fate.shrunk === undefined ? '' : `; ${fate.shrunk.eventsBefore} events shrunk to ${fate.shrunk.events}${fate.shrunk.isComplete ? '' : ' in the time there was'}`;
+  return `${mutant.id}: caught by ${fate.caughtBy.join(', ')}${expected} after ${fate.runs} runs${besides}${events}: ${fate.detail}\n  in the mutated copy: ${command}`;
 }
 
 /** Mutant × what caught it; a cell holds the seed. */
 function matrix(fates: readonly Fate[]): string {
   const catchers = [...new Set(fates.flatMap((fate) => fate.caughtBy))].sort((a, b) => a.localeCompare(b));
   const table = new Table({
-    head: ['mutant', 'scenario', 'runs', ...catchers],
-    colAligns: ['left', 'left', ...Array.from({ length: catchers.length + 1 }, () => 'right' as const)],
+    head: ['mutant', 'scenario', 'runs', 'events', ...catchers],
+    colAligns: ['left', 'left', ...Array.from({ length: catchers.length + 2 }, () => 'right' as const)],
     style: { head: [], border: [], compact: true },
   });
   for (const fate of fates) {
     const cells = catchers.map((catcher) => (fate.caughtBy.includes(catcher) ? String(fate.seed) : ''));
-    table.push([fate.mutant.id, fate.scenario ?? (fate.misfit === true ? 'misfit' : 'survived'), fate.runs, ...cells]);
+    table.push([fate.mutant.id, fate.scenario ?? (fate.misfit === true ? 'misfit' : 'survived'), fate.runs, fate.shrunk?.events ?? '', ...cells]);
   }
   return table.toString();
 }

@@ -37,7 +37,7 @@ export function openReportFolder(out: string, csvHeader: string): ReportFolder {
     addRow: (line) => void writeSync(csv, line),
     addFailure: (name, failure) => {
       mkdirSync(join(partial, 'failures'), { recursive: true });
-      const file = join('failures', `${name.replaceAll(/[^\w=.,-]/g, '_')}.json`);
+      const file = failurePath(name);
       writeFailureFile(join(partial, file), failure);
       return file;
     },
@@ -55,6 +55,11 @@ export function openReportFolder(out: string, csvHeader: string): ReportFolder {
       made.undo();
     },
   };
+}
+
+/** Where the failure of this name is, relative to the folder. */
+export function failurePath(name: string): string {
+  return join('failures', `${name.replaceAll(/[^\w=.,-]/g, '_')}.json`);
 }
 
 /** An empty folder or an older report. */

@@ -50,7 +50,7 @@ export interface Summary {
   /** Runs that were made twice to compare their trace hashes. */
   repeated: number;
   nondeterminism: Nondeterminism[];
-  failures: Omit<Failure, 'liveness' | 'label' | 'storyTail'>[];
+  failures: Omit<Failure, 'liveness' | 'label' | 'name' | 'storyTail'>[];
 }
 
 export interface Reach {
@@ -123,7 +123,7 @@ export function summaryOf(tally: Tally, context: SummaryContext): Summary {
     byParameter: parametersOf(tally),
     repeated: tally.repeated,
     nondeterminism: tally.nondeterminism,
-    failures: tally.failures.map(({ liveness: _, label: __, storyTail: ___, ...failure }) => failure),
+    failures: tally.failures.map(({ liveness: _, label: __, name: ___, storyTail: ____, ...failure }) => failure),
   };
 }
 

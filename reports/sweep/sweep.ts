@@ -26,6 +26,8 @@ import type { Case, Plan } from './plan.js';
 import { caseOf, jobAt, jobCount, planOf } from './plan.js';
 import { runPool } from './pool.js';
 import { startProgress } from './progress.js';
+import type { Candidate } from './smallest.js';
+import { keepFirst, shrinkFirst } from './smallest.js';
 import { summaryOf } from './summary.js';
 import type { Failure, Tally } from './tally.js';
 import { count, newTally } from './tally.js';
@@ -42,6 +44,8 @@ export interface SweepOptions {
   out?: string;
   json?: boolean;
   junit?: string;
+  /** False: the first failures are not shrunk. */
+  shrink?: boolean;
 }
 
 const defaultSeeds = '1..100';
@@ -67,6 +71,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
   const tally = newTally(plan, context.engine.reachable);
   const broken: Extract<Outcome, { kind: 'broke' }>[] = [];
   const started = Date.now();
+  const candidates: Candidate[] = [];
   const stop = new AbortController();
   const interrupt = interruptible(stop, folder);
   const timer = timeMs === undefined ? undefined : setTimeout(() => stop.abort(), timeMs);
@@ -84,16 +89,25 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     const each = tap<Outcome>((outcome) => {
       if (outcome.kind === 'usage') throw new UsageError(outcome.message);
       if (outcome.kind === 'broke') broken.push(outcome);
-      else countRun(tally, plan, outcome, { folder, columns, build, requireChecks: options.requireChecks === true });
+      else countRun(tally, plan, outcome, { folder, columns, build, requireChecks: options.requireChecks === true, candidates });
       progress.update(tally.runs, tally.failures.length);
     });
     await lastValueFrom(outcomes.pipe(each), { defaultValue: undefined });
   } catch (error) {
+    interrupt.end();
     folder.discard();
     throw error;
   } finally {
     progress.end();
     clearTimeout(timer);
+  }
+  const wallMs = Date.now() - started;
+  try {
+    if (options.shrink !== false && broken.length === 0) await shrinkFirst(candidates, { engineModule: context.engineModule, build, stop: interrupt.signal, folder });
+  } catch (error) {
+    folder.discard();
+    throw error;
+  } finally {
     interrupt.end();
   }
 
@@ -104,7 +118,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     seeds: { from: plan.seedFrom, to: plan.seedTo ?? lastSeed },
     requireChecks: options.requireChecks === true,
     ...(endedEarly === undefined ? {} : { endedEarly }),
-    wallMs: Date.now() - started,
+    wallMs,
     reachable: context.engine.reachable,
   });
   const scenarios = plan.cases.map(({ scenario }) => scenario);
@@ -135,6 +149,8 @@ interface CountingContext {
   folder: ReportFolder;
   columns: readonly string[];
   build: string;
+  /** Collects what may be shrunk. */
+  candidates: Candidate[];
   requireChecks: boolean;
 }
 
@@ -152,12 +168,15 @@ function countRun(tally: Tally, plan: Plan, outcome: Extract<Outcome, { kind: 'r
   }
   const failed = result.verdict === 'failed' || (context.requireChecks && result.verdict === 'unchecked');
   if (!failed) return count(tally, theCase, result, undefined);
-  const file = context.folder.addFailure(fileName(theCase, result), failureFileOf(request, result, command, context.build));
+  const name = fileName(theCase, result);
+  const file = context.folder.addFailure(name, failureFileOf(request, result, command, context.build));
   const storyTail = tally.failures.length < storiesKept ? storyLines(result.story).slice(-storyTailLines) : [];
-  count(tally, theCase, result, failureOf(theCase, result, command, file, storyTail));
+  const failure = failureOf(theCase, result, { command, file, name, storyTail });
+  keepFirst(context.candidates, { failure, scenario: theCase.scenario, request });
+  count(tally, theCase, result, failure);
 }
 
-function failureOf(theCase: Case, result: RunResult, command: string, file: string, storyTail: string[]): Failure {
+function failureOf(theCase: Case, result: RunResult, rest: Pick<Failure, 'command' | 'file' | 'name' | 'storyTail'>): Failure {
   return {
     scenario: result.scenario,
     seed: result.seed,
@@ -167,9 +186,7 @@ function failureOf(theCase: Case, result: RunResult, command: string, file: stri
     detail: reasonLine(result),
     liveness: exitCodeOfFailure(result) === exitCodes.liveness,
     traceHash: result.traceHash,
-    command,
-    file,
-    storyTail,
+    ...rest,
   };
 }
 
@@ -194,6 +211,7 @@ function commandLine(names: readonly string[], options: SweepOptions): string {
   for (const set of options.set) words.push('--set', set);
   for (const vary of options.vary) words.push('--vary', vary);
   if (options.requireChecks === true) words.push('--require-checks');
+  if (options.shrink === false) words.push('--no-shrink');
   return words.map(quoteWord).join(' ');
 }
 
@@ -203,16 +221,16 @@ function defaultFolder(names: readonly string[], plan: Plan, options: SweepOptio
 }
 
 /** The first Ctrl-C ends the sweep with a report of what was done, the second one ends it without. */
-function interruptible(stop: AbortController, folder: ReportFolder): { happened(): boolean; end(): void } {
-  let happened = false;
+function interruptible(stop: AbortController, folder: ReportFolder): { happened(): boolean; signal: AbortSignal; end(): void } {
+  const interrupted = new AbortController();
   const onSignal = (): void => {
-    if (happened) {
+    if (interrupted.signal.aborted) {
       folder.discard();
       process.exit(130);
     }
-    happened = true;
+    interrupted.abort();
     stop.abort();
   };
   process.on('SIGINT', onSignal);
-  return { happened: () => happened, end: () => void process.off('SIGINT', onSignal) };
+  return { happened: () => interrupted.signal.aborted, signal: interrupted.signal, end: () => void process.off('SIGINT', onSignal) };
 }

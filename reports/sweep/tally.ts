@@ -25,10 +25,25 @@ export interface Failure {
   traceHash: string;
   /** The line that repeats it. */
   command: string;
-  /** Failure file, relative to the report folder. */
+  /** Failure file, relative to the report folder, and its name without folder and ending. */
   file: string;
+  name: string;
   /** The last lines of its story; only the first few failures of a sweep keep them. */
   storyTail: string[];
+  /** The smallest run that fails alike; only the first failures of a sweep have one. */
+  shrunk?: Shrunken;
+}
+
+export interface Shrunken {
+  /** Failure file, relative to the report folder. */
+  file: string;
+  /** Faults, operators' acts and requests of the application. */
+  eventsBefore: number;
+  events: number;
+  /** Nothing more can go. */
+  isComplete: boolean;
+  /** At most 25 lines. */
+  story: string[];
 }
 
 export interface Nondeterminism {

@@ -60,6 +60,10 @@ export function failureLines(summary: Summary, folder: string): string[] {
   ]);
   for (const failure of summary.failures.slice(0, listed)) {
     lines.push(`FAILED ${failure.scenario} seed ${failure.seed}: ${failure.detail}`, `  file: ${folder}/${failure.file}`, `  repeat: ${failure.command}`);
+    const { shrunk } = failure;
+    if (shrunk === undefined) continue;
+    const { eventsBefore, events, isComplete, file, story } = shrunk;
+    lines.push(`  shrunk: ${eventsBefore} events to ${events}${isComplete ? '' : ' (perhaps more can go)'}: lockstep replay ${folder}/${file}`, ...story.map((line) => `    ${line}`));
   }
   const rest = summary.failures.length - listed;
   return rest > 0 ? [`${rest} more failures than the ${listed} below are in ${folder}/summary.json`, ...lines] : lines;
