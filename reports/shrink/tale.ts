@@ -1,6 +1,6 @@
 /**
  * A shrunk run told in at most 25 lines: what operators, network and disks did, what the application asked and was told, what was
- * violated. Those lines come first; what the nodes said of themselves fills the room that is left.
+ * violated. Those lines come first; of what the nodes said of themselves, what matters most fills the room that is left.
  */
 
 import type { FaultAction, RecordedRequest, RunRecord, RunResult } from '../../sim/types.js';
@@ -9,6 +9,8 @@ import { storyLines } from '../story.js';
 export const taleLines = 25;
 const widestLine = 180;
 const violationsTold = 2;
+/** Ranks above this are left to the timeline, even where there is room. */
+const dullestTold = 2;
 
 interface Line {
   atUs: number;
@@ -35,9 +37,8 @@ export function taleOf({ record, schedule, story, violations, crash }: RunResult
   // What came of it is no part of how it came.
   const end = violations.length === 0 ? Infinity : Math.max(...violations.slice(0, violationsTold).map(({ atUs }) => atUs));
   const ordered = lines.map((line, index) => ({ ...line, rank: line.atUs > end ? 6 : line.rank, index }));
-  const room = lines.length > taleLines ? taleLines - 1 : taleLines;
   // Of what is worth the same, the later: it is nearer to what went wrong.
-  const kept = [...ordered].sort((a, b) => a.rank - b.rank || b.atUs - a.atUs || b.index - a.index).slice(0, room);
+  const kept = ordered.filter(({ rank }) => rank <= dullestTold).sort((a, b) => a.rank - b.rank || b.atUs - a.atUs || b.index - a.index).slice(0, taleLines - 1);
   kept.sort((a, b) => a.atUs - b.atUs || (a.rank < 0 ? 1 : 0) - (b.rank < 0 ? 1 : 0) || a.index - b.index);
   const left = lines.length - kept.length;
   return [...storyLines(kept.map(({ atUs, host, text }) => ({ atUs, host, text: shortened(text) }))), ...(left > 0 ? [`(${left} more lines with --timeline)`] : [])];
@@ -53,7 +54,7 @@ function rankOf(host: string, text: string, isAfterStorm: boolean): number | und
   if (host === '') return text === 'the storm is over' ? 1 : 3;
   // Most of what is repaired needed no repair.
   if (isAfterStorm && /^after the storm: |is refused/.test(text)) return 3;
-  if (/^(the cluster manager|is shot|boots)|is refused|resync (started|finished|aborted)|verify (finished|aborted)/.test(text)) return 1;
+  if (/^(the cluster manager|is shot|boots)|is refused|resync (started|finished|aborted) as target|verify (finished|aborted) as source/.test(text)) return 1;
   if (/^connection lost|: rule |role \w+ → |disk \w+ → /.test(text)) return 2;
   return /generation /.test(text) ? 4 : 3;
 }
