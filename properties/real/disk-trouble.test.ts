@@ -1,8 +1,10 @@
 // Disks that fill up, go away, are read-only or damaged under a real daemon: one clear line, the right exit code, nothing lost.
 
+import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, closeSync, copyFileSync, mkdtempSync, openSync, readFileSync, readSync, renameSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isHealthy, newPair, sleep, startPair, type Machine, type Pair } from '../../real/demo/machine.js';
@@ -202,3 +204,81 @@ disks('a damaged superblock: refused with 119, untouched, and good again when it
 });
 
 disks.run();
+
+// ---- Real devices: what only root may make ---------------------------------------------------------------------------------
+
+const shell = (command: string): { status: number | null; out: string } => {
+  const { status, stdout } = spawnSync('sh', ['-c', command], { encoding: 'utf8', timeout: 30_000 });
+  return { status, out: stdout.trim() };
+};
+const isRoot = process.getuid?.() === 0;
+
+const devices = suite<{ folder: string; pair: Pair; undo: string[] }>('real devices');
+devices.before.each(async (context) => {
+  context.folder = mkdtempSync(join(tmpdir(), 'lockstep-devices-'));
+  context.pair = await newPair(context.folder, IMAGE_BYTES, FAST);
+  context.undo = [];
+});
+devices.after.each(async ({ folder, pair, undo }) => {
+  for (const machine of [pair.alpha, pair.beta]) if (machine.child) await machine.end('SIGKILL');
+  for (const command of undo) shell(command);
+  rmSync(folder, { recursive: true });
+});
+
+/** Does what only root may do, and says loudly where that is not allowed. */
+function made(undo: string[], command: string, undone: (out: string) => string): string | undefined {
+  const { status, out } = isRoot ? shell(command) : { status: null, out: '' };
+  if (status === 0) undo.push(undone(out));
+  else console.log(`   NOT CHECKED: '${command}' is not allowed here`);
+  return status === 0 ? out : undefined;
+}
+
+devices('a filesystem that is full: one line, and with room again the disk is synced', async ({ folder, pair: { alpha, beta, configPath }, undo }) => {
+  const small = join(folder, 'small');
+  if (made(undo, `mkdir ${small} && mount -t tmpfs -o size=16m lockstep ${small} && cp --sparse=always ${beta.image} ${small}/beta.img`, () => `umount ${small}`) === undefined) return;
+  writeFileSync(configPath, readFileSync(configPath, 'utf8').replace(beta.image, `${small}/beta.img`));
+  await startPair({ alpha, beta, configPath });
+  const client = await NbdClient.open(alpha.nbd, 'r0');
+  // Twice 15 MiB, of which 16 find room.
+  await writeAll(client, 7);
+  await Promise.all(Array.from({ length: 240 }, (_, index) => client.write((2 * index + 1) * BLOCK, filled(9))));
+  await beta.until('Diskless', isDiskless);
+  const lines = errorsOf(beta).filter((line) => line.includes('beta.img'));
+  assert.is(lines.length, 1, lines.join('\n'));
+  assert.match(lines[0]!, /beta\.img: write of \d+ sectors at sector \d+ failed: No space left on device$/);
+  await writeAll(client, 8);
+  client.close();
+  assert.is(shell(`mount -o remount,size=64m ${small}`).status, 0);
+  assert.is(beta.adm('attach', 'r0').code, 0);
+  await alpha.until('in sync', isHealthy);
+  await alpha.must('secondary');
+  await beta.must('primary');
+  await checkAll(beta, 8);
+});
+
+devices('a block device that loses its end while it serves: one line, the rest goes on; a second daemon may not have it', async ({ pair: { alpha, beta, configPath }, undo }) => {
+  const device = made(undo, `losetup -f --show ${beta.image}`, (out) => `losetup -d ${out}`);
+  if (device === undefined) return;
+  const text = readFileSync(configPath, 'utf8').replace(`disk ${beta.image}`, `disk ${device}`);
+  writeFileSync(configPath, text);
+  await startPair({ alpha, beta, configPath });
+  const client = await NbdClient.open(alpha.nbd, 'r0');
+  await writeAll(client, 1);
+  const tool = spawnSync(process.execPath, [fileURLToPath(new URL('../../real/lockmeta.js', import.meta.url)), '0', 'v08', device, 'internal', 'dump-md'], { encoding: 'utf8' });
+  assert.equal([tool.status, tool.stdout], [20, ''], tool.stderr);
+  truncateSync(beta.image, 8 << 20);
+  assert.is(shell(`losetup -c ${device}`).status, 0);
+  await sleep(50);
+  await writeAll(client, 2);
+  await beta.until('Diskless', isDiskless);
+  const lines = errorsOf(beta).filter((line) => line.includes(device));
+  assert.is(lines.length, 2, lines.join('\n'));
+  assert.is(lines[0], `drbd r0: ${device} was cut: 16384 sectors, and had 65536`);
+  assert.match(lines[1]!, /: write of \d+ sectors at sector \d+ failed: /);
+  const refused = beta.adm('attach', 'r0');
+  assert.equal([refused.code, refused.err], [10, "0: Failure: (119) No valid metadata found\nCommand 'lockadm attach r0/0' terminated with exit code 10\n"]);
+  for (let index = 0; index < 240; index++) assert.is((await client.read(2 * index * BLOCK, BLOCK))[0], 2);
+  client.close();
+});
+
+devices.run();
