@@ -146,7 +146,7 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .description('the kill matrix: deliberate protocol bugs, each swept until a property catches it')
     .argument('[ids...]')
     .option('--jobs <n>', 'worker threads (default: one per core)')
-    .option('--no-shrink', 'do not look for the smallest run that catches each (a minute each at most)')
+    .option('--no-shrink', 'do not look for the smallest run that catches each (seconds each, three minutes at most)')
     .action(async (ids: string[], options: MutantsOptions) => {
       const { mutantsCommand } = await import('./mutants/command.js');
       ended(await mutantsCommand(ids, options, { out, err }));

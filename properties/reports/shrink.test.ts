@@ -7,10 +7,10 @@ import { engine } from '../../reports/engine.js';
 import type { FailureFile } from '../../reports/failure-file.js';
 import { readFailureFile, requestOfFile } from '../../reports/failure-file.js';
 import { fillParameters } from '../../reports/parameters.js';
-import { eventsOf, requestsOf } from '../../reports/shrink/case.js';
+import { eventsOf, failingOf, failsLike, requestsOf } from '../../reports/shrink/case.js';
 import { simplerFaults, simplerRequests, simplerSpans } from '../../reports/shrink/simpler.js';
 import { taleLines, taleOf } from '../../reports/shrink/tale.js';
-import type { Fault, ListedRequest, RunRequest } from '../../sim/types.js';
+import type { Fault, ListedRequest, PropertyName, RunRequest, Violation } from '../../sim/types.js';
 import { inTemporaryFolder, lockstep, lockstepWith } from './command-line.js';
 import { mutantEngine } from './mutant-engine.js';
 
@@ -92,6 +92,30 @@ test('the requests of a run, given back by time, make the same run', () => {
     assert.ok(record!.requests.length > 300);
     assert.is(engine.traceHash({ ...request, pinned: { requests: requestsOf(record!) } }), traceHash);
   }
+});
+
+test('of two Primaries a listed request goes to the one that it names, whatever went before it', () => {
+  const scenario = engine.scenarios.find(({ name }) => name === 'dual-primary')!;
+  const request: RunRequest = { scenario: scenario.name, parameters: fillParameters(scenario, [{ name: 'writes', value: '300' }]), seed: 2, schedule: [] };
+  const all = requestsOf(engine.run({ ...request, record: true }).record!);
+  assert.is(new Set(all.map(({ host }) => host)).size, 2);
+  const some = all.filter((_, index) => index % 3 !== 0);
+  const { requests } = engine.run({ ...request, pinned: { requests: some }, record: true }).record!;
+  assert.equal(requests.map(({ host }) => host), some.map(({ host }) => host));
+});
+
+test('only the same property, or the same assertion with other numbers, is the same failure', () => {
+  const violated = (...properties: PropertyName[]): { violations: Violation[] } => ({ violations: properties.map((property) => ({ property, atUs: 1, detail: '' })) });
+  const threw = (crash: string): { violations: Violation[]; crash: string } => ({ violations: [], crash });
+  const lost = failingOf(violated('durability', 'liveness'))!;
+  assert.ok(failsLike(lost, violated('liveness', 'durability')));
+  assert.not.ok(failsLike(lost, violated('liveness')));
+  assert.not.ok(failsLike(lost, { ...violated('durability'), crash: 'Error: x' }));
+  const broken = failingOf(threw('Error: epoch 7 counts -1\n    at a'))!;
+  assert.ok(failsLike(broken, threw('Error: epoch 12 counts -3\n    at b')));
+  assert.not.ok(failsLike(broken, threw('Error: bit 7 is set')));
+  assert.not.ok(failsLike(broken, violated('durability')));
+  assert.is(failingOf(violated()), undefined);
 });
 
 test('following simpler forms always ends', () => {

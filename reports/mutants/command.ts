@@ -35,7 +35,7 @@ const maxSeeds = 2000;
 const runTimeoutMs = 60_000;
 /** What is spent on the smallest run of each. */
 const shrinkReplays = 1000;
-const shrinkMs = 60_000;
+const shrinkMs = 180_000;
 
 interface Fate {
   mutant: Mutant;
