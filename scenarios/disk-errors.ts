@@ -5,8 +5,8 @@
  */
 
 import type { Command } from '../src/contract/index.js';
-import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
-import { ALICE, BOB, RESOURCE, afterStorm, pairSetup } from './pair.js';
+import type { Fault, FaultKind, RandomStream, Scenario } from '../sim/types.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 import { drawStorm } from './storm.js';
 
@@ -15,7 +15,7 @@ const parameters = [
   knobs.diskTimeout, knobs.onNoData, knobs.readBalancing, knobs.csumsAlg, knobs.protocolMax, knobs.writes, knobs.durationS,
 ];
 
-const META_SECTORS_ALL = 2 ** 30;
+const ALL_SECTORS = 2 ** 30;
 
 export const diskErrors: Scenario = {
   name: 'disk-errors',
@@ -43,15 +43,42 @@ export const diskErrors: Scenario = {
     const metadata = swarm.fork('metadata').chance(1, 2);
     const bad = swarm.fork('bad').pick([ALICE, BOB]);
     setup.schedule = schedule.map((fault, index) => onHost(metadata && index % 2 === 1 ? onMetadata(fault) : fault, bad, (index >> 1) % volumes.length));
-    // A disk that is kept in spite of errors stays Inconsistent, and so does one whose source could not read: whoever is, is made again
-    // from the good one. (The good one refuses.) Twice, since requests of both sides may cross.
-    const remade = [ALICE, BOB, ALICE, BOB].flatMap((host) =>
-      volumes.map((volume): Setup['afterStorm'][number] => ({ host, command: { verb: 'invalidate', resource: RESOURCE, volume } })),
-    );
-    setup.afterStorm = [...afterStorm(setup.schedule, volumes.length), ...(resolved['on-io-error'] === 'pass_on' ? remade : [])];
+    const keepsBadDisks = resolved['on-io-error'] === 'pass_on';
+    const prologue = random.fork('prologue');
+    if (keepsBadDisks && bad === ALICE && prologue.chance(1, 2)) setup.schedule.push(...unreadable(prologue));
+    else if (prologue.chance(1, 3)) setup.schedule.push(...attachedInHandshake(prologue, bad));
+    setup.afterStorm = afterStorm(setup.schedule, volumes.length, keepsBadDisks);
     return setup;
   },
 };
+
+/** bob is synced anew, and what alice is asked for cannot be read: with pass_on bob hears of it, block by block (P_NEG_RS_DREPLY). */
+function unreadable(random: RandomStream): Fault[] {
+  const times = random.integer(1, 3);
+  return [
+    act('make-again', random.integer(SECOND_US, 4 * SECOND_US), BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }),
+    {
+      id: 'unreadable',
+      trigger: { onPacket: 'P_RS_DATA_REQUEST', from: BOB, to: ALICE, when: 'delivered', nth: random.integer(1, 12) },
+      action: { do: 'disk-error', host: ALICE, volume: 0, area: 'data', operation: 'read', firstSector: 0, sectors: ALL_SECTORS, times },
+    },
+  ];
+}
+
+/** A host without its disk meets its peer again, and an operator gives the disk back in the middle of the handshake (bug B097). */
+function attachedInHandshake(random: RandomStream, host: string): Fault[] {
+  const peer = host === ALICE ? BOB : ALICE;
+  const atUs = random.integer(SECOND_US, 3 * SECOND_US);
+  return [
+    act('take-away', atUs, host, { verb: 'detach', resource: RESOURCE, volume: 0, force: false }),
+    at('part', atUs + SECOND_US, { do: 'reset', from: host, to: peer }),
+    {
+      id: 'give-back',
+      trigger: { onPacket: 'P_PROTOCOL', from: peer, to: host, when: 'sent', nth: 1, delayUs: random.integer(1, 400) },
+      action: { do: 'command', host, command: { verb: 'attach', resource: RESOURCE, volume: 0 } },
+    },
+  ];
+}
 
 /** What happens to a disk happens to the bad host's, of one volume; attaching does no harm anywhere. */
 function onHost(fault: Fault, host: string, volume: number): Fault {
@@ -64,5 +91,5 @@ function onHost(fault: Fault, host: string, volume: number): Fault {
 /** A disk error that hits metadata instead: one operation, wherever it is. */
 function onMetadata(fault: Fault): Fault {
   if (fault.action.do !== 'disk-error') return fault;
-  return { ...fault, action: { ...fault.action, area: 'meta', firstSector: 0, sectors: META_SECTORS_ALL, times: 1 } };
+  return { ...fault, action: { ...fault.action, area: 'meta', firstSector: 0, sectors: ALL_SECTORS, times: 1 } };
 }

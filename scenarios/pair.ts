@@ -284,8 +284,12 @@ function commandsOf(host: string, peer: string, volumes: number): { host: string
   return list.map((command) => ({ host, command }));
 }
 
-/** Which order undoes an operator's act or a fault's lasting effect. */
-export function afterStorm(schedule: readonly Fault[], volumes: number): Setup['afterStorm'] {
+/**
+ * Which order undoes an operator's act or a fault's lasting effect. `keepsBadDisks`: on-io-error is pass_on. A disk that is kept in spite of
+ * errors stays Inconsistent, and so does one whose source could not read: whoever is, is made again from the good one. (The good one refuses.)
+ * Twice, since requests of both sides may cross.
+ */
+export function afterStorm(schedule: readonly Fault[], volumes: number, keepsBadDisks = false): Setup['afterStorm'] {
   const orders: Setup['afterStorm'] = [];
   const verbs = new Set(schedule.flatMap(({ action }) => (action.do === 'command' ? [action.command.verb] : [])));
   const disksFail = schedule.some(({ action }) => action.do === 'disk-error' || action.do === 'latent-error' || action.do === 'hang-disk');
@@ -298,6 +302,10 @@ export function afterStorm(schedule: readonly Fault[], volumes: number): Setup['
     }
     // A diskless Primary that meets other data than its applications have seen gives the connection up.
     if (verbs.has('disconnect') || disksFail) order(connectTo(peer));
+  }
+  if (!keepsBadDisks || !disksFail) return orders;
+  for (const host of [ALICE, BOB, ALICE, BOB]) {
+    for (let volume = 0; volume < volumes; volume++) orders.push({ host, command: { verb: 'invalidate', resource: RESOURCE, volume } });
   }
   return orders;
 }

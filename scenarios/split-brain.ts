@@ -24,7 +24,7 @@ export const splitBrain: Scenario = {
   name: 'split-brain',
   summary: 'both become Primary while the link is cut; the policies or an operator decide whose data is given up',
   parameters,
-  sometimes: ['split brain detected', 'data discarded by policy or operator', 'ended in split brain'],
+  sometimes: ['split brain detected', 'data discarded by policy or operator', 'ended in split-brain'],
   setup(given, random) {
     const resolved = resolve(parameters, given, random);
     const setup = pairSetup(resolved, random, { net: { connectInt: 1, pingInt: 1 } });

@@ -259,6 +259,15 @@ test('a dead process closes its streams and refuses; a dead machine says nothing
   // Sent at 8 s into nothing, sent again until the machine is back at 22 s.
   assert.ok(closed[0]!.atUs > 22 * S && closed[0]!.atUs < 28 * S);
   assert.is(power.sometimes['half-open connection'], 1);
+  // What is closed behind a cut is open on the other side.
+  const cut = (forUs: number): Record<string, number> =>
+    play({
+      alice: [...aliceConnects, { atUs: 3 * S, outputs: [close(1)] }],
+      bob: bobListens,
+      faults: [at(2 * S, { do: 'cut', from: 'alice', to: 'bob', oneWay: true, forUs })],
+    }).sometimes;
+  assert.is(cut(2 * S)['half-open connection'], 1);
+  assert.is(cut(S / 2)['half-open connection'], undefined);
   const quiet = play({
     alice: aliceConnects,
     bob: bobListens,

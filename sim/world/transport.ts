@@ -125,6 +125,8 @@ export class Transport {
     end.host.streams.delete(end.stream);
     end.waiting = [];
     this.emptyInbox(end);
+    // What would tell the other side does not get through.
+    if (end.blocked && end.arrivalsLeft < 0) this.halfOpen(end);
     if (unread) this.reset(end);
     else if (end.arrivalsLeft < 0) this.transmit(end, 'end', undefined, 0);
     this.forget(end);
@@ -219,8 +221,13 @@ export class Transport {
     end.state = 'lost';
     end.waiting = [];
     this.emptyInbox(end);
-    if (end.peer.state === 'open') this.world.reached('half-open connection');
+    this.halfOpen(end);
     this.forget(end);
+  }
+
+  /** This end is over; the other one may go on believing in it for a while. */
+  private halfOpen(end: End): void {
+    if (end.peer.state === 'open') this.world.reached('half-open connection');
   }
 
   // ---- Sending ------------------------------------------------------------------------------------------------------

@@ -185,6 +185,8 @@ export interface PeerDevice {
   negotiation: { disk: Disk; pdsk: Disk } | undefined;
   /** Sequence numbers of wire-protocol.md §5.7, restarted with each connection. */
   sequence: number;
+  /** Writes sent to it in the present pass: a batch of them ends with P_UNPLUG_REMOTE. */
+  batchedWrites: number;
   /** The newest of the peer's numbers on this connection. */
   peerSequence: number;
   /** Reads served for the peer, by interval: waiting for their range, being read, or (with data) waiting for our own writes to be answered. */

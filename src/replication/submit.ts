@@ -111,6 +111,7 @@ export const sendWrite = (core: Core, connection: Connection, device: PeerDevice
   }
   sendDueBarrier(core, connection, request.epoch);
   countSentWrite(connection, request.epoch, request.id);
+  device.batchedWrites++;
   sendPacket(core, connection, writePacket(connection, request, blockIdOf(request.id), nextSequence(device), flags));
   const part: NetPart = {
     peer: connection.peer,
@@ -128,6 +129,15 @@ export const sendWrite = (core: Core, connection: Connection, device: PeerDevice
   const known = request.net.findIndex(({ peer }) => peer === connection.peer);
   if (known < 0) request.net.push(part);
   else request.net[known] = part;
+};
+
+/**
+ * The pass is over: a peer that got several writes in it is told that it need not wait for more before it submits them (§5.8). A mere hint:
+ * one write goes without.
+ */
+export const endBatch = (core: Core, connection: Connection, device: PeerDevice, volume: number): void => {
+  if (device.batchedWrites > 1) sendPacket(core, connection, { packet: 'P_UNPLUG_REMOTE', volume });
+  device.batchedWrites = 0;
 };
 
 const submitRead = (core: Core, resource: Resource, volume: Volume, request: Request): void => {

@@ -34,6 +34,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   generationDueOnWrite: false,
   negotiation: undefined,
   sequence: 0,
+  batchedWrites: 0,
   peerSequence: 0,
   reads: new Map(),
   bitmapReceiver: undefined,

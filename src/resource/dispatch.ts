@@ -19,7 +19,7 @@ import { retryIfDue } from '../replication/conflicts.js';
 import { sendDueBarrier } from '../replication/epochs.js';
 import { epochFlushDone, finishEpochs, peerReadDone, peerFailureWritten, peerReadMayGoOn, peerWriteDone, peerWriteMayStart, startPeerWrite } from '../replication/receiver.js';
 import { maxWriteBytes, ZEROS_SECTORS_MAX } from '../replication/on-wire.js';
-import { submit } from '../replication/submit.js';
+import { endBatch, submit } from '../replication/submit.js';
 import { sendBitmap } from '../resync/bitmap-exchange.js';
 import { bitsCleared, checkFinished, fencePassed, resyncFlushDone } from '../resync/lifecycle.js';
 import { readIntervalStarted, resyncReadDone, serveDelayed } from '../resync/source.js';
@@ -258,10 +258,11 @@ const abandonDisk = (core: Core, resource: Resource, volume: Volume): void => {
 
 // ---- Passes and timers ------------------------------------------------------------------------------------------------------
 
-/** Everything that had arrived was handed over: batches go out (one transaction for all cold extents, barriers on idle). */
+/** Everything that had arrived was handed over: batches go out (one transaction for all cold extents, hints, barriers on idle). */
 export const passEnded = (core: Core, resource: Resource): void => {
   for (const volume of resource.volumes.values()) commitOrWrite(core, volume);
   for (const connection of resource.connections.values()) {
+    for (const volume of resource.volumes.values()) endBatch(core, connection, deviceOf(volume, connection.peer), volume.number);
     if (!connection.loss && connection.sender.epochs.length > 0) sendDueBarrier(core, connection, resource.log.epoch);
   }
 };
