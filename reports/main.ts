@@ -109,7 +109,7 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--set <k=v>', 'set a parameter for all runs; may be repeated', collect, [])
     .option('--vary <k=a,b>', 'make each run with each of these values; may be repeated', collect, [])
     .option('--require-checks', 'a run whose real check could not be made counts as failed')
-    .option('--jobs <n>', 'worker threads (default: one per core); results do not depend on it')
+    .option('--jobs <n>', 'worker threads (default: one per core, or one where runs take much memory); results do not depend on it')
     .option('--out <dir>', 'report folder (default reports/out/SCENARIOS-SEEDS)')
     .option('--json', 'print summary.json on stdout, words on stderr')
     .option('--junit <file>', 'write junit.xml there too')

@@ -41,6 +41,7 @@ export const activeSetBound: Scenario = {
   name: 'active-set-bound',
   summary: 'a Primary with a full active set dies; the resync moves the active set, whatever the size of the device',
   parameters,
+  isLarge: true,
   sometimes: [],
   setup(given, random) {
     const resolved = resolve(parameters, given, random);

@@ -239,6 +239,8 @@ export interface Scenario {
   setup(parameters: Parameters, random: RandomStream): Setup;
   /** The real check of the survivor's image, for recorded workloads (scenarios/judges). */
   judge?: (image: SurvivorImage, parameters: Parameters) => JudgeVerdict;
+  /** Its runs take hundreds of MB each: a sweep of such makes them one by one, unless --jobs says otherwise. */
+  isLarge?: true;
   /** `sometimes` properties of a sweep of this scenario: names that at least one run should reach. */
   sometimes: string[];
 }

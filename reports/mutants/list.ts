@@ -64,7 +64,7 @@ export const mutants: readonly Mutant[] = [
     summary: 'a bitmap page of an evicted extent failed to write, and the transaction that gives the extent up is written all the same',
     file: 'src/volume/metadata-io.ts',
     oldText: 'if (!result.ok && !backing.failed) {',
-    newText: "if (!result.ok && !backing.failed && !(job.job === 'transaction' && job.step === 1)) {",
+    newText: "if (!result.ok && !backing.failed && !(job.job === 'transaction' && job.step === 2)) {",
     scenarios: ['eviction-error'],
     expected: ['no-silent-divergence', 'convergence', 'durability'],
   },

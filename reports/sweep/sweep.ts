@@ -57,8 +57,9 @@ const storyTailLines = 25;
 
 export async function sweepCommand(names: readonly string[], options: SweepOptions, context: CommandContext): Promise<ExitCode> {
   const timeMs = options.time === undefined ? undefined : parseDuration(options.time);
-  const jobs = options.jobs === undefined ? availableParallelism() : parseJobs(options.jobs);
   const plan = planFor(names, options, context);
+  const defaultJobs = plan.cases.every(({ scenario }) => scenario.isLarge) ? 1 : availableParallelism();
+  const jobs = options.jobs === undefined ? defaultJobs : parseJobs(options.jobs);
   const command = commandLine(names, options);
   if (options.junit !== undefined) checkWritable(options.junit, '--junit');
   for (let index = 0; index < plan.cases.length; index++) context.engine.prepare(jobAt(plan, index).request);
