@@ -4,7 +4,7 @@
  */
 
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
-import type { Command, Node, Observation, ObservedState, PeerView, Protocol, VolumeView } from '../../src/contract/index.js';
+import type { Command, Node, Observation, ObservedState, OnIoError, PeerView, Protocol, VolumeView } from '../../src/contract/index.js';
 import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';
 import { type Layout, layoutOf } from '../../src/metadata/layout.js';
 import { type Bitmap, createBitmap } from '../../src/metadata/bitmap.js';
@@ -93,19 +93,21 @@ export class FakeWorld implements WorldView {
   sizeSectors = DATA_SECTORS;
   /** What `disturbed` answers. */
   isDisturbed = false;
+  /** Why both nodes hold requests back. */
+  frozenReason: string | undefined = undefined;
   private readonly up = [true, true];
   private readonly states: ObservedState[];
   private readonly checkers: Checker[];
   private lastId = 0;
 
-  constructor(options: { protocol?: Protocol; splitBrainPossible?: boolean; activeSetExtents?: number; protocolMax?: number } = {}) {
-    const { protocol = 'C', splitBrainPossible = true, activeSetExtents = 67, protocolMax = 101 } = options;
+  constructor(options: { protocol?: Protocol; splitBrainPossible?: boolean; activeSetExtents?: number; protocolMax?: number; onIoError?: OnIoError } = {}) {
+    const { protocol = 'C', splitBrainPossible = true, activeSetExtents = 67, protocolMax = 101, onIoError = 'detach' } = options;
     const spec = (place: number): HostSpec => ({
       name: NAMES[place]!,
       disks: [{ volume: 0, dataSectors: DATA_SECTORS, metaSectors: META_SECTORS }],
       config: {
         resource: 'r0',
-        volumes: [{ volume: 0, minor: 0, metaDisk: { kind: 'flexible' }, disk: defaultDiskOptions, sizeSectors: 0 }],
+        volumes: [{ volume: 0, minor: 0, metaDisk: { kind: 'flexible' }, disk: { ...defaultDiskOptions, onIoError }, sizeSectors: 0 }],
         peers: [{ name: NAMES[1 - place]!, net: { ...defaultNetOptions, protocol } }],
         onNoDataAccessible: 'io-error',
         handlers: [],
@@ -169,7 +171,7 @@ export class FakeWorld implements WorldView {
     const state = { role, peer: peerRole, conn, disk, pdsk, aftrIsp: false, peerIsp: false, userIsp: false, susp: false, suspNod: false, suspFen: false } as PeerView['state'];
     const peer: PeerView = { peer: NAMES[1 - place]!, state, bitmap: this.bitmaps[place], failedBits: 0 };
     const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: this.sizeSectors, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
-    const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: undefined };
+    const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: this.frozenReason };
     return { resources: () => [resource] } as unknown as Node;
   }
 

@@ -524,6 +524,24 @@ test('liveness: a request hangs, a disk is not UpToDate, a link is not up, a hos
   assert.equal(down.reported, ['liveness']);
 });
 
+test('liveness: requests may wait for ever for data that only two bad disks have', () => {
+  const hangs = (onIoError: 'detach' | 'pass_on', disk: Disk, frozenReason: string | undefined): boolean => {
+    const world = pair({ onIoError });
+    world.issue(ALICE, 0);
+    world.state(ALICE, { disk: Disk.Inconsistent, pdsk: disk });
+    world.state(BOB, { disk, pdsk: Disk.Inconsistent });
+    world.frozenReason = frozenReason;
+    world.later(60_000_000);
+    world.end();
+    return world.violations.some(({ property, detail }) => property === 'liveness' && detail.includes('requests hang'));
+  };
+  assert.not(hangs('pass_on', Disk.Inconsistent, 'suspended: no data accessible'));
+  assert.ok(hangs('pass_on', Disk.Inconsistent, 'suspended: fencing'));
+  assert.ok(hangs('pass_on', Disk.Inconsistent, undefined));
+  assert.ok(hangs('detach', Disk.Inconsistent, 'suspended: no data accessible'));
+  assert.ok(hangs('pass_on', Disk.UpToDate, 'suspended: no data accessible'));
+});
+
 test('liveness: a split brain excuses standing alone only where the two really parted, and where it is possible', () => {
   const ends = (world: FakeWorld): string[] => {
     world.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });

@@ -10,6 +10,9 @@ import { recordOf } from '../ghost.js';
 import { type Lineage, isRefusal, isSplitBrainDecision } from './lineage.js';
 import { volumesOf } from '../spec.js';
 
+/** What a node says of requests that wait for data since on-no-data-accessible is suspend-io. */
+const WAITS_FOR_DATA = 'suspended: no data accessible';
+
 /** A request may be this young when the run ends, if the application still works. */
 const REQUEST_AGE_US = 10_000_000;
 
@@ -35,7 +38,9 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
         }
       }
       const ghost = recordOf(world.ghost);
-      const stuck = [...ghost.pending.values()].filter((request) => world.nowUs - request.issuedUs > REQUEST_AGE_US);
+      // With two bad disks a Primary that is told to wait for data waits until an operator says which of them to go on with.
+      const waits = (host: number): boolean => excuse === 'two bad disks' && frozen(world.hosts[host]!.name, world) === WAITS_FOR_DATA;
+      const stuck = [...ghost.pending.values()].filter((request) => world.nowUs - request.issuedUs > REQUEST_AGE_US && !waits(request.host));
       const [oldest] = stuck;
       if (oldest === undefined) return;
       const host = world.hosts[oldest.host]!;
@@ -76,8 +81,12 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
     })?.decidedBy;
   }
 
+  function frozen(host: string, world: WorldView): string | undefined {
+    return world.host(host).node?.resources().find(({ frozenReason }) => frozenReason !== undefined)?.frozenReason;
+  }
+
   function why(host: string, world: WorldView): string {
-    const frozen = world.host(host).node?.resources().find(({ frozenReason }) => frozenReason !== undefined)?.frozenReason;
-    return frozen === undefined ? '' : ` (I/O waits: ${frozen})`;
+    const reason = frozen(host, world);
+    return reason === undefined ? '' : ` (I/O waits: ${reason})`;
   }
 }

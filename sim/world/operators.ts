@@ -180,6 +180,7 @@ export class Operators {
     const { world } = this;
     const again = this.repaired;
     const orders = world.setup.afterStorm.filter(({ command }) => !again || command.verb === 'attach');
+    if (again && this.isWaiting) this.stepsLeft += orders.length;
     for (const host of world.hosts) this.runRepairs(host, orders.filter((step) => step.host === host.name));
     if (again) return;
     this.repaired = true;
