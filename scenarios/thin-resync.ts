@@ -15,11 +15,11 @@ const granularity: Knob = { ...knobs.rsDiscardGranularity, odds: [4096, 65536, 6
 const zeros: Knob = { ...knobs.discards, odds: [0, 3, 3, 20] };
 
 const parameters = [
-  granularity, zeros, knobs.protocol, knobs.volumes, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax, knobs.features, knobs.csumsAlg, knobs.onIoError,
+  granularity, zeros, knobs.protocol, knobs.volumes, knobs.metaDisk, knobs.queueDepth, knobs.protocolMax, knobs.features, knobs.csumsAlg,
   withDefault(knobs.writes, 600), withDefault(knobs.durationS, 30),
 ];
 
-const kinds: FaultKind[] = ['crash', 'power-loss', 'cut', 'reset', 'stall', 'slow-disk', 'pause', 'disk-error'];
+const kinds: FaultKind[] = ['crash', 'power-loss', 'cut', 'reset', 'stall', 'slow-disk', 'pause'];
 
 export const thinResync: Scenario = {
   name: 'thin-resync',
@@ -39,7 +39,7 @@ export const thinResync: Scenario = {
         longestS: 5, longestRestartS: 5, oneWayCuts: true, togetherLosePower: true, atEventOneIn: 4,
       }, swarm.fork('faults')),
     ];
-    setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']), resolved['on-io-error'] === 'pass_on');
+    setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;
   },
 };
