@@ -455,6 +455,19 @@ test('silent divergence: of the last block only what is of the device counts (fa
   }
 });
 
+test('online verify: what differs must be marked when it ends; of the last block only what is of the device counts (failover 1452)', () => {
+  for (const sizeSectors of [12, 13]) {
+    const world = pair();
+    world.sizeSectors = sizeSectors;
+    world.write(ALICE, 8, [ALICE, BOB], 4);
+    world.disks[BOB]!.write(12, new Uint8Array(512).fill(1));
+    const verify = { event: 'verify', resource: 'r0', volume: 0, peer: 'bob', side: 'source', startSector: 0, foundBits: 0 } as const;
+    world.observe(ALICE, { ...verify, what: 'started', reachedSector: 0 });
+    world.observe(ALICE, { ...verify, what: 'finished', reachedSector: sizeSectors });
+    assert.is(world.reported.includes('online-verify'), sizeSectors === 13);
+  }
+});
+
 // ---- Bounded recovery -----------------------------------------------------------------------------------------------
 
 test('bounded recovery: an attach marks more than the active set', () => {

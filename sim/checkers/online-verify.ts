@@ -8,7 +8,7 @@ import type { Observation } from '../../src/contract/index.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { PLANTED, recordOf } from '../ghost.js';
 import type { Lineage } from './lineage.js';
-import { isInFlight, isMarkedInMemory, Side, volumeView } from './marks.js';
+import { isEqual, isInFlight, isMarkedInMemory, Side, volumeView } from './marks.js';
 import { volumesOf } from '../spec.js';
 
 const BLOCK_SECTORS = 8;
@@ -63,14 +63,13 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
   const foundDifference = (host: number, event: Extract<Observation, { event: 'out-of-sync' }>, world: WorldView): void => {
     const { volume, sector } = event;
     const block = Math.floor(sector / BLOCK_SECTORS);
-    const [a, b] = ids(world, volume, block);
     // The source has just read its block, and writes to it wait. The target marks later, or what it could not read itself; and only if it is
     // Primary, its block may have changed since it answered.
     const peer = lineage.peerOf(host);
     const peerBitmap = volumeView(world.hosts[peer]!, volume)?.peers[0]?.bitmap;
     const mayHaveChanged = lineage.status(peer, volume).role === Role.Primary && inFlight(world, volume, block);
     const unreadable = failedUs[host] === world.nowUs || (peerBitmap !== undefined && isMarkedInMemory(peerBitmap, block));
-    if (a === b && lineage.status(host, volume).conn === Conn.VerifyS && !unreadable && !mayHaveChanged) {
+    if (isEqual(world, volume, block) && lineage.status(host, volume).conn === Conn.VerifyS && !unreadable && !mayHaveChanged) {
       report(`${world.hosts[host]!.name} calls block ${block} (sector ${sector}) of volume ${volume} different, and it is equal on both disks`, world);
     }
     if (!planted.found.get(volume)!.has(block)) planted.found.get(volume)!.set(block, { endedUs: Infinity });
@@ -101,7 +100,7 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
     for (const host of world.hosts) {
       for (const block of host.disk(volume).writtenBlocks()) {
         const pair = ids(world, volume, block);
-        if (pair[0] !== pair[1] && !inFlight(world, volume, block)) found.set(block, pair);
+        if (!isEqual(world, volume, block) && !inFlight(world, volume, block)) found.set(block, pair);
       }
     }
     return found;
