@@ -222,6 +222,26 @@ export const mutants: readonly Mutant[] = [
     expected: ['no-silent-divergence', 'convergence', 'durability', 'linearizability'],
   },
   {
+    id: 'B128',
+    summary: 'a target clears the bits of a whole granule of rs-discard-granularity when it has written a part of one',
+    file: 'src/resync/target.ts',
+    oldText: '    markWrittenOnBoth(core, volume, peerDevice, request.sector, request.sectors);\n    sendAck(',
+    newText:
+      '    markWrittenOnBoth(core, volume, peerDevice, request.sector, Math.max(request.sectors, Math.min(thinRequestBytes(volume, connection) / 512, volume.sizeSectors - request.sector)));\n    sendAck(',
+    scenarios: ['thin-resync'],
+    set: ['rs-discard-granularity=65536', 'protocol-max=101', 'features=all'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'complementary-states', 'liveness'],
+  },
+  {
+    id: 'deallocated-unread',
+    summary: 'a source calls every granule that it is asked for deallocated, whatever it has read',
+    file: 'src/resync/source.ts',
+    oldText: "if (range.answer === 'thin' && result.data === undefined) {",
+    newText: "if (range.answer === 'thin') {",
+    scenarios: ['thin-resync'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'linearizability', 'resync-direction'],
+  },
+  {
     id: 'ahead-clears',
     summary: 'Ahead, the acknowledgement of a write from before clears the mark of a block that was written since',
     file: 'src/replication/bits.ts',
