@@ -10,7 +10,7 @@ import type { Checker, HostView, Setup, WorldView } from '../types.js';
 export function resyncOrder(setup: Setup): Checker {
   const check = (world: WorldView): void => {
     for (const host of world.hosts) {
-      for (const { volume } of volumesOf(host.spec)) {
+      for (const { volume } of configuredOf(host)) {
         if (!isSyncing(host, volume)) continue;
         const busy = busyBefore(host, volume);
         if (busy === undefined) continue;
@@ -22,13 +22,16 @@ export function resyncOrder(setup: Setup): Checker {
   return { property: 'resync-order', onCheckpoint: check, onEnd: check };
 }
 
+/** As operators have changed it meanwhile. */
+const configuredOf = (host: HostView) => volumesOf({ ...host.spec, config: host.config });
+
 const statesOf = (host: HostView, volume: number) => (volumeViewOf(host.node, volume)?.peers ?? []).map(({ state }) => state);
 
 const isSyncing = (host: HostView, volume: number): boolean => statesOf(host, volume).some(({ conn }) => conn === Conn.SyncSource || conn === Conn.SyncTarget);
 
 /** The first volume of the chain that is busy. */
 function busyBefore(host: HostView, volume: number): number | undefined {
-  const configs = volumesOf(host.spec);
+  const configs = configuredOf(host);
   for (let at = configs.find((one) => one.volume === volume); at; ) {
     const next = configs.find(({ minor }) => minor === at!.disk.resyncAfter);
     const states = next ? statesOf(host, next.volume) : [];
