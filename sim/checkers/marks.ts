@@ -30,20 +30,27 @@ export interface StoredMetadata {
   extents: ReadonlySet<number>;
 }
 
-/** What the metadata of a volume says now, or one line on why it says nothing. */
-export function readStoredMetadata(host: HostView, volume: number): StoredMetadata | string {
+/** The superblock that a disk holds, and where its metadata ends; or why there is none. */
+export function findSuperblock(host: HostView, volume: number): { superblock: Superblock; metaSectors: number; shared: boolean } | string {
   const config = volumesOf(host.spec).find((one) => one.volume === volume)!;
-  const spec = host.spec.disks.find((one) => one.volume === volume)!;
+  const shared = host.spec.disks.find((one) => one.volume === volume)!.metaSectors === undefined;
   const disk = host.disk(volume);
-  const shared = spec.metaSectors === undefined;
   const at = (sectors: number): Result<Superblock> => decodeSuperblock(disk.read('meta', superblockSector(config.metaDisk, sectors), PAGE_SECTORS));
   // The device may have grown: then the metadata is where it ended before, until it is moved.
   const here = at(disk.metaSectors);
   const isElsewhere = !here.ok && shared && disk.rememberedSectors < disk.metaSectors;
   const metaSectors = isElsewhere ? disk.rememberedSectors : disk.metaSectors;
   const decoded = isElsewhere ? at(metaSectors) : here;
-  if (!decoded.ok) return `the superblock does not parse: ${decoded.refusal.detail}`;
-  const superblock = decoded.value;
+  return decoded.ok ? { superblock: decoded.value, metaSectors, shared } : `the superblock does not parse: ${decoded.refusal.detail}`;
+}
+
+/** What the metadata of a volume says now, or one line on why it says nothing. */
+export function readStoredMetadata(host: HostView, volume: number): StoredMetadata | string {
+  const config = volumesOf(host.spec).find((one) => one.volume === volume)!;
+  const disk = host.disk(volume);
+  const found = findSuperblock(host, volume);
+  if (typeof found === 'string') return found;
+  const { superblock, metaSectors, shared } = found;
   const devices = { dataSectors: shared ? metaSectors : disk.dataSectors, metaSectors, shared };
   const placed = layoutOf(config.metaDisk, devices, { alStripes: superblock.alStripes, alStripeSize4k: superblock.alStripeSize4k });
   if (!placed.ok) return `the superblock describes no layout: ${placed.refusal.detail}`;
