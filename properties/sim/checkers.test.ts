@@ -387,6 +387,21 @@ test('resync direction: protocol B, what was written before a demotion is not on
   }
 });
 
+test('resync direction: protocol A, a Primary without her disk dies with what was still on its way to the peer (congestion 99)', () => {
+  for (const detaches of [true, false]) {
+    const world = pair({ protocol: 'A' });
+    world.write(ALICE, 0, [ALICE]);
+    if (detaches) world.state(ALICE, { disk: Disk.Diskless });
+    setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+    world.goDown(ALICE);
+    world.state(BOB, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown });
+    world.boot(ALICE);
+    world.state(ALICE, { disk: Disk.Consistent });
+    world.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+    assert.equal(world.reported, detaches ? [] : ['resync-direction']);
+  }
+});
+
 test('durability: what a Primary lost with its power does not settle when it comes back as a Secondary', () => {
   const world = pair();
   world.part();

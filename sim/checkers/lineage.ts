@@ -400,6 +400,10 @@ export class Lineage {
       if (inMemory || (what === 'power-loss' && (write.durable & bit) === 0)) this.lose(write, bit);
       // The other one is Primary on a disk that is not UpToDate: what this one had, or was about to have, was all that counted.
       if (isOwed(write) && write.must === 0 && write.mirrored) write.discarded = ONLY_PEER;
+      // Protocol A: it had given its own disk up for the peer's, which never got what was still on its way.
+      const onItsWay = write.host === place && write.mirrored && (write.must & ~bit) === 0;
+      const gaveUpDisk = this.status(place, write.volume).disk < Disk.Inconsistent && this.mirrors(place, write.volume);
+      if (isOwed(write) && onItsWay && gaveUpDisk && this.setup.expectations.protocol === 'A') write.discarded = ONLY_PEER;
     }
     for (const volume of this.served[place]!) {
       const stored = readStoredMetadata(world.hosts[place]!, volume);
