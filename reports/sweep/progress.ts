@@ -1,9 +1,17 @@
-/** The progress of a sweep, on stderr: a bar on a terminal (done, failures so far, time left), else a line a minute, for a log. */
+/**
+ * The progress of a sweep, on stderr: a bar on a terminal (done, failures so far, time left), else a line a minute, for a log; and failures
+ * as they happen, so that nobody waits an hour for the first one's name.
+ */
 
 import { SingleBar } from 'cli-progress';
 
+/** To the left end of the line, which is emptied: where the bar is drawn again. */
+const CLEAR_LINE = '\r\x1b[K';
+
 export interface Progress {
   update(done: number, failures: number): void;
+  /** A line of its own, above the bar. */
+  tell(line: string): void;
   end(): void;
 }
 
@@ -32,6 +40,7 @@ export function startProgress(stream: NodeJS.WriteStream, total: number, timeMs?
   bar.start(timeMs ?? total, 0, payload(0, 0));
   return {
     update: (done, failures) => bar.update(timeMs === undefined ? done : elapsed(), payload(done, failures)),
+    tell: (line) => stream.write(`${CLEAR_LINE}${line}\n`),
     end: () => bar.stop(),
   };
 }
@@ -51,6 +60,7 @@ function progressLines(stream: NodeJS.WriteStream, total: number): Progress {
       const of = Number.isFinite(total) ? ` of ${total}` : '';
       stream.write(`${done}${of} runs, ${failures} failed, ${perSecond.toFixed(1)} a second\n`);
     },
+    tell: (line) => stream.write(`${line}\n`),
     end: () => undefined,
   };
 }

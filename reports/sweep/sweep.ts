@@ -53,6 +53,8 @@ const defaultSeeds = '1..100';
 const runTimeoutMs = 30 * 60_000;
 /** Failures whose story the page shows. */
 const storiesKept = 10;
+/** Failures named as they happen. */
+const failuresTold = 10;
 const storyTailLines = 25;
 
 export async function sweepCommand(names: readonly string[], options: SweepOptions, context: CommandContext): Promise<ExitCode> {
@@ -73,6 +75,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
   const broken: Extract<Outcome, { kind: 'broke' }>[] = [];
   const started = Date.now();
   const candidates: Candidate[] = [];
+  let told = 0;
   const stop = new AbortController();
   const interrupt = interruptible(stop, folder);
   const timer = timeMs === undefined ? undefined : setTimeout(() => stop.abort(), timeMs);
@@ -91,6 +94,8 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
       if (outcome.kind === 'usage') throw new UsageError(outcome.message);
       if (outcome.kind === 'broke') broken.push(outcome);
       else countRun(tally, plan, outcome, { folder, columns, build, requireChecks: options.requireChecks === true, candidates });
+      const failure = tally.failures[told];
+      if (failure !== undefined && told++ < failuresTold) progress.tell(`FAILED ${failure.scenario} seed ${failure.seed}: ${failure.detail}\n  repeat: ${failure.command}`);
       progress.update(tally.runs, tally.failures.length);
     });
     await lastValueFrom(outcomes.pipe(each), { defaultValue: undefined });
