@@ -150,10 +150,10 @@ const apply = (core: Core, resource: Resource, target: Target, to: State, reason
   signal(core, { signal: 'procedures', resource: resource.name });
 };
 
-/** A Primary without a disk begins to write: what it writes is a generation of its own, before the first block (`generationDueOnWrite`). */
-export const beginGeneration = (core: Core, resource: Resource, volume: Volume, connection: Connection): void => {
+/** Our data becomes a generation of its own although no state changes; the caller has set `generationPending`, so that nothing is answered before. */
+export const beginGeneration = (core: Core, resource: Resource, volume: Volume, connection: Connection, reason: string): void => {
   const state = stateOf(resource, volume, connection, deviceOf(volume, connection.peer));
-  resource.worker.push({ volume: volume.number, peer: connection.peer, from: state, to: state, step: 0, newGeneration: true, announces: 'nothing', reason: 'first write of a diskless Primary' });
+  resource.worker.push({ volume: volume.number, peer: connection.peer, from: state, to: state, step: 0, newGeneration: true, announces: 'nothing', reason });
   signal(core, { signal: 'worker', resource: resource.name });
 };
 

@@ -346,7 +346,7 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
     case 'admission':
       return admit(core, resource, volumeOf(resource, value.volume));
     case 'generation-begins':
-      return beginGeneration(core, resource, volumeOf(resource, value.volume), connectionTo(resource, value.peer));
+      return beginGeneration(core, resource, volumeOf(resource, value.volume), connectionTo(resource, value.peer), 'first write of a diskless Primary');
     case 'epoch-progress':
       return finishEpochs(core, resource, connectionTo(resource, value.peer));
     case 'receiver-quiet':

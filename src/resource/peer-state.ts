@@ -20,7 +20,7 @@ import { decodeStateWord } from '../state/state-word.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { FeatureFlag, type PacketOf } from '../wire/packets.js';
 import { queueFullSync } from '../volume/metadata-io.js';
-import { allVolumes, announceInTurn, changeState, isUndecided, storeUuids, uuidsOf } from './change.js';
+import { allVolumes, announceInTurn, beginGeneration, changeState, isUndecided, storeUuids, uuidsOf } from './change.js';
 import { runEventHandler } from './handlers.js';
 import { followsExposed } from './peer-parameters.js';
 
@@ -82,13 +82,21 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
     else conn = fresh ? Conn.Connected : me.conn;
     device.grownWhileConnecting = false;
   }
-  // 8: it rebooted while we were frozen: what it had acknowledged may be lost. We go on without it, in a generation of our own.
+  // 8: it rebooted while we were frozen: what it had acknowledged may be lost. Our data becomes a generation of its own, for it to be synced
+  // to. Frozen for fencing we stay until it is back for that: it is fenced no more than before, and could be promoted without us.
   const rebooted = volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected;
   if (fresh && isUndecided(resource) && (rebooted || mayHaveLost(resource, connection, peer, conn))) {
+    const reason = 'the peer was restarted while I/O was frozen';
     failNetworkParts(core, resource, connection);
-    changeState(core, resource, allVolumes(resource), connection, { suspNod: false, suspFen: false }, 'hard', 'the peer was restarted while I/O was frozen');
+    for (const other of resource.volumes.values()) {
+      if (!other.newCurrentUuidDue) continue;
+      other.newCurrentUuidDue = false;
+      other.generationPending = true;
+      beginGeneration(core, resource, other, connection, reason);
+    }
+    changeState(core, resource, allVolumes(resource), connection, { suspNod: false }, 'hard', reason);
     answerHeld(core, resource);
-    return loseConnection(core, connection, 'ProtocolError', 'the peer was restarted while I/O was frozen');
+    return loseConnection(core, connection, 'ProtocolError', reason);
   }
   commit(core, resource, volume, connection, device, me, peer, conn, peerDisk, fresh);
   // One-shot, but for every volume of this connection (bug B089).
