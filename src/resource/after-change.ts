@@ -127,7 +127,10 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     if (!context.change.newGeneration) return 'done';
     const { core, resource, volume } = context;
     if (!volume.backing || volume.backing.failed || uuidsOf(volume).bitmap !== 0n) return 'done';
+    const { exposedUuid } = volume;
     storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), "contact to the peer's data lost");
+    // Applications see nothing of it before it is durable.
+    volume.exposedUuid = exposedUuid;
     return durableSuperblock(context);
   },
   (context) => {
@@ -135,7 +138,8 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     const { core, resource, volume } = context;
     volume.generationPending = false;
     // A disk that did not take the new generation does not count for what waited for it (bug B066).
-    if (!volume.backing || volume.backing.failed) disownLocalWrites(resource, volume);
+    if (volume.backing && !volume.backing.failed) volume.exposedUuid = uuidsOf(volume).current;
+    else disownLocalWrites(resource, volume);
     if (context.device.repl >= Conn.Connected) sendUuids(core, context.connection, volume, context.device);
     answerHeld(core, resource);
     signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });

@@ -85,7 +85,7 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   // 8: it rebooted while we were frozen: what it had acknowledged may be lost. Our data becomes a generation of its own, for it to be synced
   // to. Frozen for fencing we stay until it is back for that: it is fenced no more than before, and could be promoted without us.
   const rebooted = volume.newCurrentUuidDue && peerDisk === Disk.Consistent && conn === Conn.Connected;
-  if (fresh && isUndecided(resource) && (rebooted || mayHaveLost(resource, connection, peer, conn))) {
+  if (fresh && isUndecided(resource) && (rebooted || mayHaveLost(resource, connection, peer, conn, outcome))) {
     const reason = 'the peer was restarted while I/O was frozen';
     failNetworkParts(core, resource, connection);
     for (const other of resource.volumes.values()) {
@@ -108,10 +108,12 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
 
 /**
  * What was acknowledged and not yet stable over there when the link broke cannot be sent again to one who may have written over it
- * as a Primary, and only one who is Primary still is known not to have rebooted: it is marked instead, and synced.
+ * as a Primary, and only one who is Primary still is known not to have rebooted: it is marked instead, and synced. His generation is
+ * ours then, but for a disk that is to be synced from ours.
  */
-const mayHaveLost = (resource: Resource, connection: Connection, peer: State, conn: Conn): boolean => {
-  if (!connection.config.net.allowTwoPrimaries || (peer.role === Role.Primary && conn === Conn.Connected)) return false;
+const mayHaveLost = (resource: Resource, connection: Connection, peer: State, conn: Conn, outcome: HandshakePlan | undefined): boolean => {
+  const sameGeneration = conn === Conn.Connected || (conn === Conn.WFBitMapS && outcome?.decidedBy === 'disk-states');
+  if (!connection.config.net.allowTwoPrimaries || (peer.role === Role.Primary && sameGeneration)) return false;
   return [...resource.log.requests.values()].some(({ kind, net }) => kind === 'write' && net.some((part) => part.peer === connection.peer && part.ok && !part.done));
 };
 

@@ -139,6 +139,8 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
     // What was not mirrored is missing on the side that was Behind. Merely outdated it would be UpToDate by step 5, and read.
     if (state.conn === Conn.Ahead && state.pdsk > Disk.Inconsistent && state.pdsk !== Disk.DUnknown) state.pdsk = Disk.Inconsistent;
     if (state.conn === Conn.Behind && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;
+    // A target that has received nothing yet knows itself as outdated, and is no better for having lost its source.
+    if (state.pdsk === Disk.Consistent) state.pdsk = Disk.Outdated;
     state.conn = Conn.Connected;
   }
   // 4. A late attach lost the peer that it negotiated with.
