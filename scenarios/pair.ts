@@ -23,6 +23,8 @@ const MANAGER_DETECT_US = 3 * SECOND_US;
 const SETTLE_US = 300 * SECOND_US;
 /** A resync of a small device is over by then. */
 const RESYNC_US = 60 * SECOND_US;
+/** What one side has asked for is agreed on by then. */
+const CROSSING_US = 5 * SECOND_US;
 /** A device of its own for metadata: the least that DRBD takes, and some odd sectors. */
 const META_SECTORS = 2048 + 3;
 
@@ -289,7 +291,7 @@ function commandsOf(host: string, peer: string, volumes: number): { host: string
 /**
  * Which order undoes an operator's act or a fault's lasting effect. `keepsBadDisks`: on-io-error is pass_on. A disk that is kept in spite of
  * errors stays Inconsistent, and so does one whose source could not read: whoever is, is made again from the good one. (The good one refuses.)
- * Once more later, since requests of both sides may cross, and a resync that lacks blocks may still run.
+ * One side after the other, for requests of both would cross and be refused; and once more later, since a resync that lacks blocks may still run.
  */
 export function afterStorm(schedule: readonly Fault[], volumes: number, keepsBadDisks = false): Setup['afterStorm'] {
   const orders: Setup['afterStorm'] = [];
@@ -306,10 +308,11 @@ export function afterStorm(schedule: readonly Fault[], volumes: number, keepsBad
     if (verbs.has('disconnect') || disksFail) order(connectTo(peer));
   }
   if (!keepsBadDisks || !disksFail) return orders;
-  for (const afterUs of [undefined, RESYNC_US]) {
+  for (const roundUs of [0, RESYNC_US]) {
     for (const host of [ALICE, BOB]) {
+      const afterUs = roundUs + (host === ALICE ? 0 : CROSSING_US);
       for (let volume = 0; volume < volumes; volume++) {
-        orders.push({ host, command: { verb: 'invalidate', resource: RESOURCE, volume }, ...(volume === 0 && afterUs !== undefined && { afterUs }) });
+        orders.push({ host, command: { verb: 'invalidate', resource: RESOURCE, volume }, ...(volume === 0 && afterUs > 0 && { afterUs }) });
       }
     }
   }

@@ -250,8 +250,10 @@ const abandonDisk = (core: Core, resource: Resource, volume: Volume): void => {
   if (!backing.failed) abandonJobs(core, volume);
   for (const operation of [...core.state.operations.values()]) {
     if (operation.resource !== resource.name || operation.volume !== volume.number || operation.attachment !== backing.attachment) continue;
-    tellOwner(core, resource, volume, operation, { ok: false, failure: 'aborted' });
+    // Before its owner is told: who looks whether the disk is still at something of his must not find it.
+    const ended = { ...operation };
     operation.then = { to: 'nobody' };
+    tellOwner(core, resource, volume, ended, { ok: false, failure: 'aborted' });
   }
   closeIfQuiet(core, resource, volume);
 };
