@@ -261,6 +261,15 @@ export class FakeWorld implements WorldView {
     return { id, bytes };
   }
 
+  /** Zeroes that are never answered. */
+  issueZeroes(place: number, sector: number, sectors = 8): void {
+    const id = ++this.lastId;
+    this.ghost.issued(id, NAMES[place]!, { operation: 'write', volume: 0, sector, sectors, fua: false, tag: 0, zeros: 'zeroes' }, this.nowUs);
+    for (const checker of this.checkers) {
+      checker.onInput?.(NAMES[place]!, { type: 'app-write-zeroes', resource: 'r0', volume: 0, id, sector, sectors, mayUnmap: false }, this);
+    }
+  }
+
   complete(place: number, id: number, operation: 'read' | 'write' | 'flush', ok = true, read?: { sector: number; data: Uint8Array }): void {
     this.ghost.completed(id, ok, this.nowUs);
     const sectors = read === undefined ? 0 : read.data.length / 512;

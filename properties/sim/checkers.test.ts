@@ -278,6 +278,18 @@ test('linearizability: an abandoned write that a read did not show does not appe
   assert.equal(world.reported, ['linearizability']);
 });
 
+test('linearizability: zeros that a read has shown may be those of a write that was given up (integrity 224)', () => {
+  for (const zeroes of [true, false]) {
+    const world = pair();
+    world.write(ALICE, 0);
+    if (zeroes) world.issueZeroes(ALICE, 0);
+    setOutOfSync(world.bitmaps[BOB]!, 0, 8);
+    failOver(world);
+    for (let reads = 0; reads < 2; reads++) world.read(BOB, 0, 8, new Uint8Array(4096));
+    assert.equal(world.reported, zeroes ? [] : ['linearizability']);
+  }
+});
+
 // ---- Divergence and convergence -------------------------------------------------------------------------------------
 
 test('no silent divergence: a block differs and nobody has marked it', () => {

@@ -42,19 +42,19 @@ export const judgeConflict = (
   const rivals = connection.resolveConflicts ? rivalsOf(resource, volume, connection, sector, sectors) : [];
   if (rivals.length === 0) return { verdict: 'no-conflict', rivals };
   const isInside = rivals.some((rival) => rival.sector <= sector && sector + sectors <= rival.sector + rival.sectors);
-  const isKnown = device.repl !== Conn.Connected || rivals.some(({ net }) => net.some(({ resent }) => resent));
+  const isKnown = device.repl !== Conn.Connected || rivals.some(({ net }) => net.some(({ resent, connectCount }) => resent || connectCount !== connection.connectCount));
   if (connection.protocolVersion < 100) return { verdict: 'superseded', rivals };
   // Zeros may be very long, and without bytes that ours could be put into.
   if (content !== 'data') return { verdict: 'retry', rivals };
   return { verdict: isInside || isKnown ? 'superseded' : 'retry', rivals };
 };
 
-/** Writes of ours that overlap this range and that the peer has not acknowledged. */
+/** Writes of ours that overlap this range and that the peer has not acknowledged; also those that are about to be sent again after a freeze. */
 const rivalsOf = (resource: Resource, volume: Volume, connection: Connection, sector: number, sectors: number): Request[] => {
   const rivals: Request[] = [];
   for (const request of resource.log.requests.values()) {
     if (request.kind !== 'write' || request.volume !== volume.number || request.sector >= sector + sectors || sector >= request.sector + request.sectors) continue;
-    const isOpen = request.net.some(({ peer, connectCount, waitsFor }) => peer === connection.peer && connectCount === connection.connectCount && waitsFor === 'write-ack');
+    const isOpen = request.net.some(({ peer, waitsFor }) => peer === connection.peer && waitsFor === 'write-ack');
     if (isOpen) rivals.push(request);
   }
   return rivals;
