@@ -9,13 +9,14 @@ import { loseConnection } from '../connection/loss.js';
 import { sendPacket } from '../connection/send.js';
 import { signal, type Core } from '../model/core.js';
 import type { Connection, Procedure, Resource, Volume } from '../model/types.js';
-import { volumeOf } from '../model/view.js';
+import { deviceOf, volumeOf } from '../model/view.js';
 import { connectionNeedsConsent, needsConsent } from '../state/evaluate.js';
 import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { encodeChange, mirrorRequest } from '../state/state-word.js';
 import { Conn, type State } from '../state/states.js';
 import type { PacketOf } from '../wire/packets.js';
 import { isSuperblockDirty, queueSuperblock } from '../volume/metadata-io.js';
+import { sendState } from './announce.js';
 import { allVolumes, changeState, judge } from './change.js';
 
 /** Below this version there is one kind of request, for volume 0. */
@@ -66,6 +67,14 @@ export const requestAnswered = (core: Core, resource: Resource, connection: Conn
   const code = isSuccess(retcode)
     ? changeState(core, resource, volumes, connection, request.change, 'soft', `${procedure?.what.verb ?? 'request'}, by consent`)
     : ReturnCode.CwFailedByPeer;
+  // It has done its half already. Where ours has become impossible meanwhile, it must hear what we are instead.
+  const { conn } = request.change;
+  if (isSuccess(retcode) && conn !== undefined && conn > Conn.Connected) {
+    for (const volume of volumes) {
+      const device = deviceOf(volume, connection.peer);
+      if (device.repl >= Conn.Connected && device.repl !== conn) sendState(core, resource, connection, volume, device);
+    }
+  }
   // Agreed: the streams may have ended before the answer was here, and that is no loss.
   if (request.change.conn === Conn.Disconnecting && !isSuccess(code)) expectClose(core, connection, false);
   if (procedure) {
