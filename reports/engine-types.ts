@@ -22,6 +22,8 @@ export interface Prepared {
   hosts: string[];
   /** Faults of the seed's own schedule. */
   faults: number;
+  /** The random streams that it drew from, and how many numbers: where a run can be spliced. */
+  streams: ReadonlyMap<string, number>;
 }
 
 export interface Engine {

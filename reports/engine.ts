@@ -37,8 +37,9 @@ export const engine: Engine = {
     packets: reachablePackets,
   },
   prepare: (request) => {
-    const setup = setupOf(scenarioOf(request), request);
-    return { resolved: setup.parameters, hosts: setup.hosts.map(({ name }) => name), faults: setup.schedule.length };
+    const streams = new Map<string, number>();
+    const setup = setupOf(scenarioOf(request), request, (stream) => void streams.set(stream, (streams.get(stream) ?? 0) + 1));
+    return { resolved: setup.parameters, hosts: setup.hosts.map(({ name }) => name), faults: setup.schedule.length, streams };
   },
   run: (request) => runOnce(scenarioOf(request), request, parts),
   traceHash: (request) => {

@@ -9,6 +9,7 @@ export const exitCodes = {
   liveness: 3,
   nondeterminism: 4,
   broke: 5,
+  notReached: 6,
 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
@@ -19,6 +20,7 @@ const precedence: readonly ExitCode[] = [
   exitCodes.nondeterminism,
   exitCodes.violation,
   exitCodes.liveness,
+  exitCodes.notReached,
   exitCodes.held,
 ];
 

@@ -8,12 +8,13 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Fault, Parameters, ParameterValue, Pinned, RunRequest, RunResult, Scenario, Verdict, Violation } from '../sim/types.js';
+import type { Fault, Parameters, ParameterValue, Pinned, RunRequest, RunResult, Scenario, Splice, Verdict, Violation } from '../sim/types.js';
 import { propertyNames, UsageError } from '../sim/types.js';
 import { isRecord, readJson } from './files.js';
 import { fillParameters, scenarioNamed } from './parameters.js';
 import { checkPinned } from './pinned.js';
 import { checkSchedule } from './schedule-file.js';
+import { checkSplices } from './splice.js';
 
 const kind = 'lockstep failure';
 const format = `${kind} 1` as const;
@@ -27,6 +28,8 @@ export interface FailureFile {
   /** As the run was asked for; what the scenario drew from the seed is under `resolved`. */
   parameters: Parameters;
   resolved: Parameters;
+  /** What a steered run drew in another way than its seed says. */
+  splices?: readonly Splice[];
   verdict: Verdict;
   reason?: string;
   violations: Violation[];
@@ -48,6 +51,7 @@ export function failureFileOf(request: RunRequest, result: RunResult, command: s
     seed: result.seed,
     parameters: request.parameters,
     resolved: result.parameters,
+    ...(request.splices === undefined ? {} : { splices: request.splices }),
     verdict: result.verdict,
     ...(result.reason === undefined ? {} : { reason: result.reason }),
     violations: result.violations,
@@ -68,8 +72,8 @@ export function writeFailureFile(path: string, failure: FailureFile): void {
 export function requestOfFile(file: FailureFile, scenarios: readonly Scenario[]): { scenario: Scenario; request: RunRequest } {
   const scenario = scenarioNamed(scenarios, file.scenario);
   const parameters = fillParameters(scenario, Object.entries(file.parameters).map(([name, value]) => ({ name, value: String(value) })));
-  const { seed, schedule, pinned } = file;
-  return { scenario, request: { scenario: scenario.name, parameters, seed, schedule, ...(pinned && { pinned }) } };
+  const { seed, splices, schedule, pinned } = file;
+  return { scenario, request: { scenario: scenario.name, parameters, seed, ...(splices && { splices }), schedule, ...(pinned && { pinned }) } };
 }
 
 /** Reads and checks a failure file for the verb `by`; what is not one is a `UsageError`. */
@@ -93,6 +97,7 @@ export function readFailureFile(path: string, by: 'replay' | 'shrink'): FailureF
   }
   if (!Array.isArray(story) || !Array.isArray(schedule)) throw wrong('has no story or schedule');
   checkSchedule(schedule, `${by} ${path}`);
+  if (value['splices'] !== undefined) checkSplices(value['splices'], `${by} ${path}`);
   if (value['pinned'] !== undefined) checkPinned(value['pinned'], `${by} ${path}`);
   return value as unknown as FailureFile;
 }

@@ -35,7 +35,8 @@ Examples:
   lockstep replay reports/out/failures/failover-7.json
   lockstep shrink reports/out/failures/failover-7.json  what of that run it takes to fail
 
-Exit codes: 0 every property held, 1 a correctness violation, 2 bad usage, 3 a liveness violation, 4 nondeterminism, 5 the harness broke.
+Exit codes: 0 every property held, 1 a correctness violation, 2 bad usage, 3 a liveness violation, 4 nondeterminism, 5 the harness broke,
+6 nothing failed, but a sweep of all scenarios did not reach all that it should.
 A seed is a number or a commit hash.`;
 
 const shrinkHelp = `
@@ -93,6 +94,7 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .requiredOption('--seed <n>', 'number or commit hash')
     .option('--set <k=v>', "set a parameter ('lockstep scenarios NAME' lists them); may be repeated", collect, [])
     .option('--schedule <file>', 'faults to inject in the place of those drawn from the seed (JSON; a failure file will do)')
+    .option('--splice <stream@n=seed>', 'draw n numbers of a random stream as the seed does, then go on as another seed begins (a steered sweep prints it); may be repeated', collect, [])
     .option('--image <file>', "keep the survivor's disk image")
     .option('--trace <file>', 'write every input and output as a JSON line')
     .option('--timeline', 'tell what happened, line by line')
@@ -108,6 +110,8 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--time <10m>', 'instead of an end: go on for this long (s, m, h), from seed 1 or from --seeds A')
     .option('--set <k=v>', 'set a parameter for all runs; may be repeated', collect, [])
     .option('--vary <k=a,b>', 'make each run with each of these values; may be repeated', collect, [])
+    .option('--require-reached', 'what was not reached fails the sweep (exit 6), however narrow or short it is: situations of its scenarios; of all scenarios also rules, states and packets')
+    .option('--steer <on|off>', 'half of the runs are spliced from runs that reached something new (default: on with --time, else off); --seeds then says how many runs there are')
     .option('--require-checks', 'a run whose real check could not be made counts as failed')
     .option('--jobs <n>', 'worker threads (default: one per core, or one where runs take much memory); results do not depend on it')
     .option('--out <dir>', 'report folder (default reports/out/SCENARIOS-SEEDS)')

@@ -6,6 +6,7 @@
 import type { ParameterSpec, Parameters, ParameterValue, RunRequest, Scenario } from '../sim/types.js';
 import { UsageError } from '../sim/types.js';
 import { checkReadable } from './files.js';
+import { spliceWord } from './splice.js';
 
 /** The scenario of that name; an unknown name suggests the nearest ones. */
 export function scenarioNamed(scenarios: readonly Scenario[], name: string): Scenario {
@@ -116,6 +117,7 @@ export function repeatCommand(scenario: Scenario, request: RunRequest, scheduleP
     const value = request.parameters[spec.name];
     if (value !== undefined && value !== spec.default) words.push('--set', `${spec.name}=${value}`);
   }
+  for (const splice of request.splices ?? []) words.push('--splice', spliceWord(splice));
   if (schedulePath !== undefined) words.push('--schedule', schedulePath);
   return words.map(quoteWord).join(' ');
 }

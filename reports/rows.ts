@@ -4,6 +4,7 @@
 
 import { stringify } from 'csv-stringify/sync';
 import type { Parameters, ParameterValue, RunResult, Scenario, Verdict } from '../sim/types.js';
+import { spliceWord } from './splice.js';
 
 /** One bit of the out-of-sync bitmap. */
 const bytesPerBit = 4096;
@@ -12,6 +13,8 @@ export interface Row {
   scenario: string;
   seed: number;
   verdict: Verdict;
+  /** Of a steered run: what it drew in another way than its seed says. */
+  splices: string;
   /** Why unchecked, excused or failed. */
   reason: string;
   acknowledgedWrites: number;
@@ -36,6 +39,7 @@ export function rowOf(result: RunResult): Row {
     scenario: result.scenario,
     seed: result.seed,
     verdict: result.verdict,
+    splices: (result.splices ?? []).map(spliceWord).join(' '),
     reason: result.reason ?? result.crash?.split('\n')[0] ?? '',
     acknowledgedWrites: m.acknowledgedWrites,
     issuedWrites: m.issuedWrites,
@@ -56,6 +60,7 @@ export const rowColumns = [
   'scenario',
   'seed',
   'verdict',
+  'splices',
   'reason',
   'acknowledgedWrites',
   'issuedWrites',

@@ -12,11 +12,13 @@ import { checkWritable, makeFolder, systemProblem } from './files.js';
 import { fillParameters, parseAssignment, parseSeed, repeatCommand, scenarioNamed } from './parameters.js';
 import { rowOf } from './rows.js';
 import { readSchedule } from './schedule-file.js';
+import { parseSplices, spliceWord } from './splice.js';
 import { storyLines, violationLines } from './story.js';
 
 export interface RunOptions {
   seed: string;
   schedule?: string;
+  splice: string[];
   set: string[];
   image?: string;
   trace?: string;
@@ -32,6 +34,7 @@ export function runCommand(name: string, options: RunOptions, context: CommandCo
   const seed = parseSeed(options.seed);
   const parameters = fillParameters(scenario, options.set.map((text) => parseAssignment('--set', text)));
   const request: RunRequest = { scenario: scenario.name, parameters, seed };
+  if (options.splice.length > 0) request.splices = parseSplices(options.splice, context.engine.prepare(request).streams);
   const prepared = context.engine.prepare(request);
   if (options.schedule !== undefined) request.schedule = readSchedule(options.schedule, prepared.hosts);
   for (const option of ['image', 'trace'] as const) {
@@ -62,6 +65,7 @@ export function configurationLines(scenario: Scenario, request: RunRequest, prep
   return [
     `${scenario.name}: ${scenario.summary}`,
     line('seed', String(request.seed)),
+    ...(request.splices ?? []).map((splice) => line('splice', spliceWord(splice))),
     ...scenario.parameters.map((spec) => {
       const asked = request.parameters[spec.name]!;
       const value = prepared.resolved[spec.name] ?? asked;

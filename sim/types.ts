@@ -395,6 +395,8 @@ export interface RunRequest {
   scenario: string;
   parameters: Parameters;
   seed: number;
+  /** What the scenario draws in another way than the seed says; at most one for each stream. */
+  splices?: readonly Splice[];
   /** Replaces the schedule of the seed. */
   schedule?: Fault[];
   /** Replaces a part of what the scenario would set up. */
@@ -405,6 +407,18 @@ export interface RunRequest {
   image?: string;
   /** Write every input and output as a JSON line here. */
   trace?: string;
+}
+
+/**
+ * Two runs spliced: the first `after` numbers of this stream are the seed's own, those behind it are the first ones of the same stream of
+ * another seed. The scenario draws its faults from such streams one after the other, so that a splice keeps the first ones and has others follow; since
+ * the scenario itself has drawn it, what comes out is as possible as any seed's.
+ */
+export interface Splice {
+  /** Name of the stream, below that of the setup: `swarm/faults`. */
+  stream: string;
+  after: number;
+  seed: number;
 }
 
 /** What shrinking may take out of a setup, besides faults, without making it another scenario: less storm, less application, less chance. */
@@ -437,6 +451,7 @@ export type RecordedRequest = ListedRequest & { outcome: 'done' | 'failed' | 'un
 export interface RunResult {
   scenario: string;
   seed: number;
+  splices?: readonly Splice[];
   parameters: Parameters;
   verdict: Verdict;
   /** Why unchecked, excused or failed, in one line. */
@@ -447,12 +462,19 @@ export interface RunResult {
   traceHash: string;
   schedule: Fault[];
   metrics: RunMetrics;
-  /** Counters that a sweep adds up: comparison rules, packets, states, fault kinds, `sometimes`. */
+  /** Counters that a sweep adds up. */
   coverage: {
+    /** Rules that made a decision: those of the comparison by number, others by name. */
     rules: Record<string, number>;
     /** DRBD name → how many were sent and arrived. */
     packets: Record<string, number>;
+    /** `conn:WFBitMapS` → how often that was entered. */
     states: Record<string, number>;
+    /** `conn:Connected→WFBitMapS`. */
+    transitions: Record<string, number>;
+    /** `write log | flush meta`: a host died behind the first operation of its disks and before the end of the second. */
+    crashPositions: Record<string, number>;
+    /** Kinds of faults that found something to break. */
     faults: Record<string, number>;
     sometimes: Record<string, number>;
   };

@@ -50,4 +50,46 @@ test('coverage names rules, states and packets as the list of what can be reache
   assert.ok(packets['P_DATA']! > 0);
 });
 
+test('coverage: a transition leads from one state to another, and a host dies between two operations of its disks', () => {
+  const operation = /^(boot|nothing|(read|flush|zeroes|discard) (data|meta)|write (data|superblock|log|bitmap))$/;
+  const seen = new Set<string>();
+  for (const name of ['failover', 'both-lose-power']) {
+    const scenario = engine.scenarios.find((candidate) => candidate.name === name)!;
+    for (const seed of [1, 2, 3]) {
+      const { states, transitions, crashPositions } = engine.run({ scenario: name, parameters: fillParameters(scenario, [['volumes', '1'], ['size', 'small']].flatMap(([known, value]) => (scenario.parameters.some((spec) => spec.name === known) ? [{ name: known!, value: value! }] : []))), seed }).coverage;
+      const into: Record<string, number> = {};
+      for (const [transition, times] of Object.entries(transitions)) {
+        const [field, from, to] = transition.split(/[:→]/) as [string, string, string];
+        assert.is.not(from, to);
+        into[`${field}:${to}`] = (into[`${field}:${to}`] ?? 0) + times;
+      }
+      assert.equal(into, states);
+      for (const position of Object.keys(crashPositions)) for (const half of position.split(' | ')) {
+        assert.match(half, operation);
+        seen.add(half);
+      }
+    }
+  }
+  assert.ok(seen.size >= 3, [...seen].join(', '));
+});
+
+test('a splice keeps the faults that a seed begins with, and has others follow', () => {
+  const scenario = engine.scenarios[0]!;
+  const request: RunRequest = { scenario: 'failover', parameters: fillParameters(scenario, []), seed: 5 };
+  const own = setupOf(scenario, request).schedule;
+  const { streams } = engine.prepare(request);
+  const draws = streams.get('swarm/faults')!;
+  const spliced = (after: number): Fault[] => setupOf(scenario, { ...request, splices: [{ stream: 'swarm/faults', after, seed: 12 }] }).schedule;
+  assert.equal(spliced(draws), own);
+  assert.not.equal(spliced(0).slice(1), own.slice(1));
+  assert.equal(spliced(0)[0], own[0], 'the death has a stream of its own');
+  const half = spliced(draws >> 1);
+  assert.not.equal(half, own);
+  const timed = (faults: readonly Fault[]): Fault[] => faults.filter(({ trigger }) => 'atUs' in trigger);
+  let kept = 0;
+  while (JSON.stringify(timed(half)[kept]) === JSON.stringify(timed(own)[kept])) kept++;
+  assert.ok(kept >= 3 && kept < timed(own).length, `${kept} of ${timed(own).length} are kept`);
+  assert.equal(setupOf(scenario, { ...request, splices: [{ stream: 'swarm/faults', after: 4, seed: 12 }] }).hosts, setupOf(scenario, request).hosts);
+});
+
 test.run();

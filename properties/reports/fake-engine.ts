@@ -28,8 +28,11 @@ const schedule: Fault[] = [{ id: 'crash-1', trigger: { atUs: 1_000_000 }, action
 
 function prepare({ seed, parameters }: RunRequest): Prepared {
   if (parameters['how'] === 'refuse') throw new UsageError('writes and how do not go together; leave one of them out');
-  return { resolved: { ...parameters, protocol: parameters['protocol'] === 'any' ? drawn[seed % 3]! : parameters['protocol']! }, hosts: ['alice', 'bob'], faults: schedule.length };
+  return { resolved: { ...parameters, protocol: parameters['protocol'] === 'any' ? drawn[seed % 3]! : parameters['protocol']! }, hosts: ['alice', 'bob'], faults: schedule.length, streams: new Map([['swarm', 20], ['parameter protocol', 1]]) };
 }
+
+/** What was spliced, as a number. */
+const spliced = ({ splices = [] }: RunRequest): number => splices.reduce((sum, { after, seed }) => sum + 31 * after + seed, 0);
 
 function run(request: RunRequest): RunResult {
   const { seed, parameters } = request;
@@ -46,13 +49,14 @@ function run(request: RunRequest): RunResult {
   return {
     scenario: request.scenario,
     seed,
+    ...(request.splices && { splices: request.splices }),
     parameters: prepare(request).resolved,
     verdict,
     ...(verdict === 'unchecked' ? { reason: 'image written to /tmp/x, not checked: e2fsck is missing' } : {}),
     ...(verdict === 'excused' ? { reason: 'a perfect disk would not have been readable either' } : {}),
     violations,
     ...(how === 'crash' ? { crash: 'Error: epoch counts below zero\n    at somewhere' } : {}),
-    traceHash: (seed * 0x9e3779b1 + salt + (request.schedule?.length ?? 1)).toString(16).padStart(16, '0'),
+    traceHash: (seed * 0x9e3779b1 + salt + spliced(request) + (request.schedule?.length ?? 1)).toString(16).padStart(16, '0'),
     schedule: request.schedule ?? schedule,
     metrics: {
       simulatedUs: 60_000_000,
@@ -72,7 +76,10 @@ function run(request: RunRequest): RunResult {
       rules: { '40': 1, '34': seed % 11 === 0 ? 1 : 0 },
       packets: { P_DATA: 1990, P_WRITE_ACK: 1990, P_BARRIER: 80 },
       states: { 'conn:Connected': 3 },
-      faults: { crash: 1 },
+      // One seed in so many shows something new; what is spliced from it, more of it.
+      transitions: { 'conn:WFReportParams→Connected': 3, ...(seed % 17 === 0 && { [`conn:${seed}→${spliced(request) % 50}`]: 1 }) },
+      crashPositions: { 'write log | write data': 1, ...(seed % 7 === 0 && { 'write data | flush meta': 1 }) },
+      faults: { crash: 1, ...(seed % 5 === 0 && { cut: 1 }) },
       sometimes: { 'a resync was interrupted': seed % 3 === 0 ? 1 : 0 },
     },
     ...(request.record === true && { record: { beganUs: 0, durationUs: request.pinned?.durationUs ?? 60_000_000, faults: (request.schedule ?? schedule).map(({ id }) => ({ id, atUs: 1_000_000, found: true })), requests: [] } }),

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Summary } from '../../reports/sweep/summary.js';
-import { inTemporaryFolder, lockstep } from './command-line.js';
+import { inTemporaryFolder, lockstep, lockstepWith } from './command-line.js';
 
 let leave: () => void;
 test.before.each(() => {
@@ -39,17 +39,82 @@ test('a sweep that holds: exit 0 and a complete folder', async () => {
   assert.match(said.out.split('\n').at(-1)!, /^report: reports\/out\/failover\+partition-1-30\/index\.html$/);
 });
 
-test('the results do not depend on --jobs', async () => {
-  const kept: string[] = [];
-  for (const jobs of ['1', '2', '5']) {
-    const said = await lockstep('sweep', 'failover', 'partition', '--seeds', '1..60', '--set', 'failFrom=40', '--jobs', jobs, '--out', jobs);
-    assert.is(said.code, 1);
-    const { runsPerSecond: _, wallSeconds: __, ...summary } = summaryIn(jobs);
-    const failures = readdirSync(`${jobs}/failures`).sort().map((name) => readFileSync(`${jobs}/failures/${name}`, 'utf8'));
-    kept.push(JSON.stringify([summary, readFileSync(`${jobs}/runs.csv`, 'utf8'), readFileSync(`${jobs}/junit.xml`, 'utf8'), failures]));
-  }
-  assert.is(kept[1], kept[0]);
-  assert.is(kept[2], kept[0]);
+for (const steer of ['off', 'on']) {
+  test(`the results do not depend on --jobs, --steer ${steer}`, async () => {
+    const kept: string[] = [];
+    for (const jobs of ['1', '2', '5']) {
+      const said = await lockstep('sweep', 'failover', 'partition', '--seeds', '1..120', '--set', 'failFrom=40', '--steer', steer, '--jobs', jobs, '--out', jobs);
+      assert.is(said.code, 1);
+      const { runsPerSecond: _, wallSeconds: __, ...summary } = summaryIn(jobs);
+      assert.is(summary.runs, 240);
+      const failures = readdirSync(`${jobs}/failures`).sort().map((name) => readFileSync(`${jobs}/failures/${name}`, 'utf8'));
+      kept.push(JSON.stringify([summary, readFileSync(`${jobs}/runs.csv`, 'utf8'), readFileSync(`${jobs}/junit.xml`, 'utf8'), failures]));
+    }
+    assert.is(kept[1], kept[0]);
+    assert.is(kept[2], kept[0]);
+  });
+}
+
+test('what reached something new is spliced, and the command of such a run repeats it', async () => {
+  const said = await lockstep('sweep', 'failover', '--seeds', '1..200', '--set', 'failFrom=150', '--steer', 'on', '--no-shrink', '--out', 'report');
+  assert.match(said.out, /^steering {4}(\d+) of 200 runs were spliced from others; they were the first to reach [1-9]\d* things/m);
+  const { steering, seeds, failures } = summaryIn('report');
+  assert.ok(steering!.steeredRuns > 10);
+  assert.is(seeds.to, 200 - steering!.steeredRuns);
+  assert.equal(failures.map(({ seed }) => seed), Array.from({ length: seeds.to - 149 }, (_, n) => 150 + n));
+
+  const steered = await lockstep('sweep', 'failover', '--seeds', '1..200', '--set', 'failFrom=17', '--steer', 'on', '--no-shrink', '--out', 'report');
+  assert.is(steered.code, 1);
+  const failure = summaryIn('report').failures.find(({ command }) => command.includes('--splice'))!;
+  const repeated = await lockstep(...failure.command.split(' ').slice(1).map((word) => word.replaceAll("'", '')), '--json');
+  assert.is(repeated.code, 1);
+  assert.is((JSON.parse(repeated.out) as { traceHash: string }).traceHash, failure.traceHash);
+  assert.is((await lockstep('replay', `report/${failure.file}`)).code, 1);
+  const shrunk = await lockstep('shrink', `report/${failure.file}`, '--out', 'shrunk.json');
+  assert.is(shrunk.code, 1);
+  assert.match(readFileSync('shrunk.json', 'utf8'), /"splices"/);
+});
+
+test('a sweep of all scenarios fails when it was long enough and something was not reached', async () => {
+  const short = await lockstep('sweep', '--all', '--seeds', '1..99', '--out', 'report');
+  assert.is(short.code, 0);
+  assert.match(short.out, /^required {4}too few runs to say \(99 of each scenario, 100 are needed\), not reached: the sky fell \(failover\), the sky fell \(partition\), rule 71, P_TRIM$/m);
+  const long = await lockstep('sweep', '--all', '--seeds', '1..100', '--out', 'report');
+  assert.is(long.code, 6);
+  assert.match(long.out, /^REQUIRED {4}not reached: the sky fell \(failover\), the sky fell \(partition\), rule 71, P_TRIM$/m);
+  assert.match(readFileSync('report/index.html', 'utf8'), /Not reached: the sky fell/);
+  const narrow = await lockstep('sweep', 'failover', '--seeds', '1..100', '--out', 'report');
+  assert.is(narrow.code, 0);
+  assert.match(narrow.out, /^required {4}too narrow a sweep to say, not reached: the sky fell \(failover\)$/m);
+  const asked = await lockstep('sweep', 'failover', '--seeds', '1..10', '--require-reached', '--out', 'report');
+  assert.is(asked.code, 6);
+  assert.match(asked.out, /^REQUIRED {4}not reached: the sky fell \(failover\)$/m);
+  const failing = await lockstep('sweep', 'failover', '--seeds', '1..60', '--set', 'failFrom=56', '--no-shrink', '--require-reached', '--out', 'report');
+  assert.is(failing.code, 1, 'a violation is worse');
+});
+
+test('a sweep that reached everything says so', async () => {
+  const complete = (...words: string[]) => lockstepWith(new URL('./complete-engine.js', import.meta.url).href, ['sweep', ...words, '--out', 'report']);
+  const all = await complete('--all', '--seeds', '1..100');
+  assert.is(all.code, 0);
+  assert.match(all.out, /^required {4}every situation, reachable comparison rule, state and packet type was reached$/m);
+  const one = await complete('partition', '--seeds', '1..20', '--require-reached');
+  assert.is(one.code, 0);
+  assert.match(one.out, /^required {4}every situation of these scenarios was reached$/m);
+  assert.is((await complete('--all', '--seeds', '1..10', '--require-reached')).code, 6, 'rule 34 comes with seed 11');
+});
+
+test('coverage: kinds, pairs, positions, and what the last tenth has brought', async () => {
+  const said = await lockstep('sweep', 'failover', '--seeds', '1..20', '--out', 'report');
+  assert.match(said.out, /^covered {5}2 state transitions, 2 crash positions, 2 kinds of faults, 1 pairs of kinds of faults$/m);
+  assert.match(said.out, /^saturation {2}the last tenth \(runs 19 to 20\) reached nothing new$/m);
+  const { crashPositions, faultPairs, growth } = summaryIn('report');
+  assert.equal(crashPositions, { 'write data | flush meta': 2, 'write log | write data': 20 });
+  assert.equal(faultPairs, { 'crash + cut': 4 });
+  assert.equal(growth.crashPositions, [{ runs: 1, known: 1 }, { runs: 7, known: 2 }]);
+  const shorter = await lockstep('sweep', 'failover', '--seeds', '1..17', '--out', 'report');
+  assert.match(shorter.out, /^saturation {2}the last tenth \(runs 16 to 17\) reached 1 new: 1 state transitions$/m);
+  assert.match(readFileSync('report/index.html', 'utf8'), /1 crash positions|2 crash positions/);
 });
 
 for (const [how, code] of [['durability', 1], ['liveness', 3], ['crash', 1]] as const) {
@@ -131,6 +196,10 @@ test('bad usage: exit 2, one line, nothing written', async () => {
     [/do not go together/, 'sweep', 'failover', '--time', '1s', '--seeds', '1..2'],
     [/do not go together/, 'sweep', 'failover', '--all'],
     [/--jobs 0 is impossible/, 'sweep', 'failover', '--jobs', '0'],
+    [/--steer maybe is neither on nor off/, 'sweep', 'failover', '--steer', 'maybe'],
+    [/'--splice swarm' splices nothing/, 'run', 'failover', '--seed', '1', '--splice', 'swarm'],
+    [/draws nothing from 'storm'; it has parameter protocol, swarm/, 'run', 'failover', '--seed', '1', '--splice', 'storm@1=2'],
+    [/the stream 'swarm' is spliced twice/, 'run', 'failover', '--seed', '1', '--splice', 'swarm@1=2', '--splice', 'swarm@3=2'],
     [/--out file\/report: the folder cannot be written: a part of the path is no folder/, 'sweep', 'failover', '--out', 'file/report'],
     [/--out file: exists and is no report folder/, 'sweep', 'failover', '--out', 'file'],
     [/--out other: exists and is no report folder/, 'sweep', 'failover', '--out', 'other'],
@@ -173,7 +242,7 @@ test('--json prints summary.json and nothing else on stdout', async () => {
 });
 
 test('--time goes on until the time is over, from the seed that was given', async () => {
-  const said = await lockstep('sweep', 'failover', '--time', '1s', '--seeds', '500', '--out', 'report', '--set', 'failFrom=1', '--set', 'how=slow');
+  const said = await lockstep('sweep', 'failover', '--time', '1s', '--seeds', '500', '--out', 'report', '--set', 'failFrom=1', '--set', 'how=slow', '--steer', 'off');
   assert.is(said.code, 0);
   const summary = summaryIn('report');
   assert.is(summary.seeds.from, 500);

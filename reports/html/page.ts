@@ -4,6 +4,8 @@
  */
 
 import type { Scenario } from '../../sim/types.js';
+import { classTitles, coverageClasses } from '../sweep/growth.js';
+import { failsFor } from '../sweep/required.js';
 import type { Reach, Summary } from '../sweep/summary.js';
 import type { Failure, Shrunken, Tally } from '../sweep/tally.js';
 import type { Html } from './html.js';
@@ -42,10 +44,11 @@ ${coverage(summary)}
 
 function verdict(summary: Summary): Html {
   const sentences: string[] = [];
-  const failed = summary.failures.length > 0 || summary.nondeterminism.length > 0 || summary.runs === 0;
+  const failed = summary.failures.length > 0 || summary.nondeterminism.length > 0 || summary.runs === 0 || failsFor(summary.required);
   if (summary.failures.length > 0) sentences.push(`${figure(summary.failures.length)} of ${figure(summary.runs)} runs failed.`);
   else sentences.push(`${figure(summary.runs)} runs, none failed.`);
   if (summary.nondeterminism.length > 0) sentences.push(`${figure(summary.nondeterminism.length)} runs were not deterministic.`);
+  if (failsFor(summary.required)) sentences.push(`Not reached: ${summary.required.missing.join(', ')}.`);
   if (summary.unchecked > 0) sentences.push(`${figure(summary.unchecked)} were not checked.`);
   if (summary.excused > 0) sentences.push(`${figure(summary.excused)} were excused.`);
   if (summary.endedEarly !== undefined) sentences.push(`Ended early: ${summary.endedEarly}.`);
@@ -178,7 +181,30 @@ function coverage(summary: Summary): Html {
 ${reachNotes(summary.reach.rules)}
 <div class="columns"><div><h3>Packets that arrived</h3>${countTable('packet', summary.packets)}${reachNotes(summary.reach.packets)}</div>
 <div><h3>Faults</h3>${countTable('fault', summary.faults)}</div></div>
-<h3>States entered</h3>${countTable('state', summary.states)}${reachNotes(summary.reach.states)}</section>`;
+<h3>States entered</h3>${countTable('state', summary.states)}${reachNotes(summary.reach.states)}
+${folded('state transitions', 'transition', summary.transitions)}
+<h3>Where hosts died</h3><p class="dim">Between which operations of their disks: behind the end of the first, before that of the second.</p>
+${folded('crash positions', 'position', summary.crashPositions)}
+<h3>Kinds of faults in one run</h3>${folded('pairs', 'pair', summary.faultPairs)}
+${saturation(summary)}</section>`;
+}
+
+function folded(what: string, title: string, counts: Readonly<Record<string, number>>): Html {
+  return html`<details><summary>${figure(Object.keys(counts).length)} ${what}</summary>${countTable(title, counts)}</details>`;
+}
+
+/** How what is known grew with the runs. */
+function saturation({ growth, lastTenth: { fromRun, fresh }, runs }: Summary): Html {
+  const series = coverageClasses.flatMap((name): Series[] => {
+    const all = growth[name].at(-1)?.known ?? 0;
+    if (all === 0) return [];
+    const points = growth[name].map((point): [number, number] => [point.runs, (100 * point.known) / all]);
+    return [{ name: `${all} ${classTitles[name]}`, points: [...points, [runs, 100]] }];
+  });
+  if (series.length === 0) return nothing;
+  const last = coverageClasses.filter((name) => fresh[name] > 0).map((name) => `${fresh[name]} ${classTitles[name]}`);
+  return html`<h3>How fast it was reached</h3><p class="dim">Share of all that the sweep has reached that was known after so many runs. The last tenth (runs ${fromRun} to ${runs}) reached ${last.join(', ') || 'nothing'} new.</p>
+${raw(sharePlot(series, { x: 'runs', y: '% known', xLog: true }))}`;
 }
 
 function reachNotes(reach: Reach): Html {

@@ -3,12 +3,14 @@
  * the scenario, with the scenario's own expectations; what those rest on (hosts, protocol, repairs after the storm) is not in it.
  */
 
-import type { Fault, ListedRequest, Parameters, Pinned, PropertyName, RunRecord, RunRequest, RunResult } from '../../sim/types.js';
+import type { Fault, ListedRequest, Parameters, Pinned, PropertyName, RunRecord, RunRequest, RunResult, Splice } from '../../sim/types.js';
 
 export interface Case {
   readonly scenario: string;
   readonly seed: number;
   readonly parameters: Parameters;
+  /** Of a steered run; they stay as they are. */
+  readonly splices?: readonly Splice[];
   readonly schedule: readonly Fault[];
   readonly pinned: Pinned;
 }

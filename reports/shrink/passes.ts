@@ -3,7 +3,7 @@
  * A pass goes on from its place instead of from the beginning, so that what has just been tried in vain is not tried again at once.
  */
 
-import type { Fault, ListedRequest, Parameters, ParameterValue, Scenario, Setup } from '../../sim/types.js';
+import type { Fault, ListedRequest, ParameterValue, Scenario, Setup } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 import { setupOf } from '../../sim/world/run.js';
 import type { Case, Seen } from './case.js';
@@ -70,7 +70,7 @@ function* withoutSome<T>(list: readonly T[], [size = list.length, end = list.len
 /** A recorded workload ends earlier. */
 function* stopLog(current: Case, _seen: Seen, _from: Place, scenario: Scenario): Iterable<Proposal> {
   if (current.pinned.requests !== undefined) return;
-  const workload = planned(scenario, current.seed, current.parameters)?.workload;
+  const workload = planned(scenario, current)?.workload;
   if (workload?.kind !== 'recorded') return;
   const entries = current.pinned.entries ?? workload.entries;
   for (const fewer of new Set([0, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8].map((share) => Math.floor(entries * share)).concat(entries - 1))) {
@@ -164,16 +164,15 @@ function* closeGaps(current: Case, { record }: Seen, [from = 0]: Place): Iterabl
  * would not have drawn may break what its expectations rest on.
  */
 function* simplifyParameters(current: Case, _seen: Seen, [from = 0]: Place, scenario: Scenario): Iterable<Proposal> {
-  const { seed } = current;
-  const resolved = planned(scenario, seed, current.parameters)?.parameters;
+  const resolved = planned(scenario, current)?.parameters;
   if (resolved === undefined) return;
-  const plan = planOf(scenario, seed, resolved);
+  const plan = planOf(scenario, { ...current, parameters: resolved });
   for (let i = from; i < scenario.parameters.length; i++) {
     const spec = scenario.parameters[i]!;
     const simplest = spec.default === 'any' ? mostOf(spec.odds ?? []) : spec.default;
     if (simplest === undefined || simplest === resolved[spec.name]) continue;
-    const parameters = { ...resolved, [spec.name]: simplest };
-    if (planOf(scenario, seed, parameters) === plan) yield { smaller: { ...current, parameters }, next: [i + 1] };
+    const smaller = { ...current, parameters: { ...resolved, [spec.name]: simplest } };
+    if (planOf(scenario, smaller) === plan) yield { smaller, next: [i + 1] };
   }
 }
 
@@ -183,9 +182,9 @@ function mostOf(values: readonly ParameterValue[]): ParameterValue | undefined {
   return values.reduce<ParameterValue | undefined>((best, value) => (best === undefined || times(value) > times(best) ? value : best), undefined);
 }
 
-function planned(scenario: Scenario, seed: number, parameters: Parameters): Setup | undefined {
+function planned(scenario: Scenario, { seed, parameters, splices }: Case): Setup | undefined {
   try {
-    return setupOf(scenario, { scenario: scenario.name, seed, parameters });
+    return setupOf(scenario, { scenario: scenario.name, seed, parameters, ...(splices && { splices }) });
   } catch (error) {
     if (error instanceof UsageError) return undefined;
     throw error;
@@ -193,8 +192,8 @@ function planned(scenario: Scenario, seed: number, parameters: Parameters): Setu
 }
 
 /** What a scenario does by itself and rests on. */
-function planOf(scenario: Scenario, seed: number, parameters: Parameters): string | undefined {
-  const setup = planned(scenario, seed, parameters);
+function planOf(scenario: Scenario, theCase: Case): string | undefined {
+  const setup = planned(scenario, theCase);
   if (setup === undefined) return undefined;
   const { schedule, prepare, afterStorm, failover, initial, durationUs, hosts } = setup;
   return JSON.stringify([schedule, prepare, afterStorm, failover, initial, durationUs, hosts.map(({ disks }) => disks)]);

@@ -55,7 +55,8 @@ export async function shrink(options: ShrinkOptions): Promise<Shrunk> {
   const failing = failingOf(result);
   if (failing === undefined || result.verdict !== 'failed') return { kind: 'holds', result };
   const trials = new Trials(options, failing);
-  const whole: Case = { scenario: scenario.name, seed: request.seed, parameters: request.parameters, schedule: request.schedule ?? result.schedule, pinned: request.pinned ?? {} };
+  const { seed, parameters, splices } = request;
+  const whole: Case = { scenario: scenario.name, seed, parameters, ...(splices && { splices }), schedule: request.schedule ?? result.schedule, pinned: request.pinned ?? {} };
   trials.found(whole, result);
   // The requests as they came: from here on each may go by itself. A run that fails by a hair's breadth may not survive that.
   const listed: Case = { ...whole, pinned: { ...whole.pinned, requests: requestsOf(result.record!) } };

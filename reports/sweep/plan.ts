@@ -28,8 +28,10 @@ export interface Job {
   repeat: boolean;
 }
 
-/** One in this many seeds is run twice, beginning with the first. */
+/** One in this many rows of runs (a seed, all scenarios) is made twice, beginning with the first. */
 const repeatEvery = 50;
+
+export const isRepeated = (row: number): boolean => row % repeatEvery === 0;
 
 export function planOf(
   scenarios: readonly Scenario[],
@@ -66,10 +68,6 @@ export function caseOf(plan: Plan, index: number): Case {
 
 export function jobAt(plan: Plan, index: number): Job {
   const { scenario, parameters } = caseOf(plan, index);
-  const generation = Math.floor(index / plan.cases.length);
-  return {
-    index,
-    request: { scenario: scenario.name, parameters, seed: plan.seedFrom + generation },
-    repeat: generation % repeatEvery === 0,
-  };
+  const row = Math.floor(index / plan.cases.length);
+  return { index, request: { scenario: scenario.name, parameters, seed: plan.seedFrom + row }, repeat: isRepeated(row) };
 }

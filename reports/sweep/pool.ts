@@ -13,7 +13,8 @@ export interface PoolOptions {
   /** The compiled worker.js: that of this build, or of a mutated copy. */
   workerModule: URL;
   jobs: number;
-  jobAt(index: number): Job;
+  /** Undefined: it depends on outcomes that have not been handed on yet; the workers ask again when they have. */
+  jobAt(index: number): Job | undefined;
   /** Number of jobs; Infinity until `stop`. */
   count: number;
   /** No new jobs after this; those under way are finished and handed on. */
@@ -36,6 +37,8 @@ export function runPool(options: PoolOptions): Observable<Outcome> {
   return new Observable<Outcome>((subscriber) => {
     const workers = new Set<Worker>();
     const waiting = new Map<number, Outcome>();
+    /** Workers that wait for a job. */
+    let idle: (() => void)[] = [];
     let nextJob = 0;
     let nextOut = 0;
     let stopped = options.stop.aborted;
@@ -52,7 +55,11 @@ export function runPool(options: PoolOptions): Observable<Outcome> {
         if (next.kind !== 'ran') stopped = true;
         subscriber.next(next);
       }
-      if (nextOut === nextJob && (stopped || nextJob >= options.count)) subscriber.complete();
+      if (nextOut === nextJob && (stopped || nextJob >= options.count)) return subscriber.complete();
+      if (subscriber.closed) return;
+      const asking = idle;
+      idle = [];
+      for (const dispatch of asking) dispatch();
     };
     const startWorker = (): void => {
       const start: WorkerStart = { engineModule: options.engineModule };
@@ -66,6 +73,10 @@ export function runPool(options: PoolOptions): Observable<Outcome> {
           return;
         }
         const job = options.jobAt(nextJob);
+        if (job === undefined) {
+          idle.push(dispatch);
+          return;
+        }
         current = job;
         nextJob += 1;
         worker.postMessage(job);

@@ -4,8 +4,12 @@
  */
 
 import type { ParameterValue, PropertyName } from '../../sim/types.js';
-import type { Engine, Reachable } from '../engine-types.js';
-import type { Counts, Failure, Nondeterminism, Tally, VerdictCounts } from './tally.js';
+import type { Reachable } from '../engine-types.js';
+import type { Counts, CoverageClass, Growth } from './growth.js';
+import { lastTenth } from './growth.js';
+import type { Required, RequiredContext } from './required.js';
+import { requiredOf } from './required.js';
+import type { Failure, Nondeterminism, Tally, VerdictCounts } from './tally.js';
 import { noVerdicts, quantile } from './tally.js';
 
 export interface Summary {
@@ -40,7 +44,20 @@ export interface Summary {
   states: Counts;
   /** Rules, states and packets held against the committed list of what two nodes can reach. */
   reach: { rules: Reach; states: Reach; packets: Reach };
+  /** What the sweep must have reached, and whether it was long and wide enough to be held against it. */
+  required: Required;
+  /** `field:State→State` → how often. */
+  transitions: Counts;
+  /** `write log | flush meta`: how often a host died behind the one and before the end of the other. */
+  crashPositions: Counts;
   faults: Counts;
+  /** `crash + cut` → runs with both. */
+  faultPairs: Counts;
+  /** How many things were known after how many runs. */
+  growth: Growth;
+  lastTenth: { fromRun: number; fresh: Record<CoverageClass, number> };
+  /** Absent with --steer off: runs that were spliced from others, and how many things they were the first to reach. */
+  steering?: SteeringSummary;
   /** Why runs were unchecked or excused. */
   reasons: Counts;
   failoverMs: Quantiles;
@@ -63,6 +80,11 @@ export interface Reach {
   unexpected: string[];
 }
 
+export interface SteeringSummary {
+  steeredRuns: number;
+  found: { steered: number; fresh: number };
+}
+
 export interface Quantiles {
   count: number;
   median: number;
@@ -71,13 +93,13 @@ export interface Quantiles {
   max: number;
 }
 
-export interface SummaryContext {
+export interface SummaryContext extends RequiredContext {
   command: string;
   seeds: { from: number; to: number };
   requireChecks: boolean;
   endedEarly?: string;
   wallMs: number;
-  reachable: Engine['reachable'];
+  steering?: SteeringSummary;
 }
 
 /** A parameter with more values than this is shown in ranges (numbers) or not at all (texts). */
@@ -107,19 +129,26 @@ export function summaryOf(tally: Tally, context: SummaryContext): Summary {
     sometimesNotReached: tally.scenarios.flatMap(({ scenario, sometimes: names }) =>
       Object.keys(names).filter((name) => names[name] === 0).map((name) => ({ scenario, name })),
     ),
-    rules: sorted(tally.rules),
-    packets: sorted(tally.packets),
-    states: sorted(tally.states),
+    rules: sorted(tally.reached.rules),
+    packets: sorted(tally.reached.packets),
+    states: sorted(tally.reached.states),
     reach: {
-      rules: reachOf(tally.rules, context.reachable.rules),
-      states: reachOf(tally.states, context.reachable.states),
-      packets: reachOf(tally.packets, context.reachable.packets),
+      rules: reachOf(tally.reached.rules, context.reachable.rules),
+      states: reachOf(tally.reached.states, context.reachable.states),
+      packets: reachOf(tally.reached.packets, context.reachable.packets),
     },
-    faults: sorted(tally.faults),
+    required: requiredOf(tally, context),
+    transitions: sorted(tally.reached.transitions),
+    crashPositions: sorted(tally.reached.crashPositions),
+    faults: sorted(tally.reached.faults),
+    faultPairs: sorted(tally.reached.faultPairs),
+    growth: tally.growth,
+    lastTenth: lastTenth(tally.growth, tally.runs),
+    ...(context.steering === undefined ? {} : { steering: context.steering }),
     reasons: sorted(tally.reasons),
     failoverMs: quantilesOf([...tally.failoverMs.values()].flat()),
     resyncMs: quantilesOf([...tally.resyncMs.values()].flat()),
-    byScenario: tally.scenarios.map(({ sometimes: _, ...rest }) => rest),
+    byScenario: tally.scenarios.map(({ sometimes: _, promised: __, ...rest }) => rest),
     byParameter: parametersOf(tally),
     repeated: tally.repeated,
     nondeterminism: tally.nondeterminism,

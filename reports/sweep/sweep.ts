@@ -17,17 +17,21 @@ import { checkWritable } from '../files.js';
 import { pageOf } from '../html/page.js';
 import { parseDuration, parseJobs, parseSeed, parseSeeds, quoteWord, repeatCommand, scenarioNamed } from '../parameters.js';
 import { csvHeader, csvLine, parameterColumns, rowOf } from '../rows.js';
+import { spliceWord } from '../splice.js';
 import { reasonLine, storyLines } from '../story.js';
 import type { ReportFolder } from './folder.js';
 import { openReportFolder } from './folder.js';
 import { junitOf } from './junit.js';
 import type { Outcome } from './outcome.js';
-import type { Case, Plan } from './plan.js';
+import type { Case, Job, Plan } from './plan.js';
 import { caseOf, jobAt, jobCount, planOf } from './plan.js';
 import { runPool } from './pool.js';
 import { startProgress } from './progress.js';
 import type { Candidate } from './smallest.js';
 import { keepFirst, shrinkFirst } from './smallest.js';
+import { failsFor } from './required.js';
+import { Steering } from './steer.js';
+import type { Summary } from './summary.js';
 import { summaryOf } from './summary.js';
 import type { Failure, Tally } from './tally.js';
 import { count, newTally } from './tally.js';
@@ -46,6 +50,10 @@ export interface SweepOptions {
   junit?: string;
   /** False: the first failures are not shrunk. */
   shrink?: boolean;
+  /** What was not reached fails the sweep, however narrow or short it is. */
+  requireReached?: boolean;
+  /** `on` or `off`. */
+  steer?: string;
 }
 
 const defaultSeeds = '1..100';
@@ -60,6 +68,7 @@ const storyTailLines = 25;
 export async function sweepCommand(names: readonly string[], options: SweepOptions, context: CommandContext): Promise<ExitCode> {
   const timeMs = options.time === undefined ? undefined : parseDuration(options.time);
   const plan = planFor(names, options, context);
+  const steers = isSteered(options);
   const defaultJobs = plan.cases.every(({ scenario }) => scenario.isLarge) ? 1 : availableParallelism();
   const jobs = options.jobs === undefined ? defaultJobs : parseJobs(options.jobs);
   const command = commandLine(names, options);
@@ -72,6 +81,8 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
 
   if (options.json !== true) context.out(command);
   const tally = newTally(plan, context.engine.reachable);
+  const steering = steers ? new Steering(plan, context.engine) : undefined;
+  const jobOf = (index: number): Job | undefined => (steering === undefined ? jobAt(plan, index) : steering.jobAt(index));
   const broken: Extract<Outcome, { kind: 'broke' }>[] = [];
   const started = Date.now();
   const candidates: Candidate[] = [];
@@ -84,7 +95,7 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     engineModule: context.engineModule,
     workerModule: new URL('./worker.js', import.meta.url),
     jobs,
-    jobAt: (index) => jobAt(plan, index),
+    jobAt: jobOf,
     count: jobCount(plan),
     stop: stop.signal,
     runTimeoutMs,
@@ -93,7 +104,11 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     const each = tap<Outcome>((outcome) => {
       if (outcome.kind === 'usage') throw new UsageError(outcome.message);
       if (outcome.kind === 'broke') broken.push(outcome);
-      else countRun(tally, plan, outcome, { folder, columns, build, requireChecks: options.requireChecks === true, candidates });
+      else {
+        const job = jobOf(outcome.index)!;
+        const fresh = countRun(tally, caseOf(plan, outcome.index), job, outcome, { folder, columns, build, requireChecks: options.requireChecks === true, candidates });
+        steering?.learned(job, fresh);
+      }
       const failure = tally.failures[told];
       if (failure !== undefined && told++ < failuresTold) progress.tell(`FAILED ${failure.scenario} seed ${failure.seed}: ${failure.detail}\n  repeat: ${failure.command}`);
       progress.update(tally.runs, tally.failures.length);
@@ -118,14 +133,17 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
   }
 
   const endedEarly = interrupt.happened() ? 'interrupted' : broken.length > 0 ? 'the harness broke' : undefined;
-  const lastSeed = plan.seedFrom + Math.max(0, Math.ceil(tally.runs / plan.cases.length) - 1);
+  const lastSeed = steering?.lastSeed ?? plan.seedFrom + Math.max(0, Math.ceil(tally.runs / plan.cases.length) - 1);
   const summary = summaryOf(tally, {
     command,
-    seeds: { from: plan.seedFrom, to: plan.seedTo ?? lastSeed },
+    seeds: { from: plan.seedFrom, to: steering === undefined ? (plan.seedTo ?? lastSeed) : lastSeed },
     requireChecks: options.requireChecks === true,
     ...(endedEarly === undefined ? {} : { endedEarly }),
     wallMs,
     reachable: context.engine.reachable,
+    isWhole: names.length === 0 && options.set.length === 0 && options.vary.length === 0,
+    isAsked: options.requireReached === true,
+    ...(steering && { steering: { steeredRuns: steering.steeredRuns, found: steering.found } }),
   });
   const scenarios = plan.cases.map(({ scenario }) => scenario);
   const junit = junitOf(tally);
@@ -141,13 +159,14 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
     const { scenario } = caseOf(plan, one.index);
     context.err(`the harness broke in ${scenario.name} seed ${one.request.seed}: ${one.message}\n  repeat: ${repeatCommand(scenario, one.request)}`);
   }
-  return exitCodeOf(tally, broken.length > 0);
+  return exitCodeOf(tally, summary, broken.length > 0);
 }
 
-function exitCodeOf(tally: Tally, broken: boolean): ExitCode {
+function exitCodeOf(tally: Tally, { required }: Summary, broken: boolean): ExitCode {
   const codes: ExitCode[] = tally.failures.map((failure) => (failure.liveness ? exitCodes.liveness : exitCodes.violation));
   if (broken) codes.push(exitCodes.broke);
   if (tally.nondeterminism.length > 0) codes.push(exitCodes.nondeterminism);
+  if (failsFor(required)) codes.push(exitCodes.notReached);
   return worstOf(codes);
 }
 
@@ -160,10 +179,9 @@ interface CountingContext {
   requireChecks: boolean;
 }
 
-function countRun(tally: Tally, plan: Plan, outcome: Extract<Outcome, { kind: 'ran' }>, context: CountingContext): void {
-  const { result, index, repeatedHash } = outcome;
-  const theCase = caseOf(plan, index);
-  const { request } = jobAt(plan, index);
+/** Returns how many things the run was the first to reach. */
+function countRun(tally: Tally, theCase: Case, { request }: Job, outcome: Extract<Outcome, { kind: 'ran' }>, context: CountingContext): number {
+  const { result, repeatedHash } = outcome;
   const command = repeatCommand(theCase.scenario, request);
   context.folder.addRow(csvLine(rowOf(result), result.parameters, context.columns));
   if (repeatedHash !== undefined) {
@@ -179,7 +197,7 @@ function countRun(tally: Tally, plan: Plan, outcome: Extract<Outcome, { kind: 'r
   const storyTail = tally.failures.length < storiesKept ? storyLines(result.story).slice(-storyTailLines) : [];
   const failure = failureOf(theCase, result, { command, file, name, storyTail });
   keepFirst(context.candidates, { failure, scenario: theCase.scenario, request });
-  count(tally, theCase, result, failure);
+  return count(tally, theCase, result, failure);
 }
 
 function failureOf(theCase: Case, result: RunResult, rest: Pick<Failure, 'command' | 'file' | 'name' | 'storyTail'>): Failure {
@@ -197,7 +215,7 @@ function failureOf(theCase: Case, result: RunResult, rest: Pick<Failure, 'comman
 }
 
 function fileName(theCase: Case, result: RunResult): string {
-  return [result.scenario, result.seed, ...(theCase.label === '' ? [] : [theCase.label])].join('-');
+  return [result.scenario, result.seed, ...(theCase.label === '' ? [] : [theCase.label]), ...(result.splices ?? []).map(spliceWord)].join('-');
 }
 
 /** Named scenarios, or all of them; with a time, seeds go on from the first one. */
@@ -210,6 +228,12 @@ function planFor(names: readonly string[], options: SweepOptions, context: Comma
   return planOf(chosen, { from: parseSeed(options.seeds ?? '1') }, options.set, options.vary);
 }
 
+/** Seeds that somebody names mean themselves; where only a time is given, they are nobody's. */
+function isSteered({ steer, time }: SweepOptions): boolean {
+  if (steer !== undefined && steer !== 'on' && steer !== 'off') throw new UsageError(`--steer ${steer} is neither on nor off`);
+  return steer === undefined ? time !== undefined : steer === 'on';
+}
+
 function commandLine(names: readonly string[], options: SweepOptions): string {
   const words = ['lockstep', 'sweep', ...(names.length === 0 ? ['--all'] : names)];
   if (options.time === undefined) words.push('--seeds', options.seeds ?? defaultSeeds);
@@ -217,6 +241,8 @@ function commandLine(names: readonly string[], options: SweepOptions): string {
   for (const set of options.set) words.push('--set', set);
   for (const vary of options.vary) words.push('--vary', vary);
   if (options.requireChecks === true) words.push('--require-checks');
+  if (options.requireReached === true) words.push('--require-reached');
+  if (options.steer !== undefined) words.push('--steer', options.steer);
   if (options.shrink === false) words.push('--no-shrink');
   return words.map(quoteWord).join(' ');
 }

@@ -7,9 +7,10 @@ import type { ParameterValue, PropertyName, RunResult, Verdict } from '../../sim
 import { propertyNames } from '../../sim/types.js';
 import type { Engine } from '../engine-types.js';
 import { rowOf } from '../rows.js';
+import type { CoverageClass, Counts, Growth } from './growth.js';
+import { addAll, countsOf, grow, noGrowth } from './growth.js';
 import type { Case, Plan } from './plan.js';
 
-export type Counts = Record<string, number>;
 export type VerdictCounts = Record<Verdict, number>;
 
 export interface Failure {
@@ -62,6 +63,8 @@ export interface ScenarioTally extends VerdictCounts {
   resyncBytes: number;
   disconnects: number;
   simulatedMs: number;
+  /** Situations that it should sometimes reach. */
+  promised: readonly string[];
   sometimes: Counts;
 }
 
@@ -79,10 +82,9 @@ export interface Tally {
   /** Property → violations; all properties are there. */
   properties: Record<PropertyName, number>;
   crashes: number;
-  rules: Counts;
-  packets: Counts;
-  states: Counts;
-  faults: Counts;
+  /** All classes but the situations, which are the scenarios'. What can be reached and was not is 0. */
+  reached: Record<Exclude<CoverageClass, 'sometimes'>, Counts>;
+  growth: Growth;
   /** `scenario: reason` → runs that were not checked, or excused. */
   reasons: Counts;
   failures: Failure[];
@@ -112,10 +114,8 @@ export function newTally(plan: Plan, reachable: Engine['reachable']): Tally {
     scenarios: [],
     properties: Object.fromEntries(propertyNames.map((name) => [name, 0])) as Record<PropertyName, number>,
     crashes: 0,
-    rules: {},
-    packets: {},
-    states: {},
-    faults: {},
+    reached: { rules: {}, states: {}, transitions: {}, packets: {}, crashPositions: {}, faults: {}, faultPairs: {} },
+    growth: noGrowth(),
     reasons: {},
     failures: [],
     repeated: 0,
@@ -127,9 +127,9 @@ export function newTally(plan: Plan, reachable: Engine['reachable']): Tally {
     dotsLeftOut: 0,
     cases: [],
   };
-  for (const rule of reachable.rules) if (rule.reachable === true) tally.rules[rule.name] = 0;
-  for (const state of reachable.states) if (state.reachable === true) tally.states[state.name] = 0;
-  for (const packet of reachable.packets) if (packet.reachable === true) tally.packets[packet.name] = 0;
+  for (const name of ['rules', 'states', 'packets'] as const) {
+    for (const item of reachable[name]) if (item.reachable === true) tally.reached[name][item.name] = 0;
+  }
   for (const { scenario } of plan.cases) {
     if (tally.scenarios.some((known) => known.scenario === scenario.name)) continue;
     const sometimes = Object.fromEntries(scenario.sometimes.map((name) => [name, 0]));
@@ -142,6 +142,7 @@ export function newTally(plan: Plan, reachable: Engine['reachable']): Tally {
       resyncBytes: 0,
       disconnects: 0,
       simulatedMs: 0,
+      promised: scenario.sometimes,
       sometimes,
     });
   }
@@ -152,8 +153,11 @@ export function noVerdicts(): VerdictCounts {
   return { passed: 0, failed: 0, unchecked: 0, excused: 0 };
 }
 
-/** Counts one run. `failure` is set when the run counts as failed (with --require-checks an unchecked one does). */
-export function count(tally: Tally, theCase: Case, result: RunResult, failure: Failure | undefined): void {
+/**
+ * Counts one run. `failure` is set when the run counts as failed (with --require-checks an unchecked one does). Returns how many things it
+ * was the first to reach.
+ */
+export function count(tally: Tally, theCase: Case, result: RunResult, failure: Failure | undefined): number {
   const row = rowOf(result);
   const perScenario = tally.scenarios.find((known) => known.scenario === result.scenario)!;
   tally.runs += 1;
@@ -167,17 +171,27 @@ export function count(tally: Tally, theCase: Case, result: RunResult, failure: F
   perScenario.simulatedMs += row.simulatedMs;
   for (const violation of result.violations) tally.properties[violation.property] += 1;
   if (result.crash !== undefined) tally.crashes += 1;
-  addAll(tally.rules, result.coverage.rules);
-  addAll(tally.packets, result.coverage.packets);
-  addAll(tally.states, result.coverage.states);
-  addAll(tally.faults, result.coverage.faults);
-  addAll(perScenario.sometimes, result.coverage.sometimes);
+  const fresh = countCoverage(tally, perScenario, result);
   if (result.verdict === 'unchecked' || result.verdict === 'excused') addAll(tally.reasons, { [`${result.scenario}: ${withoutPaths(row.reason)}`]: 1 });
   if (failure !== undefined) tally.failures.push(failure);
   countParameters(tally, result);
   countTimes(tally, row);
-  const name = theCase.label === '' ? `seed ${result.seed}` : `seed ${result.seed} ${theCase.label}`;
+  const name = [`seed ${result.seed}`, theCase.label, row.splices].filter((words) => words !== '').join(' ');
   tally.cases.push({ scenario: result.scenario, name, verdict: failure === undefined ? result.verdict : 'failed', reason: failure === undefined ? row.reason : `${failure.detail}\n${failure.command}` });
+  return fresh;
+}
+
+function countCoverage(tally: Tally, perScenario: ScenarioTally, result: RunResult): number {
+  let all = 0;
+  const add = (name: CoverageClass, sum: Counts, more: Counts): void => {
+    const fresh = addAll(sum, more);
+    grow(tally.growth, name, tally.runs, fresh);
+    all += fresh;
+  };
+  const counts = countsOf(result);
+  for (const name of Object.keys(counts) as (keyof typeof counts)[]) add(name, tally.reached[name], counts[name]);
+  add('sometimes', perScenario.sometimes, result.coverage.sometimes);
+  return all;
 }
 
 /** Reasons name files; runs with the same reason count together. */
@@ -203,10 +217,6 @@ function countTimes(tally: Tally, row: ReturnType<typeof rowOf>): void {
   const key = `${dot.x} ${dot.y}`;
   if (dots.has(key) || dots.size < maxDotsPerScenario) entry(dots, key, () => dot).runs += 1;
   else tally.dotsLeftOut += 1;
-}
-
-function addAll(sum: Counts, more: Counts): void {
-  for (const [name, count] of Object.entries(more)) sum[name] = (sum[name] ?? 0) + count;
 }
 
 function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -1,6 +1,8 @@
 /** The end of a sweep on the terminal: a table, what was violated, what was never reached, the failures with the lines that repeat them. */
 
 import Table from 'cli-table3';
+import type { CoverageClass } from './growth.js';
+import { classTitles, coverageClasses } from './growth.js';
 import type { Reach, Summary } from './summary.js';
 
 /** Failures listed; all of them are in summary.json. */
@@ -36,12 +38,42 @@ export function summaryLines(summary: Summary): string[] {
     ...reachLines('rules', 'comparison rules', summary.reach.rules),
     ...reachLines('states', 'states', summary.reach.states),
     ...reachLines('packets', 'packet types', summary.reach.packets),
+    requiredLine(summary),
+    `covered     ${classWords((name) => summary.growth[name].at(-1)?.known ?? 0, ['transitions', 'crashPositions', 'faults', 'faultPairs'])}`,
+    `saturation  ${saturationWords(summary)}`,
+    ...steeringLines(summary),
     `repeated    ${summary.repeated} runs made twice, ${summary.nondeterminism.length} with another trace hash`,
     ...Object.entries(summary.reasons).map(([reason, runs]) => `not passed  ${runs} × ${reason}`),
     `${summary.runs} runs: ${summary.passed} passed, ${summary.failed} failed, ${summary.unchecked} unchecked, ${summary.excused} excused in ${summary.wallSeconds} s (${summary.runsPerSecond} runs/s)${
       summary.endedEarly === undefined ? '' : `; ended early: ${summary.endedEarly}`
     }`,
   ];
+}
+
+/** Whether the sweep has reached all that it must, in one line. */
+function requiredLine({ required: { isJudged, withList, missing, runsNeeded, runsOfEach } }: Summary): string {
+  const all = withList ? 'every situation, reachable comparison rule, state and packet type was reached' : 'every situation of these scenarios was reached';
+  if (missing.length === 0) return `required    ${all}`;
+  const words = `not reached: ${missing.join(', ')}`;
+  if (isJudged) return `REQUIRED    ${words}`;
+  const why = withList ? `too few runs to say (${runsOfEach} of each scenario, ${runsNeeded} are needed)` : 'too narrow a sweep to say';
+  return `required    ${why}, ${words}`;
+}
+
+function saturationWords({ runs, lastTenth: { fromRun, fresh } }: Summary): string {
+  const all = coverageClasses.reduce((sum, name) => sum + fresh[name], 0);
+  const what = all === 0 ? '' : `: ${classWords((name) => fresh[name], coverageClasses)}`;
+  return `the last tenth (runs ${fromRun} to ${runs}) reached ${all === 0 ? 'nothing' : all} new${what}`;
+}
+
+function steeringLines({ steering, runs }: Summary): string[] {
+  if (steering === undefined) return [];
+  const { steeredRuns, found } = steering;
+  return [`steering    ${steeredRuns} of ${runs} runs were spliced from others; they were the first to reach ${found.steered} things, fresh seeds ${found.fresh}`];
+}
+
+function classWords(numberOf: (name: CoverageClass) => number, names: readonly CoverageClass[]): string {
+  return names.filter((name) => numberOf(name) > 0).map((name) => `${numberOf(name)} ${classTitles[name]}`).join(', ') || 'nothing';
 }
 
 function reachLines(label: string, what: string, reach: Reach): string[] {

@@ -5,6 +5,7 @@
 
 import type { DiskArea, Input } from '../../src/contract/index.js';
 import type { DiscardSpec, DiskSpec, DiskVerb, RandomStream } from '../types.js';
+import { diskStep } from './coverage.js';
 import type { Device, WriteInFlight } from './device.js';
 import type { Host } from './host.js';
 
@@ -86,6 +87,7 @@ export class Disk {
     this.outstanding.pop();
     const { verb, area, outcome } = operation;
     this.host.world.changes++;
+    this.host.lastDiskStep = diskStep(operation);
     const input = this.carryOut(operation);
     this.host.give(input, input.type === 'disk-done' ? input.data : undefined);
     if (outcome === 'done') this.host.diskOperation(area, verb, 'done');

@@ -70,7 +70,7 @@ export class Faults {
       this.world.observer.story('', `fault ${id} finds nothing to break`);
       return;
     }
-    this.world.observer.fault(action.do);
+    this.world.observer.coverage.fault(action.do);
     this.disturb(action);
     this.world.checkpointDue = true;
   }

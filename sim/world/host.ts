@@ -69,6 +69,8 @@ export class Host implements HostView {
   /** Counts processes; what belongs to an earlier one is nobody's. */
   boot = 0;
   bootedAtUs = 0;
+  /** The disk operation that ended last, as coverage.ts names it. */
+  lastDiskStep = 'boot';
   role: Role = Role.Unknown;
   /** By resource. */
   readonly roles = new Map<string, Role>();
@@ -134,6 +136,7 @@ export class Host implements HostView {
     this.powered = true;
     this.boot++;
     this.bootedAtUs = this.world.nowUs;
+    this.lastDiskStep = 'boot';
     this.state = this.pauses > 0 ? 'paused' : 'running';
     this.role = Role.Secondary;
     this.roles.clear();

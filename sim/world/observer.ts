@@ -1,12 +1,12 @@
 /**
- * Listens to what the cores say of themselves: coverage, metrics, the story, and who is Primary.
+ * Listens to what the cores say of themselves: metrics, the story, who is Primary, and, for coverage.ts, what was reached.
  */
 
 import type { Observation } from '../../src/contract/index.js';
-import { Conn, Disk, Role, connName, diskName, isSyncState, roleName } from '../../src/state/states.js';
+import { Conn, Disk, Role, isSyncState } from '../../src/state/states.js';
 import type { RunMetrics, RunResult } from '../types.js';
+import { Coverage } from './coverage.js';
 import type { Host } from './host.js';
-import { PACKET_INDICES, packetNameOfIndex } from './packets.js';
 import type { World } from './world.js';
 import { volumesOf } from '../spec.js';
 
@@ -29,10 +29,7 @@ export class Observer {
   };
   readonly lines: RunResult['story'] = [];
   private linesLeftOut = 0;
-  private readonly rules: Record<string, number> = {};
-  private readonly states: Record<string, number> = {};
-  private readonly faults: Record<string, number> = {};
-  private readonly sometimes: Record<string, number> = {};
+  readonly coverage = new Coverage();
   private readonly resyncStarts = new Map<string, number>();
   /** The last Primary that died, while its service is down. */
   private died: { host: Host; atUs: number; succeeded: boolean } | undefined = undefined;
@@ -46,7 +43,7 @@ export class Observer {
         this.state(host, event);
         return;
       case 'decision':
-        count(this.rules, event.rule);
+        this.coverage.decision(event.rule);
         this.story(host.name, `${event.decision}: rule ${event.rule}${event.detail === '' ? '' : `, ${event.detail}`}`);
         return;
       case 'resync':
@@ -81,14 +78,6 @@ export class Observer {
     else this.lines.push({ atUs: this.world.nowUs, host, text });
   }
 
-  reached(sometimes: string): void {
-    count(this.sometimes, sometimes);
-  }
-
-  fault(kind: string): void {
-    count(this.faults, kind);
-  }
-
   /** A Primary died, and its service with it. */
   primaryDied(host: Host): void {
     this.died = { host, atUs: this.world.nowUs, succeeded: false };
@@ -111,41 +100,22 @@ export class Observer {
     this.died = undefined;
   }
 
-  coverage(): RunResult['coverage'] {
-    const packets: Record<string, number> = {};
-    for (let index = 0; index < PACKET_INDICES; index++) {
-      let total = 0;
-      for (const link of this.world.links()) total += link.allDeliveredPackets(index);
-      if (total > 0) packets[packetNameOfIndex(index)] = total;
-    }
-    return { rules: this.rules, packets, states: this.states, faults: this.faults, sometimes: this.sometimes };
-  }
-
   finishStory(): RunResult['story'] {
     if (this.linesLeftOut > 0) this.lines.push({ atUs: this.world.nowUs, host: '', text: `… and ${this.linesLeftOut} more lines` });
     return this.lines;
   }
 
-  private state(host: Host, { resource, volume, from, to, reason }: Extract<Observation, { event: 'state' }>): void {
-    const changes: string[] = [];
-    const look = (field: 'role' | 'peer' | 'conn' | 'disk' | 'pdsk', name: (value: number) => string): void => {
-      if (from[field] === to[field]) return;
-      count(this.states, `${field}:${name(to[field])}`);
-      changes.push(`${field} ${name(from[field])} → ${name(to[field])}`);
-    };
-    look('conn', connName);
-    look('role', roleName);
-    look('peer', roleName);
-    look('disk', diskName);
-    look('pdsk', diskName);
+  private state(host: Host, event: Extract<Observation, { event: 'state' }>): void {
+    const { resource, volume, from, to, reason } = event;
+    const changes = this.coverage.stateChange(event);
     if (from.flags.join() !== to.flags.join()) changes.push(`flags [${from.flags.join(' ')}] → [${to.flags.join(' ')}]`);
     if (changes.length > 0) this.story(host.name, `volume ${volume}: ${changes.join(', ')}${reason === '' ? '' : ` (${reason})`}`);
     if (from.role !== to.role) this.world.roleChanged(host, resource, to.role as Role);
-    if (to.role === Role.Primary && to.peer === Role.Primary) this.reached('both Primary');
+    if (to.role === Role.Primary && to.peer === Role.Primary) this.coverage.reached('both Primary');
     const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
-    if (to.disk === Disk.Failed && from.disk !== Disk.Failed && goesOn && volumesOf(host.spec).length > 1) this.reached('volume left behind');
-    if (to.conn === Conn.PausedSyncT && to.flags.includes('aftrIsp')) this.reached('paused by a dependency');
-    if (isSyncState(from.conn as Conn) && to.conn < Conn.Connected) this.reached('resync interrupted');
+    if (to.disk === Disk.Failed && from.disk !== Disk.Failed && goesOn && volumesOf(host.spec).length > 1) this.coverage.reached('volume left behind');
+    if (to.conn === Conn.PausedSyncT && to.flags.includes('aftrIsp')) this.coverage.reached('paused by a dependency');
+    if (isSyncState(from.conn as Conn) && to.conn < Conn.Connected) this.coverage.reached('resync interrupted');
     this.world.stateChanged = true;
   }
 
@@ -162,7 +132,3 @@ export class Observer {
     }
   }
 }
-
-const count = (counters: Record<string, number>, name: string): void => {
-  counters[name] = (counters[name] ?? 0) + 1;
-};

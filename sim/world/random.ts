@@ -7,19 +7,45 @@
  */
 
 import seedrandom from 'seedrandom';
-import type { RandomStream } from '../types.js';
+import type { RandomStream, Splice } from '../types.js';
 
 const TWO_32 = 4294967296;
 
 /** The root of a run's randomness: everything else is forked from it. */
-export const randomRoot = (seed: number): RandomStream => makeStream(String(seed));
+export const randomRoot = (seed: number): RandomStream => makeStream(String(seed), source);
+
+/** The stream from which a scenario draws all that it sets up, with streams of other seeds spliced in. `onDraw` hears of each number that is drawn below it. */
+export function setupStream(seed: number, splices: readonly Splice[] = [], onDraw?: (stream: string) => void): RandomStream {
+  const root = `${seed}/setup`;
+  return makeStream(root, (name) => {
+    const stream = name.slice(root.length + 1);
+    const splice = splices.find((one) => one.stream === stream);
+    const next = splice === undefined ? source(name) : spliced(source(name), splice.after, source(`${splice.seed}/setup/${stream}`));
+    if (onDraw === undefined || stream === '') return next;
+    return () => {
+      onDraw(stream);
+      return next();
+    };
+  });
+}
+
+/** 32-bit numbers. */
+type Source = () => number;
+
+const source = (name: string): Source => seedrandom.alea(name).int32;
+
+/** The first `after` numbers of one, then those of the other from its beginning. */
+function spliced(before: Source, after: number, then: Source): Source {
+  let drawn = 0;
+  return () => (drawn++ < after ? before() : then());
+}
 
 /** A stream of this name; equal names give equal values. */
-function makeStream(name: string): RandomStream {
+function makeStream(name: string, sourceOf: (name: string) => Source): RandomStream {
   // Seeding costs two microseconds, and many streams are only forked.
-  let next: (() => number) | undefined;
+  let next: Source | undefined;
   const draw32 = (): number => {
-    next ??= seedrandom.alea(name).int32;
+    next ??= sourceOf(name);
     return next() >>> 0;
   };
   const below = (count: number): number => {
@@ -34,6 +60,6 @@ function makeStream(name: string): RandomStream {
       return items[below(items.length)]!;
     },
     random64: () => (BigInt(draw32()) << 32n) | BigInt(draw32()),
-    fork: (child) => makeStream(`${name}/${child}`),
+    fork: (child) => makeStream(`${name}/${child}`, sourceOf),
   };
 }

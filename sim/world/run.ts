@@ -5,7 +5,7 @@
 import type { Environment, Node } from '../../src/contract/index.js';
 import type { Checker, Ghost, JudgeVerdict, Pinned, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
 import { survivorImage, survivorOf, writeImage } from './image.js';
-import { randomRoot } from './random.js';
+import { randomRoot, setupStream } from './random.js';
 import { Recorder } from './recorder.js';
 import { TraceFile } from './trace.js';
 import { World } from './world.js';
@@ -24,9 +24,9 @@ export interface RunParts {
   makeWorkload(setup: Setup, random: RandomStream): Workload;
 }
 
-/** What the scenario asks of this run; `UsageError` when it refuses the parameters. */
-export function setupOf(scenario: Scenario, request: RunRequest): Setup {
-  const setup = scenario.setup(request.parameters, randomRoot(request.seed).fork('setup'));
+/** What the scenario asks of this run; `UsageError` when it refuses the parameters. `onDraw`: as `setupStream`. */
+export function setupOf(scenario: Scenario, request: RunRequest, onDraw?: (stream: string) => void): Setup {
+  const setup = scenario.setup(request.parameters, setupStream(request.seed, request.splices, onDraw));
   return request.pinned === undefined ? setup : pin(setup, request.pinned);
 }
 
@@ -83,13 +83,14 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
   const result: RunResult = {
     scenario: scenario.name,
     seed: request.seed,
+    ...(request.splices && { splices: request.splices }),
     parameters: setup.parameters,
     verdict: 'passed',
     violations: world.violations,
     traceHash: world.trace.digest(),
     schedule,
     metrics,
-    coverage: world.observer.coverage(),
+    coverage: world.observer.coverage.counted(world.links()),
     story: world.observer.finishStory(),
     ...(recorder && { record: recorder.record(setup.durationUs) }),
   };

@@ -148,7 +148,7 @@ export class World implements WorldView {
   }
 
   reached(sometimes: string): void {
-    this.observer.reached(sometimes);
+    this.observer.coverage.reached(sometimes);
   }
 
   // ---- The loop -----------------------------------------------------------------------------------------------------------
@@ -380,6 +380,7 @@ export class World implements WorldView {
       const metaWrite = disk.outstanding.some((operation) => operation.area === 'meta' && operation.verb === 'write');
       if (metaWrite && this.nowUs - disk.metaWriteEndedUs < SAME_STEP_US) this.reached('crash between two metadata writes');
     }
+    this.observer.coverage.crash(host);
     if (host.role === Role.Primary) this.observer.primaryDied(host);
   }
 

@@ -22,7 +22,8 @@ const AL_SLOTS_MIN = 67;
 /** The content of a slot that holds no extent. */
 export const AL_FREE = 0xffffffff;
 
-const MAGIC = 0x69cb65a2;
+/** The first four bytes of a block. */
+export const AL_MAGIC = 0x69cb65a2;
 const TYPE_UPDATE = 0;
 const TYPE_EMPTY = 0xffff;
 const SLOT_UNUSED = 0xffff;
@@ -89,7 +90,7 @@ export function encodeTransaction(cursor: AlCursor, slots: ArrayLike<number>, up
   }
   const bytes = new Uint8Array(AL_BLOCK_BYTES);
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, MAGIC);
+  view.setUint32(0, AL_MAGIC);
   view.setUint32(4, cursor.number);
   view.setUint16(12, TYPE_UPDATE);
   view.setUint16(14, updates.length);
@@ -119,7 +120,7 @@ export function advance(cursor: AlCursor, slotCount: number, geometry: AlGeometr
 export function emptyBlock(): Uint8Array {
   const bytes = new Uint8Array(AL_BLOCK_BYTES);
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, MAGIC);
+  view.setUint32(0, AL_MAGIC);
   view.setUint16(12, TYPE_EMPTY);
   view.setUint32(CRC_AT, crc32c(0, bytes));
   return bytes;
@@ -129,7 +130,7 @@ export function emptyBlock(): Uint8Array {
 export function decodeBlock(bytes: Uint8Array): AlBlock {
   if (bytes.length !== AL_BLOCK_BYTES) return { kind: 'invalid' };
   const view = new DataView(bytes.buffer, bytes.byteOffset, AL_BLOCK_BYTES);
-  if (view.getUint32(0) !== MAGIC || view.getUint32(CRC_AT) !== crcOf(bytes)) return { kind: 'invalid' };
+  if (view.getUint32(0) !== AL_MAGIC || view.getUint32(CRC_AT) !== crcOf(bytes)) return { kind: 'invalid' };
   if (view.getUint16(12) === TYPE_EMPTY) return { kind: 'empty' };
   const announced = view.getUint16(14);
   const updates: AlUpdate[] = [];
