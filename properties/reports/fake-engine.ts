@@ -3,6 +3,7 @@
  * function of the request. Sweep workers load it by its address.
  */
 
+import { writeFileSync } from 'node:fs';
 import type { Engine, Prepared } from '../../reports/engine-types.js';
 import type { Fault, RunRequest, RunResult, Scenario, Violation } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
@@ -45,6 +46,7 @@ function run(request: RunRequest): RunResult {
   if (how === 'slow') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
   const verdict = violations.length > 0 || how === 'crash' ? 'failed' : how === 'unchecked' || how === 'excused' ? how : 'passed';
   const salt = how === 'random' ? Math.floor(Math.random() * 2 ** 48) : 0;
+  if (request.trace !== undefined) writeFileSync(request.trace, ['begin', 'write', 'read', `salt ${salt}`, 'end'].map((event) => `${event}\n`).join(''));
   const active = (seed * 37) % 128;
   return {
     scenario: request.scenario,

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { firstDifference } from '../../reports/sweep/difference.js';
 import type { Summary } from '../../reports/sweep/summary.js';
 import { inTemporaryFolder, lockstep, lockstepWith } from './command-line.js';
 
@@ -161,7 +162,30 @@ test('another trace hash for the same request: exit 4 and the seed is named', as
   const said = await lockstep('sweep', 'failover', '--seeds', '51..52', '--set', 'failFrom=1', '--set', 'how=random', '--out', 'report');
   assert.is(said.code, 4);
   assert.match(said.out, /NOT DETERMINISTIC failover seed 51/);
+  assert.match(said.out, /^ {2}the runs part at event 4, behind\n {12}write\n {12}read\n {4}first {3}salt \d+\n {4}second {2}salt \d+$/m);
   assert.is(summaryIn('report').nondeterminism.length, 1);
+});
+
+test('where two runs part: at their beginning, in the middle, at the end of one', () => {
+  const parts = (first: string, second: string): string[] => firstDifference(Buffer.from(first), Buffer.from(second));
+  assert.equal(parts('a\nb\n', 'a\nb\n'), ['two more runs of it were the same: it happens now and then']);
+  assert.equal(parts('a\nb\n', 'x\nb\n'), ['the runs part at event 1', '  first   a', '  second  x']);
+  assert.equal(parts('a\nb\n', 'a\nc\n'), ['the runs part at event 2, behind', '          a', '  first   b', '  second  c']);
+  assert.equal(parts('a\nb\nc\n', 'a\nb\nc\nd\n'), ['the runs part at event 4, behind', '          b', '          c', '  first   (the run is over)', '  second  d']);
+  assert.equal(parts('a\nbb\n', 'a\nb\n'), ['the runs part at event 2, behind', '          a', '  first   bb', '  second  b']);
+});
+
+test('a core that throws dice: the first event that differs, with the two before it', async () => {
+  const words = ['sweep', 'failover', '--seeds', '1', '--set', 'writes=50', '--set', 'duration=10', '--set', 'volumes=1', '--set', 'size=small', '--no-shrink', '--out', 'report'];
+  const said = await lockstepWith(new URL('./dice-engine.js', import.meta.url).href, words);
+  assert.is(said.code, 4);
+  const [difference] = summaryIn('report').nondeterminism.map((one) => one.difference);
+  assert.is(difference!.length, 5);
+  assert.match(difference![0]!, /^the runs part at event \d+, behind$/);
+  const events = difference!.slice(1).map((line) => line.slice(10));
+  for (const event of events) assert.match(event, /^\{"atUs":\d+,"host":"\w+","direction":"(input|output)"/);
+  assert.is.not(events[2], events[3]);
+  assert.match(events[2]!, /"direction":"output"/, 'a core is the same until it says something else');
 });
 
 for (const how of ['throw', 'exit']) {

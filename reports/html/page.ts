@@ -78,7 +78,7 @@ function hours(seconds: number): string {
 
 function failures(summary: Summary, list: readonly Failure[]): Html {
   const nondeterminism = summary.nondeterminism.map(
-    (one) => html`<p class="bad">${one.scenario} seed ${one.seed} is not deterministic: trace hash ${one.firstHash}, then ${one.secondHash}</p><pre>${one.command}</pre>`,
+    (one) => html`<p class="bad">${one.scenario} seed ${one.seed} is not deterministic: trace hash ${one.firstHash}, then ${one.secondHash}</p><pre>${[one.command, ...one.difference].join('\n')}</pre>`,
   );
   if (list.length === 0) return html`${nondeterminism}`;
   const shown = list.slice(0, shownFailures).map(

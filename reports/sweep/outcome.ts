@@ -10,6 +10,8 @@ export type Outcome =
       result: RunResult;
       /** The trace hash of the second run, where the job asked for one. */
       repeatedHash?: string;
+      /** Where the hashes differ: the first event that does, with the two before it. */
+      difference?: string[];
     }
   /** The request cannot be met: a file, a parameter. */
   | { kind: 'usage'; index: number; message: string }

@@ -181,13 +181,13 @@ interface CountingContext {
 
 /** Returns how many things the run was the first to reach. */
 function countRun(tally: Tally, theCase: Case, { request }: Job, outcome: Extract<Outcome, { kind: 'ran' }>, context: CountingContext): number {
-  const { result, repeatedHash } = outcome;
+  const { result, repeatedHash, difference = [] } = outcome;
   const command = repeatCommand(theCase.scenario, request);
   context.folder.addRow(csvLine(rowOf(result), result.parameters, context.columns));
   if (repeatedHash !== undefined) {
     tally.repeated += 1;
     if (repeatedHash !== result.traceHash) {
-      tally.nondeterminism.push({ scenario: result.scenario, seed: result.seed, firstHash: result.traceHash, secondHash: repeatedHash, command });
+      tally.nondeterminism.push({ scenario: result.scenario, seed: result.seed, firstHash: result.traceHash, secondHash: repeatedHash, command, difference });
     }
   }
   const failed = result.verdict === 'failed' || (context.requireChecks && result.verdict === 'unchecked');

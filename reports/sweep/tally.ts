@@ -53,6 +53,8 @@ export interface Nondeterminism {
   firstHash: string;
   secondHash: string;
   command: string;
+  /** The first event that differs, with the two before it. */
+  difference: string[];
 }
 
 export interface ScenarioTally extends VerdictCounts {

@@ -89,6 +89,7 @@ export function failureLines(summary: Summary, folder: string): string[] {
   const lines = summary.nondeterminism.flatMap((one) => [
     `NOT DETERMINISTIC ${one.scenario} seed ${one.seed}: trace hash ${one.firstHash}, then ${one.secondHash}`,
     `  repeat: ${one.command}`,
+    ...one.difference.map((line) => `  ${line}`),
   ]);
   for (const failure of summary.failures.slice(0, listed)) {
     lines.push(`FAILED ${failure.scenario} seed ${failure.seed}: ${failure.detail}`, `  file: ${folder}/${failure.file}`, `  repeat: ${failure.command}`);
