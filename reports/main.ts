@@ -111,7 +111,7 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--set <k=v>', 'set a parameter for all runs; may be repeated', collect, [])
     .option('--vary <k=a,b>', 'make each run with each of these values; may be repeated', collect, [])
     .option('--require-reached', 'what was not reached fails the sweep (exit 6), however narrow or short it is: situations of its scenarios; of all scenarios also rules, states and packets')
-    .option('--steer <on|off>', 'half of the runs are spliced from runs that reached something new (default: on with --time, else off); --seeds then says how many runs there are')
+    .option('--steer <on|off>', 'half of the runs are spliced from runs that reached what few have reached (default off); --seeds then says how many runs there are')
     .option('--require-checks', 'a run whose real check could not be made counts as failed')
     .option('--jobs <n>', 'worker threads (default: one per core, or one where runs take much memory); results do not depend on it')
     .option('--out <dir>', 'report folder (default reports/out/SCENARIOS-SEEDS)')

@@ -7,6 +7,7 @@ import type { Fault, Scenario } from '../sim/types.js';
 import { drawSchedule } from '../sim/world/swarm.js';
 import { ALICE, BOB, SECOND_US, afterStorm, at, pairSetup, usableSectors } from './pair.js';
 import { knobs, resolve } from './parameters.js';
+import { drawMetadataDeath } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.protocolMax,
@@ -56,7 +57,7 @@ export const bothLosePower: Scenario = {
       togetherLosePower: true,
       atEventOneIn: 0,
     });
-    setup.schedule = [...schedule, ...around];
+    setup.schedule = [...schedule, ...drawMetadataDeath(random.fork('metadata'), [[ALICE, BOB]]), ...around];
     setup.afterStorm = afterStorm(setup.schedule, Number(resolved['volumes']));
     return setup;
   },

@@ -5,9 +5,9 @@
 
 import type { FaultKind, Scenario } from '../sim/types.js';
 import { drawSwarm } from '../sim/world/swarm.js';
-import { ALICE, SECOND_US, afterStorm, at, commands, pairSetup } from './pair.js';
+import { ALICE, BOB, SECOND_US, afterStorm, at, commands, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
-import { drawStorm } from './storm.js';
+import { drawMetadataDeath, drawStorm } from './storm.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
@@ -23,7 +23,7 @@ export const failover: Scenario = {
   parameters,
   sometimes: [
     'crash between two metadata writes', 'power loss tore a sector', 'both lost power', 'resync interrupted', 'primary paused',
-    'half-open connection', 'stale node promoted', 'split brain detected',
+    'half-open connection', 'stale node promoted',
   ],
   setup(given, random) {
     const resolved = resolve(parameters, given, random);
@@ -39,6 +39,7 @@ export const failover: Scenario = {
     const operators = commands(resolved);
     setup.schedule = [
       dies,
+      ...drawMetadataDeath(random.fork('metadata'), [[], [ALICE], [BOB], [ALICE, BOB]]),
       ...drawStorm(setup, swarm, {
         kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [4, 8, 15],
         longestS: 15, longestRestartS: 10, commands: [...operators.alice, ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 3,

@@ -11,7 +11,7 @@ import { dualPrimary } from './dual-primary.js';
 import { evictionError } from './eviction-error.js';
 import { failover } from './failover.js';
 import { flappingLink } from './flapping-link.js';
-import { generations } from './generations.js';
+import { generations, lostEnds } from './generations.js';
 import { integrity } from './integrity.js';
 import { maintenance } from './maintenance.js';
 import { onlineVerify } from './online-verify.js';
@@ -35,6 +35,7 @@ export const scenarios: readonly Scenario[] = [
   flappingLink,
   splitBrain,
   generations,
+  lostEnds,
   dualPrimary,
   readBalancing,
   degradedThenFailover,

@@ -17,7 +17,7 @@ export const slowDisk: Scenario = {
   name: 'slow-disk',
   summary: 'disks are slow or hang for a while, clocks and links lag; nobody dies',
   parameters,
-  sometimes: ['resync interrupted'],
+  sometimes: ['half-open connection'],
   setup(given, random) {
     const resolved = resolve(parameters, given, random);
     const setup = pairSetup(resolved, random);

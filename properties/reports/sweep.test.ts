@@ -266,7 +266,7 @@ test('--json prints summary.json and nothing else on stdout', async () => {
 });
 
 test('--time goes on until the time is over, from the seed that was given', async () => {
-  const said = await lockstep('sweep', 'failover', '--time', '1s', '--seeds', '500', '--out', 'report', '--set', 'failFrom=1', '--set', 'how=slow', '--steer', 'off');
+  const said = await lockstep('sweep', 'failover', '--time', '1s', '--seeds', '500', '--out', 'report', '--set', 'failFrom=1', '--set', 'how=slow');
   assert.is(said.code, 0);
   const summary = summaryIn('report');
   assert.is(summary.seeds.from, 500);

@@ -40,12 +40,12 @@ function pairsOf(kinds: readonly string[]): Counts {
   return Object.fromEntries(sorted.flatMap((kind, index) => sorted.slice(index + 1).map((other) => [`${kind} + ${other}`, 1])));
 }
 
-/** Adds `more` to `sum`; says how many names were not there, or 0, before. */
-export function addAll(sum: Counts, more: Counts): number {
-  let fresh = 0;
+/** Adds `more` to `sum`; returns the names that were not there, or 0, before. */
+export function addAll(sum: Counts, more: Counts): string[] {
+  const fresh: string[] = [];
   for (const [name, count] of Object.entries(more)) {
     const before = sum[name] ?? 0;
-    if (before === 0 && count > 0) fresh += 1;
+    if (before === 0 && count > 0) fresh.push(name);
     sum[name] = before + count;
   }
   return fresh;

@@ -1,6 +1,7 @@
 /**
- * Steering: half of a sweep's runs are spliced from runs that reached something new. A splice keeps what a seed begins with and has the faults of another
- * seed follow (or its parameters, its sizes), and the scenario itself draws it, so that a steered run is as possible as any other.
+ * Steering: half of a sweep's runs are spliced from runs that were the first to reach something, as long as few have reached it. A splice keeps what
+ * a seed begins with and has the faults of another seed follow (or its parameters, its sizes), and the scenario itself draws it, so that a
+ * steered run is as possible as any other.
  *
  * Work goes in generations. What a generation found is spliced in the one after the next: no worker waits for the last run of a
  * generation, and which runs are made depends on the outcomes in their order and on nothing else, --jobs included.
@@ -14,21 +15,28 @@ import { isRepeated } from './plan.js';
 
 /** Runs of a generation, at least. */
 const generationRuns = 32;
-/** Runs spliced from one that reached something new. */
-const childrenEach = 4;
 /** Beyond this little is left of the run that it began with. */
 const maxSplices = 4;
 /** Seeds spliced in, where it is not one that reached something new itself. */
 const seedsMax = 999_999;
 
+/** A run that was the first to reach these things. */
 interface Find {
   request: RunRequest;
-  childrenLeft: number;
+  things: readonly string[];
+}
+
+/** What one run has brought. */
+export interface Learned {
+  /** Names of all that it reached, each class with its own. */
+  things: readonly string[];
+  /** Those that no run before it had reached. */
+  fresh: readonly string[];
 }
 
 /** What is known of a scenario with one set of parameters. */
 interface Nursery {
-  /** The newest last. */
+  /** In the order in which they came. */
   finds: Find[];
   /** Seeds that were drawn afresh. */
   seeds: number;
@@ -43,8 +51,10 @@ export class Steering {
   private readonly size: number;
   /** Jobs of the generations that are under way, by number. */
   private readonly generations = new Map<number, Job[]>();
-  /** What a generation found, in the order of its jobs. */
-  private readonly finds = new Map<number, { index: number; request: RunRequest }[]>();
+  /** What a generation brought, in the order of its jobs, until it may be used. */
+  private readonly lessons = new Map<number, { job: Job; learned: Learned }[]>();
+  /** How many runs reached a thing, and how many more are meant to. */
+  private readonly reached = new Map<string, number>();
   private outcomes = 0;
 
   constructor(
@@ -67,22 +77,28 @@ export class Steering {
     return jobs[index - number * this.size];
   }
 
-  /** In the order of the jobs: this run was the first to reach so many things. */
-  learned({ index, request }: Job, fresh: number): void {
+  /** In the order of the jobs. */
+  learn(job: Job, learned: Learned): void {
+    const { index, request } = job;
     this.outcomes += 1;
     const isSteered = request.splices !== undefined;
     if (isSteered) this.steeredRuns += 1;
     else this.lastSeed = Math.max(this.lastSeed, request.seed);
-    this.found[isSteered ? 'steered' : 'fresh'] += fresh;
+    this.found[isSteered ? 'steered' : 'fresh'] += learned.fresh.length;
     const number = Math.floor(index / this.size);
-    if (fresh > 0) this.finds.set(number, [...(this.finds.get(number) ?? []), { index, request }]);
+    const lessons = this.lessons.get(number) ?? [];
+    lessons.push({ job, learned });
+    this.lessons.set(number, lessons);
     if (this.outcomes % this.size === 0) this.generations.delete(number);
   }
 
   private nextGeneration(number: number): Job[] {
     const { cases } = this.plan;
-    for (const { index, request } of this.finds.get(number - 2) ?? []) this.nurseries[index % cases.length]!.finds.push({ request, childrenLeft: childrenEach });
-    this.finds.delete(number - 2);
+    for (const { job, learned } of this.lessons.get(number - 2) ?? []) {
+      for (const thing of learned.things) this.reached.set(thing, (this.reached.get(thing) ?? 0) + 1);
+      if (learned.fresh.length > 0) this.nurseries[job.index % cases.length]!.finds.push({ request: job.request, things: learned.fresh });
+    }
+    this.lessons.delete(number - 2);
     return Array.from({ length: this.size }, (_, offset) => {
       const index = number * this.size + offset;
       const row = Math.floor(index / cases.length);
@@ -99,12 +115,18 @@ export class Steering {
     return { scenario: scenario.name, parameters, seed };
   }
 
-  /** Of the newest find that has children left. */
+  /** Of the find that reached what the fewest runs have reached. */
   private child(nursery: Nursery, index: number): RunRequest | undefined {
-    const parent = nursery.finds.findLast(({ childrenLeft }) => childrenLeft > 0);
-    if (parent === undefined) return undefined;
-    parent.childrenLeft -= 1;
-    const { request } = parent;
+    let rarest: { request: RunRequest; thing: string; runs: number } | undefined;
+    for (const { request, things } of nursery.finds) {
+      for (const thing of things) {
+        const runs = this.reached.get(thing)!;
+        if (rarest === undefined || runs <= rarest.runs) rarest = { request, thing, runs };
+      }
+    }
+    if (rarest === undefined) return undefined;
+    this.reached.set(rarest.thing, rarest.runs + 1);
+    const { request } = rarest;
     const random = randomRoot(this.plan.seedFrom).fork(`steering/${index}`);
     const splices = request.splices ?? [];
     const streams = [...this.engine.prepare(request).streams].filter(([name]) => splices.every(({ stream }) => stream !== name));

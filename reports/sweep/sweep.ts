@@ -30,6 +30,7 @@ import { startProgress } from './progress.js';
 import type { Candidate } from './smallest.js';
 import { keepFirst, shrinkFirst } from './smallest.js';
 import { failsFor } from './required.js';
+import type { Learned } from './steer.js';
 import { Steering } from './steer.js';
 import type { Summary } from './summary.js';
 import { summaryOf } from './summary.js';
@@ -106,8 +107,8 @@ export async function sweepCommand(names: readonly string[], options: SweepOptio
       if (outcome.kind === 'broke') broken.push(outcome);
       else {
         const job = jobOf(outcome.index)!;
-        const fresh = countRun(tally, caseOf(plan, outcome.index), job, outcome, { folder, columns, build, requireChecks: options.requireChecks === true, candidates });
-        steering?.learned(job, fresh);
+        const learned = countRun(tally, caseOf(plan, outcome.index), job, outcome, { folder, columns, build, requireChecks: options.requireChecks === true, candidates });
+        steering?.learn(job, learned);
       }
       const failure = tally.failures[told];
       if (failure !== undefined && told++ < failuresTold) progress.tell(`FAILED ${failure.scenario} seed ${failure.seed}: ${failure.detail}\n  repeat: ${failure.command}`);
@@ -179,8 +180,7 @@ interface CountingContext {
   requireChecks: boolean;
 }
 
-/** Returns how many things the run was the first to reach. */
-function countRun(tally: Tally, theCase: Case, { request }: Job, outcome: Extract<Outcome, { kind: 'ran' }>, context: CountingContext): number {
+function countRun(tally: Tally, theCase: Case, { request }: Job, outcome: Extract<Outcome, { kind: 'ran' }>, context: CountingContext): Learned {
   const { result, repeatedHash, difference = [] } = outcome;
   const command = repeatCommand(theCase.scenario, request);
   context.folder.addRow(csvLine(rowOf(result), result.parameters, context.columns));
@@ -228,10 +228,10 @@ function planFor(names: readonly string[], options: SweepOptions, context: Comma
   return planOf(chosen, { from: parseSeed(options.seeds ?? '1') }, options.set, options.vary);
 }
 
-/** Seeds that somebody names mean themselves; where only a time is given, they are nobody's. */
-function isSteered({ steer, time }: SweepOptions): boolean {
-  if (steer !== undefined && steer !== 'on' && steer !== 'off') throw new UsageError(`--steer ${steer} is neither on nor off`);
-  return steer === undefined ? time !== undefined : steer === 'on';
+/** Not unless somebody asks: where it was measured, fresh seeds reached more (TESTING.md). */
+function isSteered({ steer = 'off' }: SweepOptions): boolean {
+  if (steer !== 'on' && steer !== 'off') throw new UsageError(`--steer ${steer} is neither on nor off`);
+  return steer === 'on';
 }
 
 function commandLine(names: readonly string[], options: SweepOptions): string {

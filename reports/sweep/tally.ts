@@ -10,6 +10,7 @@ import { rowOf } from '../rows.js';
 import type { CoverageClass, Counts, Growth } from './growth.js';
 import { addAll, countsOf, grow, noGrowth } from './growth.js';
 import type { Case, Plan } from './plan.js';
+import type { Learned } from './steer.js';
 
 export type VerdictCounts = Record<Verdict, number>;
 
@@ -156,10 +157,10 @@ export function noVerdicts(): VerdictCounts {
 }
 
 /**
- * Counts one run. `failure` is set when the run counts as failed (with --require-checks an unchecked one does). Returns how many things it
- * was the first to reach.
+ * Counts one run. `failure` is set when the run counts as failed (with --require-checks an unchecked one does). Returns what it reached,
+ * for steering.
  */
-export function count(tally: Tally, theCase: Case, result: RunResult, failure: Failure | undefined): number {
+export function count(tally: Tally, theCase: Case, result: RunResult, failure: Failure | undefined): Learned {
   const row = rowOf(result);
   const perScenario = tally.scenarios.find((known) => known.scenario === result.scenario)!;
   tally.runs += 1;
@@ -173,27 +174,30 @@ export function count(tally: Tally, theCase: Case, result: RunResult, failure: F
   perScenario.simulatedMs += row.simulatedMs;
   for (const violation of result.violations) tally.properties[violation.property] += 1;
   if (result.crash !== undefined) tally.crashes += 1;
-  const fresh = countCoverage(tally, perScenario, result);
+  const learned = countCoverage(tally, perScenario, result);
   if (result.verdict === 'unchecked' || result.verdict === 'excused') addAll(tally.reasons, { [`${result.scenario}: ${withoutPaths(row.reason)}`]: 1 });
   if (failure !== undefined) tally.failures.push(failure);
   countParameters(tally, result);
   countTimes(tally, row);
   const name = [`seed ${result.seed}`, theCase.label, row.splices].filter((words) => words !== '').join(' ');
   tally.cases.push({ scenario: result.scenario, name, verdict: failure === undefined ? result.verdict : 'failed', reason: failure === undefined ? row.reason : `${failure.detail}\n${failure.command}` });
-  return fresh;
+  return learned;
 }
 
-function countCoverage(tally: Tally, perScenario: ScenarioTally, result: RunResult): number {
-  let all = 0;
+function countCoverage(tally: Tally, perScenario: ScenarioTally, result: RunResult): Learned {
+  const things: string[] = [];
+  const allFresh: string[] = [];
   const add = (name: CoverageClass, sum: Counts, more: Counts): void => {
     const fresh = addAll(sum, more);
-    grow(tally.growth, name, tally.runs, fresh);
-    all += fresh;
+    grow(tally.growth, name, tally.runs, fresh.length);
+    const named = (thing: string): string => `${name} ${name === 'sometimes' ? `${result.scenario} ` : ''}${thing}`;
+    things.push(...Object.keys(more).map(named));
+    allFresh.push(...fresh.map(named));
   };
   const counts = countsOf(result);
   for (const name of Object.keys(counts) as (keyof typeof counts)[]) add(name, tally.reached[name], counts[name]);
   add('sometimes', perScenario.sometimes, result.coverage.sometimes);
-  return all;
+  return { things, fresh: allFresh };
 }
 
 /** Reasons name files; runs with the same reason count together. */
