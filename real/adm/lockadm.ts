@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import type { ControlRequest, Hello, OrderVerb } from '../daemon/control.js';
 import type { Answer } from '../daemon/daemon.js';
-import { statusText, type ResourceStatus } from '../daemon/status.js';
+import { cstateOf, peerDevice, statusText, type ResourceStatus } from '../daemon/status.js';
 import { dumpConfiguration } from '../conf/dump.js';
 import { CannotOpen, defaultPaths, loadConfiguration } from '../conf/load.js';
 import type { Configuration } from '../conf/meaning.js';
@@ -239,16 +239,6 @@ const lookAt =
     }
     return 0;
   };
-
-const peerDevice = (found: ResourceStatus, volume: number) => found.connections[0]?.peer_devices.find((device) => device.volume === volume);
-
-/** 8.4's name of the connection and replication state together. */
-function cstateOf(found: ResourceStatus, volume: number): string {
-  const replication = peerDevice(found, volume)?.['replication-state'] ?? 'Off';
-  if (replication !== 'Off') return replication === 'Established' ? 'Connected' : replication;
-  const connection = found.connections[0]?.['connection-state'] ?? 'StandAlone';
-  return { Connecting: 'WFConnection', Connected: 'WFReportParams' }[connection] ?? connection;
-}
 
 const role = lookAt((found) => `${found.role}/${found.connections[0]?.['peer-role'] ?? 'Unknown'}`);
 const cstate = lookAt(cstateOf);

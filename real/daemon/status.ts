@@ -126,6 +126,16 @@ function connectionsOf(driver: Driver, view: ResourceView): ConnectionStatus[] {
   });
 }
 
+export const peerDevice = (found: ResourceStatus, volume: number): PeerDeviceStatus | undefined => found.connections[0]?.peer_devices.find((device) => device.volume === volume);
+
+/** 8.4's name of the connection and replication state together. */
+export function cstateOf(found: ResourceStatus, volume: number): string {
+  const replication = peerDevice(found, volume)?.['replication-state'] ?? 'Off';
+  if (replication !== 'Off') return replication === 'Established' ? 'Connected' : replication;
+  const connection = found.connections[0]?.['connection-state'] ?? 'StandAlone';
+  return { Connecting: 'WFConnection', Connected: 'WFReportParams' }[connection] ?? connection;
+}
+
 // ---- Text -------------------------------------------------------------------------------------------------------------
 
 export interface TextOptions {
