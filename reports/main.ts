@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { configurations } from '../sim/explore/configurations.js';
 import { UsageError } from '../sim/types.js';
 import type { CommandContext } from './context.js';
 import { loadEngine } from './engine-types.js';
@@ -14,6 +15,7 @@ import { scenariosCommand } from './list-scenarios.js';
 import { replayCommand } from './replay.js';
 import type { RunOptions } from './run.js';
 import { runCommand } from './run.js';
+import type { ExploreOptions } from './explore.js';
 import type { MutantsOptions } from './mutants/command.js';
 import type { ShrinkCommandOptions } from './shrink/command.js';
 import type { SweepOptions } from './sweep/sweep.js';
@@ -32,6 +34,7 @@ Examples:
   lockstep sweep failover partition --seeds 1..200    many runs, a report folder
   lockstep sweep failover --vary protocol=A,B,C       each seed with each protocol
   lockstep sweep --time 10m --junit out.xml           CI: all scenarios until the time is over
+  lockstep explore smallest                           everything that can happen to two nodes and one write
   lockstep replay reports/out/failures/failover-7.json
   lockstep shrink reports/out/failures/failover-7.json  what of that run it takes to fail
 
@@ -48,6 +51,20 @@ operators repair after the storm stay as the scenario has them. Parameters chang
   lockstep replay reports/out/failover-1-500/failures/failover-77.shrunk.json --timeline
 
 Exit codes: 1 or 3 the smaller run fails, 0 the file does not fail any more, 2 bad usage, 4 the same code made another run, 5 the harness broke.`;
+
+const exploreHelp = `
+Two nodes with a device of a block or two, connected and in sync, the first one Primary. From there every order is taken in which packets can arrive, disk
+operations can end and operators, application and fate can act; a crash falls between any two steps, and its disks keep nothing, all, one or all but one
+of what no flush covers. Time passes when nothing is on its way. In each world: nothing acknowledged is missing, no difference is unmarked, metadata can be
+read, no core breaks an assertion; along a path to each end: every checker of the simulator. The first violation is a shortest one.
+
+Configurations:
+${configurations.map(({ name, summary, isComplete }) => `  ${name.padEnd(12)}${summary}${isComplete ? '' : ' (large: bounded unless --states is given)'}`).join('\n')}
+
+  lockstep explore smallest
+  lockstep explore two-writes --states 2000000
+
+Exit codes: 0 held, 1 a correctness violation, 2 bad usage, 3 a liveness violation, 4 complete with other counts than those pinned, 5 the harness broke.`;
 
 /** Runs the command line `words` (without node and script). Never throws. */
 export async function main(words: readonly string[], surroundings: Surroundings): Promise<ExitCode> {
@@ -143,6 +160,19 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .action(async (file: string, options: ShrinkCommandOptions) => {
       const { shrinkCommand } = await import('./shrink/command.js');
       ended(await shrinkCommand(file, options, await context()));
+    });
+
+  program
+    .command('explore')
+    .description('everything that can happen to a small configuration, in every order: complete, or as far as a bound goes')
+    .argument('[configuration]', 'which one', 'smallest')
+    .option('--depth <n>', 'no further than so many steps')
+    .option('--states <n>', 'no more than about so many different worlds')
+    .option('--json', 'one JSON object on stdout, words on stderr')
+    .addHelpText('after', exploreHelp)
+    .action(async (name: string, options: ExploreOptions) => {
+      const { exploreCommand } = await import('./explore.js');
+      ended(exploreCommand(name, options, { out, err }));
     });
 
   program

@@ -10,6 +10,7 @@ import { replayLog } from '../../src/metadata/activity-log.js';
 import { type Layout, layoutOf, superblockSector } from '../../src/metadata/layout.js';
 import type { Result } from '../../src/metadata/refusal.js';
 import { type Superblock, SuperblockFlag, decodeSuperblock, hasFlag } from '../../src/metadata/superblock.js';
+import { Conn, Role } from '../../src/state/states.js';
 import type { HostView, WorldView } from '../types.js';
 import { volumeViewOf, volumesOf } from '../spec.js';
 
@@ -139,4 +140,20 @@ export class Side {
     const where = this.view?.peers[0]?.bitmap === undefined ? 'metadata on disk' : 'bitmap in memory';
     return `(${this.host.state}, connection state ${conn}, ${where})`;
   }
+}
+
+/** The rule of no silent divergence for one block: `silent` is what must not be. `none now`: equal, with a write on its way. */
+export function differenceAt(world: WorldView, volume: number, block: number, sides: readonly Side[]): 'none' | 'none now' | 'in flight' | 'marked' | 'silent' {
+  const inFlight = (): boolean => sides.some((side) => isInFlight(side.view, block));
+  if (isEqual(world, volume, block)) return inFlight() ? 'none now' : 'none';
+  if (inFlight()) return 'in flight';
+  return sides.some((side) => side.marks(block)) ? 'marked' : 'silent';
+}
+
+/** A Primary that has not noticed yet that the connection is gone still has to mark what was under way on it. */
+export function isSettled(statusOf: (host: number) => { role: number; conn: number }): boolean {
+  return [0, 1].every((host) => {
+    const { role, conn } = statusOf(host);
+    return !(role === Role.Primary && conn >= Conn.WFReportParams && statusOf(1 - host).conn < Conn.WFReportParams);
+  });
 }

@@ -6,12 +6,11 @@
  * that differs and is marked is looked at again now and then, since marks can be lost.
  */
 
-import { Conn, Role } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
-import { isEqual, isInFlight, Side } from './marks.js';
+import { differenceAt, isSettled, Side } from './marks.js';
 import type { Planted } from './online-verify.js';
 import { volumesOf } from '../spec.js';
 
@@ -41,20 +40,16 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage, planted: Plan
   };
 
   const look = (volume: number, world: WorldView, all: boolean): void => {
-    if (reports >= REPORTS_MAX || !isSettled(lineage, volume)) return;
+    if (reports >= REPORTS_MAX || !isSettled((host) => lineage.status(host, volume))) return;
     const { fresh, marked } = suspects.get(volume)!;
     if (fresh.size === 0 && marked.size === 0) return;
     const sides = world.hosts.map((host, place) => new Side(host, volume, lineage.hosts[place]!.up));
     const visit = (block: number): void => {
-      if (isEqual(world, volume, block)) {
-        marked.delete(block);
-        if (!sides.some((side) => isInFlight(side.view, block))) fresh.delete(block);
-        return;
-      }
-      if (sides.some((side) => isInFlight(side.view, block))) return;
-      if (sides.some((side) => side.marks(block))) {
-        fresh.delete(block);
-        marked.add(block);
+      const difference = differenceAt(world, volume, block, sides);
+      if (difference !== 'silent') {
+        if (difference === 'none' || difference === 'none now') marked.delete(block);
+        if (difference === 'none' || difference === 'marked') fresh.delete(block);
+        if (difference === 'marked') marked.add(block);
         return;
       }
       fresh.delete(block);
@@ -100,14 +95,4 @@ export function noSilentDivergence(setup: Setup, lineage: Lineage, planted: Plan
       for (const volume of volumes) look(volume, world, true);
     },
   };
-}
-
-/** A Primary that has not noticed yet that the connection is gone still has to mark what was under way on it. */
-function isSettled(lineage: Lineage, volume: number): boolean {
-  return [0, 1].every((host) => {
-    const status = lineage.status(host, volume);
-    const peer = lineage.status(lineage.peerOf(host), volume);
-    const unaware = status.role === Role.Primary && status.conn >= Conn.WFReportParams && peer.conn < Conn.WFReportParams;
-    return !unaware;
-  });
 }

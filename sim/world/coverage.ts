@@ -6,23 +6,15 @@
 import { AL_MAGIC } from '../../src/metadata/activity-log.js';
 import { formatOf } from '../../src/metadata/superblock.js';
 import type { Observation } from '../../src/contract/index.js';
-import { connName, diskName, roleName } from '../../src/state/states.js';
 import type { RunResult } from '../types.js';
 import type { DiskOperation } from './disk.js';
 import type { Host } from './host.js';
 import type { Link } from './link.js';
 import { PACKET_INDICES, packetNameOfIndex } from './packets.js';
+import { stateFields } from './words.js';
 
 type Counts = Record<string, number>;
 type StateChange = Extract<Observation, { event: 'state' }>;
-
-const fields = [
-  ['conn', connName],
-  ['role', roleName],
-  ['peer', roleName],
-  ['disk', diskName],
-  ['pdsk', diskName],
-] as const satisfies [keyof StateChange['from'], (value: number) => string][];
 
 export class Coverage {
   private readonly rules: Counts = {};
@@ -44,17 +36,14 @@ export class Coverage {
     count(this.sometimes, sometimes);
   }
 
-  /** Counts each field that changes; returns them in words, `conn Connected → WFBitMapS`. */
-  stateChange({ from, to }: StateChange): string[] {
-    const changes: string[] = [];
-    for (const [field, name] of fields) {
+  /** Counts each field that changes. */
+  stateChange({ from, to }: StateChange): void {
+    for (const [field, name] of stateFields) {
       if (from[field] === to[field]) continue;
       const [before, after] = [name(from[field]), name(to[field])];
       count(this.states, `${field}:${after}`);
       count(this.transitions, `${field}:${before}→${after}`);
-      changes.push(`${field} ${before} → ${after}`);
     }
-    return changes;
   }
 
   /** The host dies now: behind the operation that ended last, before the one that would have ended next as far as the core knows. */

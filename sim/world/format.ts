@@ -5,7 +5,7 @@
 
 import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';
 import { type Layout, layoutOf, newSize } from '../../src/metadata/layout.js';
-import { SuperblockFlag } from '../../src/metadata/superblock.js';
+import { type Superblock, SuperblockFlag } from '../../src/metadata/superblock.js';
 import { type RandomStream, type Setup, UsageError } from '../types.js';
 import type { Host } from './host.js';
 import { volumesOf } from '../spec.js';
@@ -19,27 +19,26 @@ export function formatDisks(setup: Setup, hosts: readonly Host[], random: Random
       const layout = layouts[n]!;
       const disks = host.volumeDisks(volume);
       disks.usableSectors = layout.usableDataSectors;
-      const superblock = newSuperblock(layout);
-      superblock.deviceUuid = random.random64();
-      if (setup.initial === 'synced') {
-        superblock.uuids = [generation, 0n, 0n, 0n];
-        superblock.flags |= SuperblockFlag.Consistent | SuperblockFlag.WasUpToDate;
-        superblock.lastAgreedSectors = layouts.reduce(
-          (peerSectors, { usableDataSectors }) =>
-            newSize({
-              peerSectors,
-              maxSectors: usableDataSectors,
-              lastAgreedSectors: 0,
-              userSectors: volumesOf(host.spec).find((one) => one.volume === volume)!.sizeSectors,
-              assumePeerHasSpace: false,
-            }),
-          0,
-        );
-      }
+      const superblock = firstSuperblock(setup, n, volume, layouts, generation, random.random64());
       // The bitmap is zeros on a new device.
       for (const step of createMdSteps(layout, superblock, 0)) if (step.step === 'write') disks.meta.device.write(step.sector, step.data, true);
     });
   }
+}
+
+/** What the disk of a volume on the host at `place` says before anything happened. */
+export function firstSuperblock(setup: Setup, place: number, volume: number, layouts: readonly Layout[], generation: bigint, deviceUuid: bigint): Superblock {
+  const superblock = newSuperblock(layouts[place]!);
+  superblock.deviceUuid = deviceUuid;
+  if (setup.initial !== 'synced') return superblock;
+  superblock.uuids = [generation, 0n, 0n, 0n];
+  superblock.flags |= SuperblockFlag.Consistent | SuperblockFlag.WasUpToDate;
+  const userSectors = volumesOf(setup.hosts[place]!).find((one) => one.volume === volume)!.sizeSectors;
+  superblock.lastAgreedSectors = layouts.reduce(
+    (peerSectors, { usableDataSectors }) => newSize({ peerSectors, maxSectors: usableDataSectors, lastAgreedSectors: 0, userSectors, assumePeerHasSpace: false }),
+    0,
+  );
+  return superblock;
 }
 
 function layoutFor(host: Host, volume: number): Layout {

@@ -7,6 +7,7 @@ import { Conn, Disk, Role, isSyncState } from '../../src/state/states.js';
 import type { RunMetrics, RunResult } from '../types.js';
 import { Coverage } from './coverage.js';
 import type { Host } from './host.js';
+import { wordsOf } from './words.js';
 import type { World } from './world.js';
 import { volumesOf } from '../spec.js';
 
@@ -38,38 +39,20 @@ export class Observer {
 
   observe(host: Host, event: Observation): void {
     this.world.changes++;
+    const words = wordsOf(event);
+    if (words !== undefined) this.story(host.name, words);
     switch (event.event) {
       case 'state':
-        this.state(host, event);
-        return;
+        return this.state(host, event);
       case 'decision':
-        this.coverage.decision(event.rule);
-        this.story(host.name, `${event.decision}: rule ${event.rule}${event.detail === '' ? '' : `, ${event.detail}`}`);
-        return;
+        return this.coverage.decision(event.rule);
       case 'resync':
-        this.resync(host, event);
-        return;
-      case 'verify':
-        this.story(host.name, `volume ${event.volume}: verify ${event.what} as ${event.side}, from ${event.startSector} to ${event.reachedSector}, ${event.foundBits} blocks differ`);
-        return;
-      case 'out-of-sync':
-        this.story(host.name, `volume ${event.volume}: out of sync: ${event.sector}+${event.sectors}`);
-        return;
+        return this.resync(host, event);
       case 'connection-lost':
         this.metrics.disconnects++;
-        this.story(host.name, `connection lost: ${event.reason}${event.detail === '' ? '' : `, ${event.detail}`}`);
-        return;
-      case 'generation':
-        this.story(host.name, `volume ${event.volume} generation ${event.uuids.join(':')}, ${event.why}`);
-        return;
-      case 'membership':
-        this.story(host.name, `membership: ${event.what}`);
-        return;
-      case 'log':
-        this.story(host.name, event.text);
         return;
       default:
-        event satisfies never;
+        return;
     }
   }
 
@@ -106,10 +89,8 @@ export class Observer {
   }
 
   private state(host: Host, event: Extract<Observation, { event: 'state' }>): void {
-    const { resource, volume, from, to, reason } = event;
-    const changes = this.coverage.stateChange(event);
-    if (from.flags.join() !== to.flags.join()) changes.push(`flags [${from.flags.join(' ')}] → [${to.flags.join(' ')}]`);
-    if (changes.length > 0) this.story(host.name, `volume ${volume}: ${changes.join(', ')}${reason === '' ? '' : ` (${reason})`}`);
+    const { resource, from, to } = event;
+    this.coverage.stateChange(event);
     if (from.role !== to.role) this.world.roleChanged(host, resource, to.role as Role);
     if (to.role === Role.Primary && to.peer === Role.Primary) this.coverage.reached('both Primary');
     const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
@@ -121,7 +102,6 @@ export class Observer {
 
   private resync(host: Host, event: Extract<Observation, { event: 'resync' }>): void {
     const key = `${host.name} ${event.volume} ${event.peer}`;
-    this.story(host.name, `volume ${event.volume}: resync ${event.what} as ${event.side}, ${event.leftBits} of ${event.totalBits} bits left`);
     if (event.what === 'started') this.resyncStarts.set(key, this.world.nowUs);
     if (event.what !== 'finished' && event.what !== 'aborted') return;
     const startedUs = this.resyncStarts.get(key);

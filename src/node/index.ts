@@ -1,2 +1,2 @@
-/** The core's way in for drivers: make a node, or one from a snapshot. */
-export { createNode, restoreNode } from './node.js';
+/** The core's way in for drivers: make a node, or one from a snapshot or a state. */
+export { createNode, nodeOf, restoreNode } from './node.js';

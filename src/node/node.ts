@@ -55,7 +55,8 @@ export const createNode = (name: string, environment: Environment): Node =>
 /** An equal node of a snapshot. Throws when the bytes are no snapshot. */
 export const restoreNode = (snapshot: Uint8Array, environment: Environment): Node => nodeOf(decodeState(snapshot) as NodeState, environment);
 
-const nodeOf = (state: NodeState, environment: Environment): Node => {
+/** A node on this state, which is the node's from now on. */
+export const nodeOf = (state: NodeState, environment: Environment): Node => {
   const core: Core = { state, nowUs: 0, environment, outputs: [], signals: [] };
   let handling = false;
   return {
