@@ -79,12 +79,12 @@ export class Nodes {
   /** By number; 0: the host is down. */
   private readonly seen: Seen[] = [NOBODY];
   private readonly numbers = new Map<string, number>();
-  private readonly contents: Contents;
-  /** Snapshots, with what a driver knows, as contents: most of them are needed once more. */
 
-  constructor(contents: Contents) {
-    this.contents = contents;
-  }
+  /** `forgets` false: counters go on, as in a node that really runs (canonical.ts); for the proof that it makes no difference. */
+  constructor(
+    private readonly contents: Contents,
+    private readonly forgets: boolean,
+  ) {}
 
   get count(): number {
     return this.seen.length - 1;
@@ -110,10 +110,6 @@ export class Nodes {
     return this.seen[node]!.resources;
   }
 
-  fingerprintSource(node: number): Uint8Array {
-    return this.seen[node]!.snapshot;
-  }
-
   /** One pass with this fact. A watcher sees the step being made, again. */
   step(number: number, fact: Fact, watcher?: Watcher): Step {
     const seen = this.seen[number]!;
@@ -131,7 +127,7 @@ export class Nodes {
     const { later, snapshot, driver } = this.seen[number]!;
     const known = later.get(byUs);
     if (known !== undefined) return known;
-    const state = this.stateOf(snapshot);
+    const state = decodeState(snapshot) as NodeState;
     moveBack(state, byUs);
     const moved = this.numberOf(state, nodeOf(state, environmentOf(state.name, { draws: 0 })), driver);
     later.set(byUs, moved);
@@ -141,7 +137,7 @@ export class Nodes {
   private make(seen: Seen, fact: Fact, watcher: Watcher | undefined): Step {
     this.made++;
     const driver = { draws: seen.driver.draws, sent: new Map(seen.driver.sent) };
-    const state = this.stateOf(seen.snapshot);
+    const state = decodeState(seen.snapshot) as NodeState;
     const node = nodeOf(state, environmentOf(state.name, driver));
     const outputs: Output[] = [];
     const hand = (input: Input): void => {
@@ -173,7 +169,7 @@ export class Nodes {
   }
 
   private numberOf(state: NodeState, node: Node, driver: Driver): number {
-    forget(state);
+    if (this.forgets) forget(state);
     const content = this.contents.numberOf(encodeState(state));
     const key = `${content} ${driver.draws} ${driver.sent.join(' ')}`;
     const known = this.numbers.get(key);
@@ -185,9 +181,6 @@ export class Nodes {
     return number;
   }
 
-  private stateOf(snapshot: Uint8Array): NodeState {
-    return decodeState(snapshot) as NodeState;
-  }
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * Goes through all worlds that can be reached from a beginning, breadth first: the first world that breaks a rule is one that the fewest steps lead to. Of a
  * world that was seen only a hash of 53 bits is kept, and the step that led to it first, so memory goes with the frontier; the chance that any two of a
- * million worlds share a hash is one in ten thousand.
+ * million worlds share a hash is less than one in ten thousand.
  */
 
 import { finish, mix } from '../world/hash.js';

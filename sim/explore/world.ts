@@ -103,7 +103,7 @@ export class CoreError extends Error {}
 
 export class Worlds {
   readonly contents = new Contents();
-  readonly nodes = new Nodes(this.contents);
+  readonly nodes: Nodes;
   readonly disks = new Numbered<DiskState>();
   readonly operations = new Numbered<Operation>();
   readonly facts = new Numbered<Fact>();
@@ -114,7 +114,11 @@ export class Worlds {
   private readonly knownEnds = new Map<string, { disk: number; others: readonly number[] }>();
   private spectator: Spectator | undefined;
 
-  constructor(readonly configuration: Configuration) {
+  constructor(
+    readonly configuration: Configuration,
+    forgets = true,
+  ) {
+    this.nodes = new Nodes(this.contents, forgets);
     this.setup = setupOf(configuration);
     this.names = [this.setup.hosts[0]!.name, this.setup.hosts[1]!.name];
     this.contents.numberOf(new Uint8Array(4096));
