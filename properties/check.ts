@@ -1,5 +1,6 @@
 /**
- * `npm test`, after the build (which is the type check): lint, import rules, every test under V8 coverage with a gate on src/, a short sweep.
+ * `npm test`, after the build (which is the type check): lint, import rules, every test under V8 coverage with a gate on src/, a run of each
+ * scenario under other versions of Node, a short sweep that must reach every situation that its scenarios promise.
  * Ends with one plain line, `N passed, N failed`: uvu's own counts, and among the failed each gate that did not hold.
  */
 
@@ -11,7 +12,7 @@ import { runTests, testFiles } from './run-tests.js';
 
 /** Lines of src/, in percent. */
 const coverageGate = 90;
-const shortSweep = ['failover', 'partition', 'both-lose-power', 'resync-interrupted', 'split-brain', '--seeds', '1..20', '--out', 'reports/out/short-sweep'];
+const shortSweep = ['failover', 'partition', 'both-lose-power', 'resync-interrupted', 'split-brain', '--seeds', '1..50', '--require-reached', '--out', 'reports/out/short-sweep'];
 
 const coverage = mkdtempSync(join(tmpdir(), 'lockstep-coverage-'));
 const node = process.execPath;
@@ -29,6 +30,7 @@ try {
       ...['--all', '--src', 'dist/src', '--include', 'dist/src/**/*.js', ...typesOnly().flatMap((path) => ['--exclude', path])],
       ...['--check-coverage', '--lines', String(coverageGate), '--branches', '0', '--functions', '0', '--statements', '0'],
     ]),
+    await gate('other Node versions', [join('dist', 'properties', 'node-versions.js')]),
     await gate('short sweep', [join('dist', 'reports', 'lockstep.js'), 'sweep', ...shortSweep]),
   );
   const broken = gates.filter((held) => !held).length;

@@ -22,7 +22,7 @@ export const failover: Scenario = {
   summary: 'the Primary dies under load, the survivor takes over; links, disks and operators misbehave meanwhile',
   parameters,
   sometimes: [
-    'crash between two metadata writes', 'power loss tore a sector', 'both lost power', 'resync interrupted', 'primary paused',
+    'power loss tore a sector', 'both lost power', 'resync interrupted', 'primary paused',
     'half-open connection', 'stale node promoted',
   ],
   setup(given, random) {

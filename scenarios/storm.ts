@@ -28,7 +28,7 @@ export function drawMetadataDeath(random: RandomStream, powerLoss: readonly stri
   const host = random.pick([ALICE, ALICE, BOB]);
   const delay = random.chance(1, 2) ? {} : { delayUs: random.integer(1, 400) };
   const trigger: Trigger = {
-    onDiskOperation: random.pick(['write', 'write', 'flush'] as const), host, area: 'meta', nth: random.integer(1, 8), when: random.pick(['issued', 'done'] as const), ...delay,
+    onDiskOperation: random.pick(['write', 'write', 'flush'] as const), host, area: 'meta', nth: random.integer(1, 5), when: random.pick(['issued', 'issued', 'done'] as const), ...delay,
   };
   const restartAfterUs = random.integer(SECOND_US / 10, 5 * SECOND_US);
   const hosts = random.pick(powerLoss);

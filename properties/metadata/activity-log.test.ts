@@ -118,6 +118,30 @@ test('the newest block torn at any sector: the set before it, in a ring that beg
   );
 });
 
+test('the newest block torn at any byte: the set before it or the one after it', () => {
+  fc.assert(
+    fc.property(geometries, sizes, transactions, fc.array(fc.nat(4095), { minLength: 1, maxLength: 8 }), (geometry, size, all, cuts) => {
+      const log = new Log(geometry, size);
+      for (const updates of all) {
+        log.write(fitting(log, updates));
+        const { index, block: old, extents } = log.before;
+        const written = log.blocks[index]!;
+        for (const cut of cuts) {
+          const torn = old.slice();
+          torn.set(written.subarray(0, cut));
+          const whole = torn.every((byte, n) => byte === written[n]);
+          log.blocks[index] = torn;
+          const replayed = log.replayed();
+          if (replayed === 'empty') assert.equal(whole ? log.extents() : extents, []);
+          else assert.equal(replayed, whole ? log.extents() : extents);
+        }
+        log.blocks[index] = written;
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
+
 test('B052: with a ring and a set other than the default ones the newest transaction counts', () => {
   const log = new Log({ alStripes: 4, alStripeSize4k: 16 }, 6433);
   for (let n = 0; n < 50; n++) {

@@ -58,6 +58,26 @@ test('any bytes are a superblock or refused, never an exception', () => {
   );
 });
 
+test('a superblock torn at any byte is one or is refused; torn at a sector it is the old or the new one', () => {
+  fc.assert(
+    fc.property(superblocks, superblocks, (old, next) => {
+      const [before, after] = [encodeSuperblock(old), encodeSuperblock(next)];
+      for (let cut = 0; cut <= 128; cut++) {
+        const torn = Uint8Array.from(before);
+        torn.set(after.subarray(0, cut));
+        const decoded = decodeSuperblock(torn);
+        if (!decoded.ok) assert.is(decoded.refusal.code, 119);
+      }
+      for (let sectors = 0; sectors <= 8; sectors++) {
+        const torn = Uint8Array.from(before);
+        torn.set(after.subarray(0, sectors * 512));
+        assert.equal(decodeSuperblock(torn), { ok: true, value: sectors === 0 ? old : next });
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
 test('an unaligned view of a larger buffer is read in its own place', () => {
   const [superblock] = fc.sample(superblocks, { numRuns: 1, seed: 5 });
   const buffer = new Uint8Array(5000).fill(0xee);

@@ -48,7 +48,7 @@ export const getExtents = (log: ActivityLog, sector: number, sectors: number): G
   for (let extent = first; extent <= last; extent++) {
     const index = log.byExtent.get(extent);
     if (index === undefined) missing++;
-    else if (log.references[index] === 0) idleHits++;
+    else if (log.lru.has(index)) idleHits++;
   }
   if (missing > 0) {
     if (log.transactionRunning || log.pendingChanges.length + missing > AL_UPDATES_MAX) return 'full';
