@@ -13,6 +13,7 @@ import type { ExitCode } from './exit-codes.js';
 import { exitCodes } from './exit-codes.js';
 import { scenariosCommand } from './list-scenarios.js';
 import { replayCommand } from './replay.js';
+import type { ReseedOptions } from './reseed/command.js';
 import type { RunOptions } from './run.js';
 import { runCommand } from './run.js';
 import type { ExploreOptions } from './explore.js';
@@ -51,6 +52,13 @@ operators repair after the storm stay as the scenario has them. Parameters chang
   lockstep replay reports/out/failover-1-500/failures/failover-77.shrunk.json --timeline
 
 Exit codes: 1 or 3 the smaller run fails, 0 the file does not fail any more, 2 bad usage, 4 the same code made another run, 5 the harness broke.`;
+
+const reseedHelp = `
+A failure is often seen long after it was caused. --reseed-from auto repeats a failing run again and again, with the same past, to the byte, up to some moment and
+with other faults, delays and requests after it. Before the damage is done few futures fail, afterwards nearly all do: the step says when it was, and the story what happened then.
+
+  lockstep run failover --seed 4711 --reseed-from auto
+  lockstep run failover --seed 4711 --reseed-from 12.5s --futures 200`;
 
 const exploreHelp = `
 Two nodes with a device of a block or two, connected and in sync, the first one Primary. From there every order is taken in which packets can arrive, disk
@@ -116,7 +124,20 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--trace <file>', 'write every input and output as a JSON line')
     .option('--timeline', 'tell what happened, line by line')
     .option('--json', 'one JSON object on stdout, words on stderr')
-    .action(async (name: string, options: RunOptions) => ended(runCommand(name, options, await context())));
+    .option('--reseed-from <t>', 'when was it lost? The same past, and other futures from t on (seconds of the timeline; auto: from many moments): the share that fails, as a plot')
+    .option('--futures <n>', 'with --reseed-from: so many from each moment (default 30)')
+    .option('--jobs <n>', 'with --reseed-from: worker threads (default: one per core)')
+    .option('--out <dir>', 'with --reseed-from: folder of the page (default reports/out/reseed/SCENARIO-SEED)')
+    .addHelpText('after', reseedHelp)
+    .action(async (name: string, { reseedFrom, futures, jobs, out: folder, ...options }: RunOptions & Partial<ReseedOptions>) => {
+      const more = { ...(futures !== undefined && { futures }), ...(jobs !== undefined && { jobs }), ...(folder !== undefined && { out: folder }) };
+      if (reseedFrom === undefined) {
+        if (Object.keys(more).length > 0) throw new UsageError('--futures, --jobs and --out belong to --reseed-from');
+        return ended(runCommand(name, options, await context()));
+      }
+      const { reseedCommand } = await import('./reseed/command.js');
+      ended(await reseedCommand(name, { ...options, ...more, reseedFrom }, await context()));
+    });
 
   program
     .command('sweep')

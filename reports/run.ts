@@ -29,7 +29,8 @@ export interface RunOptions {
 /** Failure files of single runs go here, below the current folder. */
 const failureFolder = join('reports', 'out', 'failures');
 
-export function runCommand(name: string, options: RunOptions, context: CommandContext): ExitCode {
+/** What the words of the command ask for, checked. */
+export function requestedRun(name: string, options: RunOptions, context: CommandContext): { scenario: Scenario; request: RunRequest; prepared: Prepared; command: string } {
   const scenario = scenarioNamed(context.engine.scenarios, name);
   const seed = parseSeed(options.seed);
   const parameters = fillParameters(scenario, options.set.map((text) => parseAssignment('--set', text)));
@@ -43,8 +44,11 @@ export function runCommand(name: string, options: RunOptions, context: CommandCo
     checkWritable(path, `--${option}`);
     request[option] = path;
   }
-  const command = repeatCommand(scenario, request, options.schedule);
+  return { scenario, request, prepared, command: repeatCommand(scenario, request, options.schedule) };
+}
 
+export function runCommand(name: string, options: RunOptions, context: CommandContext): ExitCode {
+  const { scenario, request, prepared, command } = requestedRun(name, options, context);
   if (options.json !== true) for (const line of configurationLines(scenario, request, prepared, options.schedule)) context.out(line);
   const result = context.engine.run(request);
   if (options.json === true) context.out(JSON.stringify(jsonOf(result, command, options.timeline === true)));

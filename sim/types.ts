@@ -401,6 +401,8 @@ export interface RunRequest {
   schedule?: Fault[];
   /** Replaces a part of what the scenario would set up. */
   pinned?: Pinned;
+  /** The same past until then, and after it another future (from 1; 0: its own), by other random numbers and other faults. */
+  turn?: { atUs: number; future: number };
   /** Bring what happened as data too (`RunResult.record`). */
   record?: boolean;
   /** Keep the survivor's image here. */
@@ -460,6 +462,8 @@ export interface RunResult {
   /** The core or the simulator threw: the harness or an invariant broke. */
   crash?: string;
   traceHash: string;
+  /** Of a run that turned: the hash of its trace until then. */
+  pastHash?: string;
   schedule: Fault[];
   metrics: RunMetrics;
   /** Counters that a sweep adds up. */

@@ -35,9 +35,15 @@ function prepare({ seed, parameters }: RunRequest): Prepared {
 /** What was spliced, as a number. */
 const spliced = ({ splices = [] }: RunRequest): number => splices.reduce((sum, { after, seed }) => sum + 31 * after + seed, 0);
 
+/** Lost at 6 s and seen at 12: from then on every future fails, before that one in five. */
+const isSpared = ({ turn }: RunRequest): boolean => turn !== undefined && turn.future > 0 && turn.atUs < 6_000_000 && turn.future % 5 !== 0;
+
+/** One whose future has changed its past. */
+const pastOf = ({ turn, parameters }: RunRequest): string => `${turn?.atUs}${parameters['writes'] === 666 && turn?.future === 3 ? ' rewritten' : ''}`;
+
 function run(request: RunRequest): RunResult {
   const { seed, parameters } = request;
-  const how = Number(parameters['failFrom']) > 0 && seed >= Number(parameters['failFrom']) ? String(parameters['how']) : 'pass';
+  const how = isSpared(request) ? 'pass' : Number(parameters['failFrom']) > 0 && seed >= Number(parameters['failFrom']) ? String(parameters['how']) : 'pass';
   const violations: Violation[] = [];
   if (how === 'durability' || how === 'liveness') violations.push({ property: how, atUs: 12_345_678, detail: `block ${seed} <is> gone & "lost"` });
   if (how === 'throw') throw new Error('the fake harness broke');
@@ -58,7 +64,8 @@ function run(request: RunRequest): RunResult {
     ...(verdict === 'excused' ? { reason: 'a perfect disk would not have been readable either' } : {}),
     violations,
     ...(how === 'crash' ? { crash: 'Error: epoch counts below zero\n    at somewhere' } : {}),
-    traceHash: (seed * 0x9e3779b1 + salt + spliced(request) + (request.schedule?.length ?? 1)).toString(16).padStart(16, '0'),
+    traceHash: (seed * 0x9e3779b1 + salt + spliced(request) + (request.turn?.future ?? 0) + (request.schedule?.length ?? 1)).toString(16).padStart(16, '0'),
+    ...(request.turn && { pastHash: pastOf(request) }),
     schedule: request.schedule ?? schedule,
     metrics: {
       simulatedUs: 60_000_000,

@@ -37,6 +37,23 @@ export function sharePlot(series: readonly Series[], axes: Axes): string {
   });
 }
 
+/** One line through measured points; `marked`: a stretch of the x axis to look at. */
+export function curvePlot(points: readonly [number, number][], axes: Axes, marked: readonly [number, number] | undefined): string {
+  return draw(320, {
+    ...frame([], { ...axes, yShare: true }),
+    series: [
+      {
+        type: 'line',
+        lineStyle: { width: 2 },
+        symbolSize: 7,
+        silent: true,
+        data: [...points],
+        ...(marked && { markArea: { silent: true, itemStyle: { color: 'var(--s2)', opacity: 0.2 }, data: [[{ xAxis: marked[0] }, { xAxis: marked[1] }]] } }),
+      },
+    ],
+  });
+}
+
 /** Horizontal bars, stacked: a row per category. */
 export function stackedBars(categories: readonly string[], stacks: readonly { name: string; colour: string; values: number[] }[]): string {
   /** ECharts cannot measure text without a browser; 6.6 px is a character of its 12 px font. */

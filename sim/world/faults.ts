@@ -32,21 +32,41 @@ export class Faults {
   private disturbances: Disturbance[] = [];
   /** Corruptions so far. */
   private planted = 0;
+  private beganUs = -1;
+  /** Faults that wait for their time, and will not come. */
+  private readonly calledOff = new Set<Fault>();
 
   constructor(
     private readonly world: World,
-    private readonly schedule: readonly Fault[],
+    private schedule: readonly Fault[],
   ) {}
 
   /** The storm begins: every fault waits for its time or its event. */
   begin(): void {
     const { world } = this;
+    this.beganUs = world.nowUs;
     for (const link of world.links()) link.restartCounts();
+    this.waitForAll(world.nowUs);
+  }
+
+  /** Another future: what has not come of the old schedule never will, and of the new one comes what comes from then on. Occurrences are counted from the storm's begin all the same. */
+  replace(schedule: readonly Fault[], fromUs: number): void {
+    const old = this.schedule;
+    this.schedule = schedule;
+    if (this.beganUs < 0 || this.world.phase !== 'storm') return;
+    for (const fault of old) if ('atUs' in fault.trigger) this.calledOff.add(fault);
+    this.stopWatching();
+    this.waitForAll(fromUs);
+  }
+
+  private waitForAll(fromUs: number): void {
+    const { world } = this;
     for (const fault of this.schedule) {
       const { trigger } = fault;
       const fire = (delayUs: number) => (): void => world.schedule(world.nowUs + delayUs, { kind: 'fault', fault });
       if ('atUs' in trigger) {
-        world.schedule(world.nowUs + trigger.atUs, { kind: 'fault', fault });
+        const atUs = this.beganUs + trigger.atUs;
+        if (atUs >= fromUs) world.schedule(atUs, { kind: 'fault', fault });
       } else if ('onDiskOperation' in trigger) {
         const kind = diskOperationKind(trigger.area, trigger.onDiskOperation, trigger.when);
         world.host(trigger.host).diskWatches.push({ kind, nth: trigger.nth, fire: fire(trigger.delayUs ?? 0) });
@@ -61,7 +81,7 @@ export class Faults {
   }
 
   fire(fault: Fault): void {
-    if (this.world.phase !== 'storm') return;
+    if (this.world.phase !== 'storm' || this.calledOff.has(fault)) return;
     const { action, id } = fault;
     this.world.observer.story('', `fault ${id}: ${describe(action)}`);
     const found = this.happens(action);
@@ -78,17 +98,19 @@ export class Faults {
   /** The storm is over: so is every fault, fired or not. */
   end(): void {
     for (const active of [...this.active]) this.stop(active);
+    this.stopWatching();
     for (const host of this.world.hosts) {
-      host.diskWatches = [];
       for (const disk of host.disks()) {
         disk.errors.length = 0;
         disk.badSectors.clear();
       }
     }
-    for (const link of this.world.links()) {
-      link.sentWatches = link.deliveredWatches = [];
-      link.damages.length = 0;
-    }
+    for (const link of this.world.links()) link.damages.length = 0;
+  }
+
+  private stopWatching(): void {
+    for (const host of this.world.hosts) host.diskWatches = [];
+    for (const link of this.world.links()) link.sentWatches = link.deliveredWatches = [];
   }
 
   /** A fault's time is over. */

@@ -12,7 +12,31 @@ import type { RandomStream, Splice } from '../types.js';
 const TWO_32 = 4294967296;
 
 /** The root of a run's randomness: everything else is forked from it. */
-export const randomRoot = (seed: number): RandomStream => makeStream(String(seed), source);
+export const randomRoot = (seed: number, turn?: Turn): RandomStream => makeStream(String(seed), turn ? turning(turn) : source);
+
+/** The setup of another future of the same seed (its schedule is all that is taken of it). */
+export const futureSetupStream = (seed: number, future: string): RandomStream => makeStream(`${seed}/setup#${future}`, source);
+
+/** While `future` is undefined a run is what its seed says; from the moment on when it is set every stream begins again, as that future has it. */
+export interface Turn {
+  future: string | undefined;
+}
+
+/** Sources that look at each draw whether the run has turned. */
+const turning =
+  (turn: Turn) =>
+  (name: string): Source => {
+    const begin = (): Source => source(turn.future === undefined ? name : `${name}#${turn.future}`);
+    let { future } = turn;
+    let next = begin();
+    return () => {
+      if (turn.future !== future) {
+        ({ future } = turn);
+        next = begin();
+      }
+      return next();
+    };
+  };
 
 /** The stream from which a scenario draws all that it sets up, with streams of other seeds spliced in. `onDraw` hears of each number that is drawn below it. */
 export function setupStream(seed: number, splices: readonly Splice[] = [], onDraw?: (stream: string) => void): RandomStream {

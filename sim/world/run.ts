@@ -3,12 +3,12 @@
  */
 
 import type { Environment, Node } from '../../src/contract/index.js';
-import type { Checker, Ghost, JudgeVerdict, Pinned, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
+import type { Checker, Fault, Ghost, JudgeVerdict, Pinned, RandomStream, RunRequest, RunResult, Scenario, Setup, Workload } from '../types.js';
 import { survivorImage, survivorOf, writeImage } from './image.js';
-import { randomRoot, setupStream } from './random.js';
+import { futureSetupStream, randomRoot, setupStream, type Turn } from './random.js';
 import { Recorder } from './recorder.js';
 import { TraceFile } from './trace.js';
-import { World } from './world.js';
+import { World, type WorldTurn } from './world.js';
 
 /** Lines of a stack that say where it was. */
 const STACK_LINES = 8;
@@ -42,9 +42,26 @@ function pin(setup: Setup, { durationUs, requests, entries, steady }: Pinned): S
   };
 }
 
+/** Faults of another future are what the scenario would draw for the same pair; a schedule that was given stays. */
+function turnOf({ atUs, future }: NonNullable<RunRequest['turn']>, random: Turn, scenario: Scenario, request: RunRequest, setup: Setup): WorldTurn {
+  if (future === 0) return { atUs, take: undefined };
+  const word = `future ${future}`;
+  const drawn = request.schedule === undefined ? scenario.setup(setup.parameters, futureSetupStream(request.seed, word)).schedule : undefined;
+  return { atUs, take: { random, future: word, schedule: drawn?.filter((fault) => isOnDevice(fault, setup)) } };
+}
+
+/** Another draw may have been of larger devices. */
+function isOnDevice({ action }: Fault, { hosts }: Setup): boolean {
+  if (!('firstSector' in action)) return true;
+  const { disks } = hosts.find(({ name }) => name === action.host)!;
+  const disk = disks.find(({ volume }) => volume === ('volume' in action ? action.volume : undefined)) ?? disks[0]!;
+  return action.firstSector + action.sectors <= disk.dataSectors;
+}
+
 /** `UsageError` when the scenario refuses the parameters; everything else that goes wrong is in the result. */
 export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts): RunResult {
-  const random = randomRoot(request.seed);
+  const turning: Turn = { future: undefined };
+  const random = randomRoot(request.seed, request.turn && turning);
   const setup = setupOf(scenario, request);
   const schedule = request.schedule ?? setup.schedule;
   const workload = parts.makeWorkload(setup, random.fork('workload'));
@@ -60,6 +77,7 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
     workload,
     traceFile,
     recorder,
+    turn: request.turn && turnOf(request.turn, turning, scenario, request, setup),
   });
   let crash: string | undefined;
   let judged: JudgeVerdict | undefined;
@@ -88,6 +106,7 @@ export function runOnce(scenario: Scenario, request: RunRequest, parts: RunParts
     verdict: 'passed',
     violations: world.violations,
     traceHash: world.trace.digest(),
+    ...(world.pastHash !== undefined && { pastHash: world.pastHash }),
     schedule,
     metrics,
     coverage: world.observer.coverage.counted(world.links()),

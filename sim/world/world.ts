@@ -31,6 +31,7 @@ import { Observer } from './observer.js';
 import { Operators } from './operators.js';
 import { isQuiet } from './quiet.js';
 import type { Recorder } from './recorder.js';
+import type { Turn } from './random.js';
 import { type TraceFile, TraceHash } from './trace.js';
 import { Transport } from './transport.js';
 import { configsOf } from '../spec.js';
@@ -53,6 +54,14 @@ export interface WorldParts {
   workload: Workload;
   traceFile: TraceFile | undefined;
   recorder: Recorder | undefined;
+  turn: WorldTurn | undefined;
+}
+
+/** From `atUs` on the run is another one. */
+export interface WorldTurn {
+  atUs: number;
+  /** Undefined: it stays as it is, and only its past is hashed. */
+  take: { random: Turn; future: string; schedule: readonly Fault[] | undefined } | undefined;
 }
 
 export class World implements WorldView {
@@ -92,6 +101,9 @@ export class World implements WorldView {
   private readonly allLinks: Link[];
   private readonly random: RandomStream;
   private settleByUs = Infinity;
+  private turn: WorldTurn | undefined;
+  /** The trace until the turn. */
+  pastHash: string | undefined;
   private quietBefore = false;
   private changesSeen = -1;
 
@@ -102,6 +114,7 @@ export class World implements WorldView {
     this.createNode = parts.createNode;
     this.traceFile = parts.traceFile;
     this.recorder = parts.recorder;
+    this.turn = parts.turn;
     this.random = random.fork('world');
     this.checkers = checkers;
     this.inputCheckers = checkers.filter((checker) => checker.onInput);
@@ -164,6 +177,7 @@ export class World implements WorldView {
     const { clock } = this;
     while (this.phase !== 'ended' && clock.nextUs <= this.settleByUs) {
       const instantUs = clock.nextUs;
+      if (this.turn && instantUs >= this.turn.atUs) this.takeTurn(this.turn);
       let events = 0;
       do {
         if (++events > EVENTS_AT_ONCE_MAX) throw new Error(`no end of events at ${instantUs} µs`);
@@ -173,6 +187,14 @@ export class World implements WorldView {
     }
     this.phase = 'ended';
     for (const checker of this.checkers) checker.onEnd?.(this);
+  }
+
+  private takeTurn({ atUs, take }: WorldTurn): void {
+    this.turn = undefined;
+    this.pastHash = this.trace.digest();
+    if (!take) return;
+    take.random.future = take.future;
+    if (take.schedule) this.faults.replace(take.schedule, atUs);
   }
 
   /** Passes end, the application goes on, checkers look; whatever that brings at the same instant is the next round. */
