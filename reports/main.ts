@@ -198,8 +198,14 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
 
   program
     .command('mutants')
-    .description('the kill matrix: deliberate protocol bugs, each swept until a property catches it')
+    .description('the kill matrix: deliberate protocol bugs, each swept until a property catches it (without names and --all: the most important ones)')
     .argument('[ids...]')
+    .option('--all', 'every mutant there is')
+    .option('--seeds <n>', 'seeds given to each scenario before a mutant counts as alive', '2000')
+    .option('--repeats <n>', 'so many disjoint ranges of seeds: median and worst of the runs that it took', '1')
+    .option('--regressions', 'only play the runs of scenarios/regressions, each on its mutant')
+    .option('--keep', 'write the shrunk run of each to scenarios/regressions')
+    .option('--scoreboard <file>', 'bring the rows of these mutants in this markdown file up to date')
     .option('--jobs <n>', 'worker threads (default: one per core)')
     .option('--no-shrink', 'do not look for the smallest run that catches each (seconds each, three minutes at most)')
     .action(async (ids: string[], options: MutantsOptions) => {

@@ -9,7 +9,7 @@ import { ALICE, BOB, SECOND_US, afterStorm, at, pairSetup } from './pair.js';
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.protocolMax, knobs.failover,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.alUpdates, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.protocolMax, knobs.failover,
   knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.writes, knobs.durationS,
   knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly,
 ];

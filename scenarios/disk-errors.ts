@@ -11,7 +11,7 @@ import { knobs, resolve } from './parameters.js';
 import { drawStorm } from './storm.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.onIoError,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.onIoError,
   knobs.diskTimeout, knobs.onNoData, knobs.readBalancing, knobs.csumsAlg, knobs.protocolMax, knobs.writes, knobs.durationS,
 ];
 

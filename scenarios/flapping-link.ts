@@ -9,7 +9,7 @@ import { knobs, resolve } from './parameters.js';
 import { drawStorm } from './storm.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax,
   knobs.writes, knobs.durationS,
   knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly, knobs.onCongestion, knobs.congestionFill,
 ];

@@ -25,6 +25,7 @@ import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
 import { thinResync } from './thin-resync.js';
+import { traps } from './traps.js';
 import { volumes } from './volumes.js';
 
 export const scenarios: readonly Scenario[] = [
@@ -53,5 +54,6 @@ export const scenarios: readonly Scenario[] = [
   resyncAfter,
   activeSetBound,
   onlineVerify,
+  traps,
   recorded,
 ];

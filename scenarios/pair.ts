@@ -113,6 +113,7 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     fencing: text(parameters, 'fencing', 'dont-care') as Fencing,
     onIoError: text(parameters, 'on-io-error', 'detach') as OnIoError,
     alExtents: number(parameters, 'al-extents', defaultDiskOptions.alExtents),
+    alUpdates: text(parameters, 'al-updates', 'yes') === 'yes',
     readBalancing: text(parameters, 'read-balancing', 'prefer-local') as ReadBalancing,
     diskTimeout: number(parameters, 'disk-timeout', defaultDiskOptions.diskTimeout),
     ...(fixedRate ? { cPlanAhead: 0, resyncRate: timing.pick([10_000, 40_000, 200_000]) } : {}),

@@ -18,6 +18,9 @@ export const knobs = {
   ]),
   volumes: anyOf('volumes', 'volumes of the resource', [1, 2, 3, 4], [1, 1, 1, 1, 1, 2, 2, 3, 4]),
   alExtents: anyOf('al-extents', 'slots of the active set', [67, 128, 1237], [67, 67, 67, 128]),
+  alUpdates: anyOf('al-updates', 'the activity log is kept on disk; without it everything is synced after the crash of a Primary', ['yes', 'no'], [
+    'yes', 'yes', 'yes', 'yes', 'yes', 'yes', 'yes', 'yes', 'yes', 'no',
+  ]),
   metaDisk: anyOf('meta-disk', 'where metadata lies', ['internal', 'flexible'], ['internal', 'internal', 'flexible']),
   size: anyOf('size', 'device size: small ones are cheap; large ones have more extents than the active set has slots', ['small', 'large'], [
     'small', 'small', 'small', 'small', 'small', 'small', 'small', 'large',

@@ -9,7 +9,7 @@ import { knobs, resolve } from './parameters.js';
 import { drawStorm } from './storm.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax, knobs.failover,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.twoPrimaries, knobs.readBalancing, knobs.protocolMax, knobs.failover,
   knobs.afterSb0Pri, knobs.afterSb1Pri, knobs.afterSb2Pri, knobs.writes, knobs.durationS,
   knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly,
 ];

@@ -8,7 +8,7 @@ import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, connectTo, discon
 import { knobs, resolve } from './parameters.js';
 
 const parameters = [
-  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.discards, knobs.rsDiscardGranularity, knobs.protocolMax,
+  knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.rsDiscardGranularity, knobs.protocolMax,
   knobs.writes, knobs.durationS,
   knobs.cramHmacAlg, knobs.dataIntegrityAlg, knobs.csumsAlg, knobs.csumsAfterCrashOnly, knobs.onCongestion, knobs.congestionFill,
 ];

@@ -283,6 +283,8 @@ export const propertyNames = [
   'unexpected-disconnect',
   'outdated-with-cause',
   'online-verify',
+  'frozen-io',
+  'device-size',
   'real-check',
 ] as const;
 export type PropertyName = (typeof propertyNames)[number];

@@ -1,56 +1,51 @@
 /** Every mutant fits: its old text stands exactly once in its file, and the mutated file compiles among the others. */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import ts from 'typescript';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Mutant } from '../../reports/mutants/list.js';
+import { loadEngine } from '../../reports/engine-types.js';
+import { impossible } from '../../reports/mutants/impossible.js';
 import { mutants } from '../../reports/mutants/list.js';
-import { applyMutant } from '../../reports/mutants/workshop.js';
+import type { Mutant } from '../../reports/mutants/mutant.js';
+import { readRegression, regressionIds } from '../../reports/mutants/regression.js';
+import { applyMutant, mutatedSource } from '../../reports/mutants/workshop.js';
 import { propertyNames } from '../../sim/types.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** The core as the compiler's language service sees it, with the text of one file replaced at a time. */
-class Compiler {
-  private readonly replaced = new Map<string, { text: string; version: number }>();
-  private readonly service: ts.LanguageService;
+/** Section P of the bug list: each must die in every run of `lockstep mutants`. */
+const sectionP = [
+  'B001', 'B002', 'B004', 'B005', 'B006', 'B008', 'B011', 'B013', 'B017', 'B018', 'B024', 'B029a', 'B029b', 'B029c', 'B031', 'B038', 'B044', 'B046', 'B054', 'B058', 'B063', 'B065a',
+  'B065b', 'B070', 'B071', 'B072', 'B074', 'B075', 'B077', 'B081', 'B082', 'B088', 'B091', 'B097', 'B111', 'B126', 'B142', 'B147', 'B172', 'B184', 'B194', 'B197', 'B215',
+];
 
-  constructor() {
-    const configPath = join(root, 'src', 'tsconfig.json');
-    const config = ts.getParsedCommandLineOfConfigFile(configPath, {}, { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => assert.unreachable(configPath) })!;
-    this.service = ts.createLanguageService({
-      getScriptFileNames: () => config.fileNames,
-      getScriptVersion: (name) => String(this.replaced.get(name)?.version ?? 0),
-      getScriptSnapshot: (name) => {
-        const text = this.replaced.get(name)?.text ?? ts.sys.readFile(name);
-        return text === undefined ? undefined : ts.ScriptSnapshot.fromString(text);
-      },
-      getCurrentDirectory: () => root,
-      getCompilationSettings: () => config.options,
-      getDefaultLibFileName: (options) => ts.getDefaultLibFilePath(options),
-      fileExists: ts.sys.fileExists,
-      readFile: ts.sys.readFile,
-      readDirectory: ts.sys.readDirectory,
-      directoryExists: ts.sys.directoryExists,
-      getDirectories: ts.sys.getDirectories,
-    });
-  }
-
-  /** The first complaint about the file with this text, or undefined. */
-  complaint(path: string, text: string): string | undefined {
-    const name = join(root, path);
-    this.replaced.set(name, { text, version: (this.replaced.get(name)?.version ?? 0) + 1 });
-    const [first] = [...this.service.getSyntacticDiagnostics(name), ...this.service.getSemanticDiagnostics(name)];
-    return first === undefined ? undefined : ts.flattenDiagnosticMessageText(first.messageText, ' ');
-  }
-
-  /** Takes the text of the disk again. */
-  restore(path: string): void {
-    this.complaint(path, readFileSync(join(root, path), 'utf8'));
-  }
+/**
+ * The core as the compiler sees it, with each mutated file beside the one that it is made from, under a name of its own: one program, so that
+ * the whole list costs little more than one compilation.
+ */
+function complaints(mutated: readonly { id: string; file: string; text: string }[]): string[] {
+  const configPath = join(root, 'src', 'tsconfig.json');
+  const config = ts.getParsedCommandLineOfConfigFile(configPath, {}, { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => assert.unreachable(configPath) })!;
+  const options: ts.CompilerOptions = { ...config.options, noEmit: true, incremental: false, composite: false };
+  const texts = new Map(mutated.map(({ id, file, text }) => [join(root, file.replace(/\.ts$/, `.${id}.ts`)), text]));
+  const host = ts.createCompilerHost(options);
+  const { fileExists, readFile, getSourceFile } = host;
+  host.fileExists = (path) => texts.has(path) || fileExists(path);
+  host.readFile = (path) => texts.get(path) ?? readFile(path);
+  host.getSourceFile = (path, how, ...rest) => {
+    const text = texts.get(path);
+    return text === undefined ? getSourceFile(path, how, ...rest) : ts.createSourceFile(path, text, how);
+  };
+  const program = ts.createProgram([...texts.keys()], options, host);
+  return [...texts.keys()].flatMap((path) => {
+    const source = program.getSourceFile(path)!;
+    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map(
+      ({ messageText }) => `${basename(path)}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`,
+    );
+  });
 }
 
 test('the machine refuses a mutant that does not fit', () => {
@@ -72,16 +67,32 @@ test('ids are unique, files are those of the core, scenarios and properties exis
 });
 
 test('each mutant applies exactly once and compiles', () => {
-  const compiler = new Compiler();
-  const sample = 'src/generations/compare.ts';
-  assert.is(compiler.complaint(sample, readFileSync(join(root, sample), 'utf8')), undefined);
-  assert.match(compiler.complaint(sample, 'export const broken: number = "text";\n') ?? '', /not assignable/);
-  compiler.restore(sample);
-  for (const mutant of mutants) {
-    const mutated = applyMutant(readFileSync(join(root, mutant.file), 'utf8'), mutant);
-    if (typeof mutated !== 'string') assert.unreachable(`${mutant.id}: ${mutated.problem}`);
-    else assert.is(compiler.complaint(mutant.file, mutated), undefined, mutant.id);
-    compiler.restore(mutant.file);
+  const mutated = mutants.map((mutant) => {
+    const text = mutatedSource(mutant);
+    if (typeof text !== 'string') assert.unreachable(`${mutant.id}: ${text.problem}`);
+    return { id: mutant.id, file: mutant.file, text: text as string };
+  });
+  const broken = { id: 'broken', file: 'src/generations/compare.ts', text: 'export const broken: number = "text";\n' };
+  const [found, ...others] = complaints([...mutated, broken]).sort((one) => (one.startsWith('compare.broken') ? -1 : 1));
+  assert.match(found ?? '', /compare\.broken\.ts: .*not assignable/);
+  assert.equal(others, []);
+});
+
+test('a bug is a mutant or has an argument why it is none, and those that come first are told apart', () => {
+  for (const { id, argument } of impossible) {
+    assert.not.ok(mutants.some((mutant) => mutant.id === id), id);
+    assert.ok(argument.length > 40, id);
+  }
+  const first = [...mutants, ...impossible].filter((one) => one.first).map(({ id }) => id);
+  assert.equal(first.sort(), [...sectionP].sort());
+});
+
+test('each regression is of a mutant, is told in a few lines, and holds with the rules as they are', async () => {
+  const engine = await loadEngine(new URL('../../reports/engine.js', import.meta.url).href);
+  for (const id of regressionIds()) {
+    assert.ok(mutants.some((mutant) => mutant.id === id), `${id}: there is no such mutant`);
+    const { verdict, violations, crash } = engine.run(readRegression(id, engine));
+    assert.is(verdict, 'passed', `${id}: ${violations[0]?.detail ?? crash}`);
   }
 });
 

@@ -15,7 +15,7 @@ const program = join(root, 'dist', 'reports', 'lockstep.js');
 const { NODE_V8_COVERAGE: _, ...env } = process.env;
 
 /** Too long for a test, or about a file that only a failure leaves. */
-const notCheap = [/--time /, / mutants$/, / explore smallest$/, / replay /, / shrink /];
+const notCheap = [/--time /, / mutants$/, / --regressions$/, / explore smallest$/, / replay /, / shrink /];
 
 const commands = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```sh\n(.*?)```/gs)]
   .flatMap(([, block]) => block!.split('\n'))

@@ -4,7 +4,7 @@
  */
 
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
-import type { Command, Node, Observation, ObservedState, OnIoError, PeerView, Protocol, VolumeView } from '../../src/contract/index.js';
+import type { Command, Input, Node, Observation, ObservedState, OnIoError, Output, PeerView, Protocol, VolumeView } from '../../src/contract/index.js';
 import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';
 import { type Layout, layoutOf } from '../../src/metadata/layout.js';
 import { type Bitmap, createBitmap } from '../../src/metadata/bitmap.js';
@@ -91,6 +91,8 @@ export class FakeWorld implements WorldView {
   readonly layout: Layout;
   /** As both nodes see the volume; the disks may be longer. */
   sizeSectors = DATA_SECTORS;
+  /** As alice alone sees it, where that differs. */
+  alicesSectors: number | undefined = undefined;
   /** What `disturbed` answers. */
   isDisturbed = false;
   /** Why both nodes hold requests back. */
@@ -170,7 +172,7 @@ export class FakeWorld implements WorldView {
     const { role, peer: peerRole, conn, disk, pdsk } = this.states[place]!;
     const state = { role, peer: peerRole, conn, disk, pdsk, aftrIsp: false, peerIsp: false, userIsp: false, susp: false, suspNod: false, suspFen: false } as PeerView['state'];
     const peer: PeerView = { peer: NAMES[1 - place]!, state, bitmap: this.bitmaps[place], failedBits: 0 };
-    const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: this.sizeSectors, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
+    const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: (place === ALICE ? this.alicesSectors : undefined) ?? this.sizeSectors, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
     const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: this.frozenReason };
     return { resources: () => [resource] } as unknown as Node;
   }
@@ -226,6 +228,14 @@ export class FakeWorld implements WorldView {
   /** The answer to the last command. */
   answer(place: number): void {
     for (const checker of this.checkers) checker.onOutput?.(NAMES[place]!, { type: 'reply', command: 1, reply: { ok: true, code: 1, text: '' } }, this);
+  }
+
+  hears(place: number, input: Input): void {
+    for (const checker of this.checkers) checker.onInput?.(NAMES[place]!, input, this);
+  }
+
+  says(place: number, output: Output): void {
+    for (const checker of this.checkers) checker.onOutput?.(NAMES[place]!, output, this);
   }
 
   handlerExits(place: number, exitCode: number): void {

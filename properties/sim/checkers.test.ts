@@ -513,6 +513,7 @@ test('bounded recovery: a resync moves more than was marked', () => {
   for (const [total, reported] of [[10, []], [11, ['bounded-recovery']]] as const) {
     const world = pair();
     world.part();
+    world.write(ALICE, 0, [ALICE], 80);
     setOutOfSync(world.bitmaps[ALICE]!, 0, 80);
     world.state(BOB, { conn: Conn.WFBitMapT, disk: Disk.Outdated, pdsk: Disk.UpToDate });
     world.state(ALICE, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
@@ -534,6 +535,91 @@ test('bounded recovery: a write that is held back marks its block later, one tha
   };
   assert.equal(resyncs(true).reported, []);
   assert.equal(resyncs(false).reported, ['bounded-recovery']);
+});
+
+test('bounded recovery: what nobody wrote is marked; whole extents are, when an activity log was replayed', () => {
+  for (const [marked, boots, reported] of [[0, false, []], [1, false, ['bounded-recovery']], [1, true, []], [1024, true, ['bounded-recovery']]] as const) {
+    const world = pair();
+    world.write(ALICE, 0);
+    world.part();
+    if (boots) {
+      world.goDown(ALICE);
+      world.boot(ALICE);
+      world.state(ALICE, { disk: Disk.UpToDate, conn: Conn.WFConnection });
+    }
+    setOutOfSync(world.bitmaps[ALICE]!, marked * 8, 8);
+    world.state(ALICE, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+    assert.equal(world.reported, reported);
+  }
+});
+
+test('no silent divergence: what a disk would not read is marked until it is written, or read after all', () => {
+  for (const [then, reported] of [
+    [() => undefined, ['no-silent-divergence']],
+    [(world: FakeWorld) => setOutOfSync(world.bitmaps[ALICE]!, 0, 8), []],
+    [(world: FakeWorld) => world.says(ALICE, { type: 'disk-write', op: 2, resource: 'r0', volume: 0, area: 'data', sector: 0, data: new Uint8Array(4096), preflush: false, fua: false }), []],
+    [(world: FakeWorld) => world.says(ALICE, { type: 'disk-read', op: 2, resource: 'r0', volume: 0, area: 'data', sector: 0, sectors: 8 }), []],
+  ] as const) {
+    const world = pair();
+    world.says(ALICE, { type: 'disk-read', op: 1, resource: 'r0', volume: 0, area: 'data', sector: 0, sectors: 8 });
+    world.hears(ALICE, { type: 'disk-failed', op: 1, failure: 'failed' });
+    then(world);
+    world.hears(ALICE, { type: 'disk-done', op: 2 });
+    world.checkpoint();
+    assert.equal(world.reported, reported);
+  }
+});
+
+test('frozen I/O: nobody is answered while it is frozen', () => {
+  for (const flag of ['susp', 'suspNod', 'suspFen']) {
+    const world = pair();
+    world.state(ALICE, { flags: [flag] });
+    world.says(ALICE, { type: 'app-failed', resource: 'r0', volume: 0, id: 1, error: 'EROFS' });
+    assert.equal(world.reported, []);
+    world.says(ALICE, { type: 'app-done', resource: 'r0', volume: 0, id: 1 });
+    assert.equal(world.reported, ['frozen-io']);
+  }
+  const world = pair();
+  world.state(ALICE, { flags: ['suspFen'] });
+  world.state(ALICE, { flags: [] });
+  world.says(ALICE, { type: 'app-done', resource: 'r0', volume: 0, id: 1 });
+  assert.equal(world.reported, []);
+});
+
+test('frozen I/O: when suspend-io is answered nothing is on its way to the disk, and nothing goes there until it is taken back', () => {
+  const write = { type: 'disk-write', op: 1, resource: 'r0', volume: 0, area: 'data', sector: 0, data: new Uint8Array(4096), preflush: false, fua: false } as const;
+  const suspends = (during: boolean, after: boolean, resumes: boolean): FakeWorld => {
+    const world = pair();
+    world.says(ALICE, write);
+    if (!during) world.hears(ALICE, { type: 'disk-done', op: 1 });
+    world.command(ALICE, { verb: 'suspend-io', resource: 'r0' });
+    world.state(ALICE, { flags: ['susp'] });
+    world.answer(ALICE);
+    if (resumes) world.state(ALICE, { flags: [] });
+    if (after) world.says(ALICE, { ...write, op: 2 });
+    return world;
+  };
+  assert.equal(suspends(false, false, false).reported, []);
+  assert.equal(suspends(true, false, false).reported, ['frozen-io']);
+  assert.equal(suspends(false, true, false).reported, ['frozen-io']);
+  assert.equal(suspends(false, true, true).reported, []);
+});
+
+test('device size: it shrinks and nobody asked for that; two connected nodes have two sizes', () => {
+  const shrinks = (asked: number): FakeWorld => {
+    const world = pair();
+    world.checkpoint();
+    world.command(ALICE, { verb: 'resize', resource: 'r0', volume: 0, sizeSectors: asked, assumeClean: false, assumePeerHasSpace: false });
+    world.sizeSectors -= 800;
+    world.checkpoint();
+    return world;
+  };
+  assert.equal(shrinks(0).reported, ['device-size']);
+  assert.equal(shrinks(8000).reported, []);
+  const world = pair();
+  world.alicesSectors = world.sizeSectors + 8;
+  world.end();
+  assert.equal(world.reported, ['device-size']);
 });
 
 // ---- Liveness, states, disconnects, metadata ----------------------------------------------------------------------------

@@ -7,7 +7,9 @@ import { recordOf } from '../ghost.js';
 import { boundedRecovery } from './bounded-recovery.js';
 import { complementaryStates } from './complementary-states.js';
 import { convergence } from './convergence.js';
+import { deviceSize } from './device-size.js';
 import { durability } from './durability.js';
+import { frozenIo } from './frozen-io.js';
 import { ImageReader } from './image.js';
 import { Lineage } from './lineage.js';
 import { linearizability } from './linearizability.js';
@@ -53,6 +55,8 @@ export function makeCheckers(setup: Setup): Checker[] {
     resyncOrder(setup),
     unexpectedDisconnect(setup, lineage),
     outdatedWithCause(lineage),
+    frozenIo(setup, lineage),
+    deviceSize(setup, lineage),
   ];
   return [account, ...checkers.filter((checker) => !skipped.has(checker.property))];
 }

@@ -25,7 +25,7 @@ export interface StoredMetadata {
   layout: Layout;
   /** Is the bit set in the bitmap on disk? */
   isSet(bit: number): boolean;
-  /** How many are set; the whole device when a full sync was under way. */
+  /** How many are set; the whole device when a full sync was under way, or a Primary kept no activity log. */
   countBits(): number;
   /** Extents that an attach will mark: those of the log when the node was Primary. */
   extents: ReadonlySet<number>;
@@ -56,6 +56,7 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
   const placed = layoutOf(config.metaDisk, devices, { alStripes: superblock.alStripes, alStripeSize4k: superblock.alStripeSize4k });
   if (!placed.ok) return `the superblock describes no layout: ${placed.refusal.detail}`;
   const layout = placed.value;
+  const isAllMarked = hasFlag(superblock, SuperblockFlag.FullSync) || (hasFlag(superblock, SuperblockFlag.AlDisabled) && hasFlag(superblock, SuperblockFlag.PrimaryInd));
   // Only a Primary's log means something, and none with FULL_SYNC: everything is marked, and the log may be on its way to another place.
   let extents: readonly number[] = [];
   if (hasFlag(superblock, SuperblockFlag.PrimaryInd) && !hasFlag(superblock, SuperblockFlag.FullSync)) {
@@ -69,7 +70,7 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
     superblock,
     layout,
     isSet(bit) {
-      if (hasFlag(superblock, SuperblockFlag.FullSync)) return true;
+      if (isAllMarked) return true;
       const page = Math.floor(bit / BITS_PER_PAGE);
       if ((page + 1) * PAGE_SECTORS > layout.bitmapSectors) return false;
       let bytes = pages.get(page);
@@ -79,7 +80,7 @@ export function readStoredMetadata(host: HostView, volume: number): StoredMetada
     },
     countBits() {
       const bits = Math.ceil(superblock.lastAgreedSectors / 8);
-      if (hasFlag(superblock, SuperblockFlag.FullSync)) return bits;
+      if (isAllMarked) return bits;
       const sectors = Math.min(layout.bitmapSectors, Math.ceil(bits / BITS_PER_PAGE) * PAGE_SECTORS);
       let count = 0;
       for (let at = 0; at < sectors; at += READ_SECTORS) {
@@ -142,10 +143,13 @@ export class Side {
   }
 }
 
-/** The rule of no silent divergence for one block: `silent` is what must not be. `none now`: equal, with a write on its way. */
-export function differenceAt(world: WorldView, volume: number, block: number, sides: readonly Side[]): 'none' | 'none now' | 'in flight' | 'marked' | 'silent' {
+/**
+ * The rule of no silent divergence for one block: `silent` is what must not be. `none now`: equal, with a write on its way. What a disk would not
+ * read is equal to nothing.
+ */
+export function differenceAt(world: WorldView, volume: number, block: number, sides: readonly Side[], isUnreadable = false): 'none' | 'none now' | 'in flight' | 'marked' | 'silent' {
   const inFlight = (): boolean => sides.some((side) => isInFlight(side.view, block));
-  if (isEqual(world, volume, block)) return inFlight() ? 'none now' : 'none';
+  if (!isUnreadable && isEqual(world, volume, block)) return inFlight() ? 'none now' : 'none';
   if (inFlight()) return 'in flight';
   return sides.some((side) => side.marks(block)) ? 'marked' : 'silent';
 }

@@ -1,0 +1,140 @@
+/** What becomes of one mutant: swept until a property catches it, more than once if that is asked, and the run that caught it shrunk. */
+
+import { filter, firstValueFrom, tap } from 'rxjs';
+import type { RunRequest } from '../../sim/types.js';
+import { UsageError } from '../../sim/types.js';
+import type { Engine } from '../engine-types.js';
+import { scenarioNamed } from '../parameters.js';
+import { Replayer } from '../shrink/replayer.js';
+import type { Shrunk } from '../shrink/shrink.js';
+import { shrink } from '../shrink/shrink.js';
+import { reasonLine } from '../story.js';
+import type { Outcome } from '../sweep/outcome.js';
+import type { Plan } from '../sweep/plan.js';
+import { caseOf, jobAt, jobCount, planOf } from '../sweep/plan.js';
+import { runPool } from '../sweep/pool.js';
+import type { Mutant } from './mutant.js';
+import { playRegression } from './regression.js';
+import type { Workshop } from './workshop.js';
+
+/** A mutated core may loop for ever. */
+export const runTimeoutMs = 60_000;
+/** What is spent on the smallest run of each. */
+const shrinkReplays = 1000;
+const shrinkMs = 180_000;
+
+export interface Fate {
+  mutant: Mutant;
+  /** What caught it: properties, `assertion` (the core threw), `hang` (no answer); none when it lived. */
+  caughtBy: string[];
+  scenario?: string;
+  seed?: number;
+  /** The run that caught it, unless it hung. */
+  request?: RunRequest;
+  /** Runs that it took, for each range of seeds; one that found nothing has used all of its seeds. */
+  runs: number[];
+  /** Ranges of seeds in which nothing caught it. */
+  escapes: number;
+  /** Runs that failed without the mutant as well. */
+  failing: number;
+  detail: string;
+  /** It could not be put in. */
+  isMisfit?: boolean;
+  /** What its regression says of it: the property, that it holds, or that there is none. */
+  regression: { caughtBy: string } | 'holds' | 'none';
+  /** The smallest run that catches it and holds without it. */
+  shrunk?: Extract<Shrunk, { kind: 'shrunk' }>;
+}
+
+export interface Trial {
+  workshop: Workshop;
+  /** The code as it is. */
+  engine: Engine;
+  jobs: number;
+  /** Seeds of one range, of each scenario. */
+  seeds: number;
+  /** Disjoint ranges of seeds. */
+  repeats: number;
+  isShrunk: boolean;
+  /** Its regression alone. */
+  onlyRegression: boolean;
+}
+
+export async function fateOf(mutant: Mutant, trial: Trial): Promise<Fate> {
+  const fate: Fate = { mutant, caughtBy: [], runs: [], escapes: 0, failing: 0, detail: '', regression: 'none' };
+  const misfit = trial.workshop.install(mutant);
+  if (misfit !== undefined) return { ...fate, detail: misfit, isMisfit: true };
+  fate.regression = await playRegression(mutant, trial);
+  if (trial.onlyRegression) return fate;
+  for (let repeat = 0; repeat < trial.repeats; repeat++) await sweep(fate, trial, 1 + repeat * trial.seeds);
+  if (fate.caughtBy.length === 0) fate.detail = `survived ${fate.runs.reduce((sum, runs) => sum + runs, 0)} runs`;
+  if (trial.isShrunk) await shrinkFate(fate, trial);
+  return fate;
+}
+
+/** The first run that fails with the mutant and holds without it. Of several ranges the first that finds something tells how. */
+async function sweep(fate: Fate, { workshop, engine, jobs, seeds }: Trial, from: number): Promise<void> {
+  const { mutant } = fate;
+  const scenarios = mutant.scenarios.map((name) => scenarioNamed(engine.scenarios, name));
+  const plan = planOf(scenarios, { from, to: from + seeds - 1 }, mutant.set ?? [], []);
+  let runs = 0;
+  const failsAnyway = (request: RunRequest): boolean => {
+    const fails = engine.run(request).verdict === 'failed';
+    if (fails) fate.failing += 1;
+    return fails;
+  };
+  const outcomes = runPool({
+    engineModule: workshop.engineModule.href,
+    workerModule: workshop.workerModule,
+    jobs,
+    jobAt: (index) => ({ ...jobAt(plan, index), repeat: false }),
+    count: jobCount(plan),
+    stop: new AbortController().signal,
+    runTimeoutMs,
+  }).pipe(
+    tap(() => {
+      runs += 1;
+    }),
+    filter((outcome) => outcome.kind !== 'ran' || (outcome.result.verdict === 'failed' && !failsAnyway(jobAt(plan, outcome.index).request))),
+  );
+  const first = await firstValueFrom(outcomes, { defaultValue: undefined });
+  fate.runs.push(runs);
+  if (first === undefined) fate.escapes += 1;
+  else if (fate.caughtBy.length === 0) Object.assign(fate, caughtIn(first, mutant, plan));
+}
+
+function caughtIn(outcome: Outcome, mutant: Mutant, plan: Plan): Pick<Fate, 'caughtBy' | 'scenario' | 'seed' | 'request' | 'detail'> {
+  const { request } = jobAt(plan, outcome.index);
+  const at = { scenario: caseOf(plan, outcome.index).scenario.name, seed: request.seed };
+  switch (outcome.kind) {
+    case 'ran': {
+      const { violations, crash } = outcome.result;
+      const caughtBy = [...new Set([...violations.map(({ property }) => property as string), ...(crash === undefined ? [] : ['assertion'])])];
+      return { ...at, request, caughtBy, detail: reasonLine(outcome.result) };
+    }
+    case 'broke':
+      return { ...at, caughtBy: ['hang'], detail: outcome.message.split('\n')[0]! };
+    case 'usage':
+      throw new UsageError(`mutant ${mutant.id}: ${outcome.message}`);
+  }
+}
+
+/** Looks for the smallest run; one that only hangs has none. */
+async function shrinkFate(fate: Fate, { workshop, engine }: Trial): Promise<void> {
+  const { request } = fate;
+  if (request === undefined) return;
+  const replayer = new Replayer(workshop.engineModule.href, workshop.workerModule, runTimeoutMs);
+  try {
+    const shrunk = await shrink({
+      scenario: scenarioNamed(engine.scenarios, request.scenario),
+      request,
+      replayer,
+      reference: (smaller) => engine.run(smaller),
+      replays: shrinkReplays,
+      stop: AbortSignal.timeout(shrinkMs),
+    });
+    if (shrunk.kind === 'shrunk') fate.shrunk = shrunk;
+  } finally {
+    replayer.end();
+  }
+}

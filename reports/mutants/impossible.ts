@@ -1,0 +1,36 @@
+/** Bugs of the list whose wrong rule cannot be stated in this core, or does no harm in it: each with the argument why. */
+
+import type { Impossible } from './mutant.js';
+
+export const impossible: readonly Impossible[] = [
+  {
+    id: 'B005',
+    first: true,
+    argument:
+      'the bit is set and the notice queued in one synchronous step. If the bit came last, with the end of the write, it would still come before a resync clears it: the source reads a range for the target only when no write of its own to it is on its way (volume/intervals). Tried: 60 runs hold',
+  },
+  {
+    id: 'B075',
+    first: true,
+    argument:
+      'a handshake that is evaluated once more, on a late state packet, comes to the same end: when a resync ends both nodes keep their own generations and those of the peer up to date in one step (resource/resync-end), so the second evaluation finds equal sets and changes nothing. Tried: 90 runs hold',
+  },
+  {
+    id: 'B088',
+    first: true,
+    argument:
+      'with two nodes the union of both bitmaps covers every difference since the two were last equal, wherever in the history the common generation stands: bits are cleared by data, by an acknowledgement, or by an operator who vouches for equal data. The full sync is kept for the last of these. Tried: 50 runs hold',
+  },
+  {
+    id: 'B091',
+    first: true,
+    argument:
+      'the set of a node cannot change between the moment it is sent and the decision: roles, attaches and orders are refused in the middle of a handshake (mutant B077 opens that), and parameters do not go out while a generation is on its way to the disk (mutant B065b). What can change, the number of marked blocks, is remembered as it was sent; to decide on the present number would matter only if a write came in those milliseconds and turned a policy over. Tried: 80 runs hold',
+  },
+  {
+    id: 'B184',
+    first: true,
+    argument:
+      'any byte that arrives re-arms the wait for the answer, and the meta stream of two nodes never fills its buffer, so a ping is taken by the transport when it is queued. A difference shows only on a link that carries nothing in one direction for longer than ping-timeout, and there either rule gives the connection up. Tried: 100 runs hold',
+  },
+];
