@@ -16,9 +16,8 @@ import { runPool } from '../sweep/pool.js';
 import type { Mutant } from './mutant.js';
 import { playRegression } from './regression.js';
 import type { Workshop } from './workshop.js';
+import { runTimeoutMs } from './workshop.js';
 
-/** A mutated core may loop for ever. */
-export const runTimeoutMs = 60_000;
 /** What is spent on the smallest run of each. */
 const shrinkReplays = 1000;
 const shrinkMs = 180_000;

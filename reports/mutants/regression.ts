@@ -18,8 +18,8 @@ import { Replayer } from '../shrink/replayer.js';
 import type { Shrunk } from '../shrink/shrink.js';
 import { taleOf } from '../shrink/tale.js';
 import type { Fate, Trial } from './fate.js';
-import { runTimeoutMs } from './fate.js';
 import type { Mutant } from './mutant.js';
+import { runTimeoutMs } from './workshop.js';
 
 const folder = fileURLToPath(new URL('../../../scenarios/regressions/', import.meta.url));
 const seam = '--- the run';

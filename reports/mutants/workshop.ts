@@ -15,6 +15,9 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const parts = ['package.json', join('dist', 'src'), join('dist', 'sim'), join('dist', 'scenarios'), join('dist', 'reports'), join('scenarios', 'traces')];
 const translation: ts.CompilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023, verbatimModuleSyntax: true };
 
+/** A mutated core may loop for ever. */
+export const runTimeoutMs = 60_000;
+
 export interface Workshop {
   /** Module addresses of the compiled copy. */
   engineModule: URL;
