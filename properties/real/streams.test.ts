@@ -1,9 +1,14 @@
 // Streams: what the core wishes of the network, on loopback.
 
 import { connect as connectSocket, createServer, type AddressInfo } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Streams, type PeerAddresses } from '../../real/net/streams.js';
+import { TlsFolder } from '../../real/net/tls.js';
+import { checkout } from '../house/checkout.js';
 import type { Input } from '../../src/contract/index.js';
 
 async function freePort(): Promise<number> {
@@ -20,11 +25,12 @@ class Side {
   readonly warnings: string[] = [];
   readonly streams: Streams;
 
-  constructor(addresses: PeerAddresses) {
+  constructor(addresses: PeerAddresses, tls?: TlsFolder) {
     this.streams = new Streams(
       () => addresses,
       (input) => this.inputs.push(input.type === 'stream-received' ? { ...input, bytes: input.bytes.slice() } : input),
       (_resource, text) => this.warnings.push(text),
+      tls,
     );
   }
 
@@ -161,6 +167,85 @@ test('an attempt that was given up is not told of', async () => {
   await new Promise((resolve) => setTimeout(resolve, 30));
   assert.is(here.inputs.length, 0);
   close(here, there);
+});
+
+// ---- TLS --------------------------------------------------------------------------------------------------------------------
+
+const certificates = (name: string): TlsFolder => new TlsFolder(join(checkout, 'properties', 'real', 'certificates', name));
+
+/** `here` calls itself alice and looks for bob. */
+async function twoSecureSides(hereFolder: TlsFolder | undefined, thereFolder: TlsFolder): Promise<{ here: Side; there: Side }> {
+  const [one, other] = [{ host: '127.0.0.1', port: await freePort() }, { host: '127.0.0.1', port: await freePort() }];
+  const [here, there] = [new Side({ local: one, remote: other }, hereFolder), new Side({ local: other, remote: one }, thereFolder)];
+  there.streams.listen('r0', 'alice');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  here.streams.connect(1, 'r0', 'bob');
+  return { here, there };
+}
+
+const warned = async (side: Side): Promise<string> => {
+  for (let tries = 0; tries < 2000 && side.warnings.length === 0; tries++) await new Promise((resolve) => setTimeout(resolve, 1));
+  return side.warnings.join();
+};
+
+test('TLS: bytes go both ways, reading can be stopped, and the end of one side is told to the other', async () => {
+  const { here, there } = await twoSecureSides(certificates('alice'), certificates('bob'));
+  await here.until('stream-connected');
+  const { stream } = await there.until('stream-accepted');
+  const pieces = [new Uint8Array([1]), new Uint8Array(300_000).fill(2), new Uint8Array(300_000).fill(4)];
+  here.streams.send(1, pieces);
+  assert.is(Buffer.compare(await there.receivedBytes(600_001), Buffer.concat(pieces)), 0);
+  here.streams.setReading(1, false);
+  there.streams.send(stream, [new Uint8Array([9, 8])]);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.is(here.received().length, 0);
+  here.streams.setReading(1, true);
+  assert.equal([...(await here.receivedBytes(2))], [9, 8]);
+  there.streams.close(stream);
+  assert.is((await here.until('stream-closed')).how, 'closed');
+  assert.equal([here.warnings, there.warnings], [[], []]);
+  close(here, there);
+});
+
+test('TLS: a server whose certificate another authority signed, or that names somebody else, is not talked to', async () => {
+  for (const [folder, reason] of [['mallory', /self.signed|unable to (get|verify)/], ['alice', /bob/]] as const) {
+    const { here, there } = await twoSecureSides(certificates('alice'), certificates(folder));
+    assert.match((await here.until('connect-failed')).reason, reason);
+    close(here, there);
+  }
+});
+
+test('TLS: a client with a bad certificate, with somebody else\'s, or without TLS is sent away, with a word why', async () => {
+  for (const [folder, reason] of [['bob', /is not that of alice/], [undefined, /no TLS with .*127\.0\.0\.1: /]] as const) {
+    const { here, there } = await twoSecureSides(folder === undefined ? undefined : certificates(folder), certificates('bob'));
+    if (folder === undefined) {
+      await here.until('stream-connected');
+      here.streams.send(1, [new Uint8Array(100)]);
+    }
+    const said = await warned(there);
+    assert.match(said, reason, said);
+    assert.is(there.inputs.length, 0, 'the core hears nothing of it');
+    close(here, there);
+  }
+  // He does not care who the server is.
+  for (const folder of ['mallory', undefined]) {
+    const port = await freePort();
+    const there = new Side({ local: { host: '127.0.0.1', port }, remote: { host: '127.0.0.1', port: 1 } }, certificates('bob'));
+    there.streams.listen('r0', 'alice');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const file = (name: string): Buffer => readFileSync(join(checkout, 'properties', 'real', 'certificates', folder!, name));
+    const socket = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false, ...(folder !== undefined && { cert: file('server-cert.pem'), key: file('server-key.pem') }) });
+    socket.on('error', () => undefined);
+    const said = await warned(there);
+    assert.match(said, /no TLS with .*127\.0\.0\.1: /, said);
+    assert.is(there.inputs.length, 0);
+    socket.destroy();
+    close(there);
+  }
+});
+
+test('TLS: files that are not there or not certificates are told in one line', () => {
+  assert.throws(() => certificates('nobody'), (error: Error) => /TLS certificates in .*nobody: .*ENOENT|no such file/i.test(error.message) && !error.message.includes('\n'));
 });
 
 test.run();

@@ -13,6 +13,7 @@ import { BackingDisk, ReadSlab } from '../disk/backing-disk.js';
 import { type Device, DeviceError, DeviceTable, lookAgain } from '../disk/devices.js';
 import type { ReadBuffers } from '../net/buffers.js';
 import { Heartbeats, type PeerLink } from '../net/heartbeat.js';
+import type { TlsFolder } from '../net/tls.js';
 import { Streams, type StreamStatistics } from '../net/streams.js';
 import { reasonOf } from '../reasons.js';
 import { runHandler } from './handlers.js';
@@ -98,6 +99,7 @@ export class Driver {
     /** Where handlers find the configuration. */
     private readonly configPath: string,
     private readonly placements: Placements,
+    tls?: TlsFolder,
   ) {
     const environment: Environment = {
       ...digests,
@@ -114,7 +116,7 @@ export class Driver {
       return found;
     };
     const log = (resource: string, text: string): void => this.seen.next({ event: 'log', resource, level: 'warning', text });
-    this.streams = new Streams(addressesOf, (input) => this.give(input), log);
+    this.streams = new Streams(addressesOf, (input) => this.give(input), log, tls);
     this.heartbeats = new Heartbeats((input) => this.give(input), (text) => log('', text));
   }
 

@@ -18,6 +18,7 @@ import { existsSync } from 'node:fs';
 import { ConfigError } from '../conf/tree.js';
 import { reasonOf } from '../reasons.js';
 import { NbdServer, addressText, removeStaleSocket, type NbdAddress } from '../nbd/server.js';
+import { TlsFolder } from '../net/tls.js';
 import { ControlServer } from './control.js';
 import { Daemon } from './daemon.js';
 import { logObservation, newLogger } from './log.js';
@@ -41,6 +42,7 @@ interface Options {
   record: number;
   heartbeat?: MembershipConfig;
   metrics?: { host: string; port: number };
+  tlsCertificates?: string;
 }
 
 function hostAndPort(text: string): { host: string; port: number } | undefined {
@@ -95,6 +97,14 @@ async function claimSocket(path: string): Promise<void> {
   removeStaleSocket(path);
 }
 
+function tlsOf(folder: string | undefined): TlsFolder | undefined {
+  try {
+    return folder === undefined ? undefined : new TlsFolder(resolve(folder));
+  } catch (error) {
+    die(EXIT_CANNOT, (error as Error).message);
+  }
+}
+
 async function main(options: Options): Promise<void> {
   const configPath = resolve(options.config ?? defaultPaths.find((path) => existsSync(path)) ?? defaultPaths[0]!);
   const logger = newLogger(options.logLevel, options.node);
@@ -107,11 +117,12 @@ async function main(options: Options): Promise<void> {
     }
     process.exit(EXIT_BROKEN);
   };
-  const daemon = new Daemon(options.node, configPath, broken, options.heartbeat, new Placements(options.state));
+  const tls = tlsOf(options.tlsCertificates);
+  const daemon = new Daemon(options.node, configPath, broken, options.heartbeat, new Placements(options.state), tls);
   const recorder = options.record > 0 ? new FlightRecorder(daemon.driver.node, options.record * 1048576) : undefined;
   daemon.driver.recorder = recorder;
   process.on('uncaughtException', broken);
-  const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text), daemon.driver.buffers);
+  const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text), daemon.driver.buffers, tls);
   daemon.volumes.onAdmit = (resource, volume, on) => nbd.admit(resource, volume, on);
   daemon.driver.observations.subscribe((event) => logObservation(logger, event, daemon.minorOf));
 
@@ -179,6 +190,11 @@ async function main(options: Options): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'));
   process.on('SIGHUP', () => {
     logger.info({ event: 'adjust' }, 'SIGHUP: adjusting to the configuration');
+    try {
+      tls?.reload();
+    } catch (error) {
+      logger.error({ event: 'adjust' }, (error as Error).message);
+    }
     void perform('adjust', async () => {
       const answers = [];
       for (const resource of daemon.configured().keys()) answers.push(...(await daemon.adjust(resource, false)).answers);
@@ -199,6 +215,7 @@ const program = new Command('lockstepd')
   .option('--no-up', 'does not bring the resources up at the start')
   .option('--heartbeat <interval:dead>', 'heartbeats over UDP, every so many milliseconds; a Primary that is silent for so long is replaced (default: none)', heartbeatOf)
   .option('--metrics <address>', 'serves /metrics, /healthz and /promotable there: HOST:PORT (default: nowhere)', metricsAddress)
+  .option('--tls-certificates <folder>', 'speaks TLS with the peers and with NBD clients over TCP, both sides with certificates: ca-cert.pem, server-cert.pem, server-key.pem (default: in the clear)')
   .option('--record <MiB>', 'how much of what went in and out of the core the flight recorder keeps; 0: nothing', mebibytes, 16)
   .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent', 'info');
 

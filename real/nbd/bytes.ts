@@ -11,6 +11,10 @@ export class ByteQueue {
     if (chunk.length > 0) this.chunks.push(chunk);
   }
 
+  get isEmpty(): boolean {
+    return this.chunks.length === 0;
+  }
+
   /** The next `bytes` bytes, or undefined until they are there; then to be asked for again with the same length. */
   pull(bytes: number): Uint8Array | undefined {
     if (!this.partial) {

@@ -33,7 +33,8 @@ export interface Agreed {
   contexts: readonly number[];
 }
 
-export type Outcome = { result: 'waiting' } | { result: 'over'; reason: string } | { result: 'open'; agreed: Agreed };
+/** `secures`: what follows is TLS. */
+export type Outcome = { result: 'waiting' } | { result: 'secures' } | { result: 'over'; reason: string } | { result: 'open'; agreed: Agreed };
 
 const waiting: Outcome = { result: 'waiting' };
 const encoder = new TextEncoder();
@@ -52,6 +53,8 @@ export class Negotiation {
   constructor(
     private readonly volumes: Volumes,
     private readonly send: (bytes: Uint8Array) => void,
+    /** Nothing but TLS is talked about until it is spoken. */
+    private needsTls: boolean,
   ) {
     const greeting = new DataView(new ArrayBuffer(18));
     greeting.setBigUint64(0, NBD_MAGIC);
@@ -107,7 +110,17 @@ export class Negotiation {
   }
 
   private answer(data: Uint8Array): Outcome | undefined {
+    if (this.needsTls && this.option !== NbdOption.StartTls && this.option !== NbdOption.Abort) {
+      if (this.option === NbdOption.ExportName) return { result: 'over', reason: 'it wants an export without TLS' };
+      return this.refuse(OptionReply.TlsRequired, 'this server speaks TLS only');
+    }
     switch (this.option) {
+      case NbdOption.StartTls:
+        if (!this.needsTls) return this.refuse(OptionReply.Policy, 'there is no TLS here');
+        if (data.length > 0) return this.refuse(OptionReply.Invalid, 'NBD_OPT_STARTTLS takes no data');
+        this.reply(OptionReply.Ack);
+        this.needsTls = false;
+        return { result: 'secures' };
       case NbdOption.ExportName: {
         // There is no way to say no but to hang up.
         const name = textOf(data);

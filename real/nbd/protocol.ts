@@ -29,6 +29,7 @@ export const OptionReply = {
   Unsupported: 0x80000001,
   Policy: 0x80000002,
   Invalid: 0x80000003,
+  TlsRequired: 0x80000005,
   Unknown: 0x80000006,
   TooBig: 0x80000009,
 } as const;

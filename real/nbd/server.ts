@@ -4,6 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
 import { withReader, type ReadBuffers } from '../net/buffers.js';
 import { writeGathered } from '../net/streams.js';
+import type { TlsFolder } from '../net/tls.js';
 import { ByteQueue } from './bytes.js';
 import type { Export, Volumes } from './exports.js';
 import { Negotiation, type Agreed } from './negotiation.js';
@@ -30,6 +31,8 @@ export class NbdServer {
     private readonly log: (text: string) => void,
     /** What clients send is read into these; a write's bytes are lent until the pass is over. */
     readonly buffers: ReadBuffers,
+    /** For TCP; a unix socket is this machine's own. */
+    private readonly tls?: TlsFolder,
   ) {}
 
   /** Rejects when the address cannot be had. A unix socket that nobody listens on any more must be removed by the caller. */
@@ -85,7 +88,7 @@ export class NbdServer {
     }
     const number = ++this.lastClient;
     const who = address.kind === 'unix' ? `NBD client ${number} on ${address.path}` : `NBD client ${number} at ${socket.remoteAddress}:${socket.remotePort}`;
-    this.clients.add(new Client(this, this.volumes, socket, who, this.log));
+    this.clients.add(new Client(this, this.volumes, socket, who, this.log, address.kind === 'tcp' ? this.tls : undefined));
   }
 }
 
@@ -95,7 +98,7 @@ class Client {
   private transmission: Transmission | undefined = undefined;
   private where: Export | undefined = undefined;
   private replies: Uint8Array[] = [];
-  private readonly socket: Socket;
+  private socket: Socket;
   private isFlushing = false;
   private isOver = false;
   private readonly patience: NodeJS.Timeout;
@@ -106,26 +109,49 @@ class Client {
     accepted: Socket,
     private readonly who: string,
     private readonly log: (text: string) => void,
+    private readonly tls: TlsFolder | undefined,
   ) {
-    const socket = withReader(accepted, server.buffers.reader((bytes) => this.received(bytes)), false);
-    this.socket = socket;
-    this.negotiation = new Negotiation(volumes, (bytes) => socket.write(bytes));
+    // What is to be secured later is read in Node's own way.
+    this.socket = tls ? accepted.on('data', this.received) : withReader(accepted, server.buffers.reader(this.received), false);
+    if (tls) accepted.resume();
+    this.negotiation = new Negotiation(volumes, (bytes) => this.socket.write(bytes), tls !== undefined);
     this.patience = setTimeout(() => this.end('it chose no export'), NEGOTIATION_MS);
+    this.watch();
+  }
+
+  private watch(): void {
+    const { socket } = this;
     socket.on('drain', () => this.goOn());
     socket.on('end', () => this.end('the client went'));
     socket.on('error', (error) => this.end(error.message));
     socket.on('close', () => this.end('the connection is gone'));
   }
 
+  /** What came before the first byte of TLS was said by anybody: a client that sent more is sent away. */
+  private secure(): void {
+    if (!this.bytes.isEmpty) return this.end('it did not wait for TLS');
+    const plain = this.socket;
+    for (const event of ['data', 'drain', 'end', 'error', 'close']) plain.removeAllListeners(event);
+    this.tls!.upgrade(
+      plain,
+      (socket) => {
+        if (this.isOver) return void socket.destroy();
+        this.socket = socket.on('data', this.received);
+        this.watch();
+      },
+      (why) => this.end(`no TLS: ${why}`),
+    );
+  }
+
   /** True: the core was given some of the bytes, which are lent until the pass is over. */
-  private received(bytes: Uint8Array): boolean {
+  private readonly received = (bytes: Uint8Array): boolean => {
     if (this.isOver) return false;
     const before = this.transmission?.handedOn ?? 0;
     this.bytes.push(bytes);
     this.goOn();
     this.bytes.keep();
     return (this.transmission?.handedOn ?? 0) !== before;
-  }
+  };
 
   /** Does what can be done with what has arrived, and reads on where there is room. */
   goOn(): void {
@@ -134,6 +160,7 @@ class Client {
       const outcome = this.negotiation.advance(this.bytes);
       if (outcome.result === 'over') return this.end(outcome.reason);
       if (outcome.result === 'waiting') return;
+      if (outcome.result === 'secures') return this.secure();
       this.open(outcome.agreed);
     }
     const over = this.transmission!.advance(this.bytes, this.mayGoOn);

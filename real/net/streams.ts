@@ -7,6 +7,7 @@ import { createServer, connect, isIPv4, type Server, type Socket } from 'node:ne
 import type { Input, StreamId } from '../../src/contract/index.js';
 import { reasonOf } from '../reasons.js';
 import { ReadBuffers, withReader } from './buffers.js';
+import { nameError, tlsReason, type TlsFolder } from './tls.js';
 
 export interface Address {
   host: string;
@@ -27,6 +28,7 @@ const LINGER_MS = 2000;
 
 interface Stream {
   id: StreamId;
+  resource: string;
   socket: Socket;
   counts: StreamStatistics;
   /** Bytes handed to the socket, and bytes that the kernel took. */
@@ -54,6 +56,8 @@ export class Streams {
     private readonly addressesOf: (resource: string, peer: string) => PeerAddresses,
     private readonly give: (input: Input) => void,
     private readonly warn: (resource: string, text: string) => void,
+    /** Undefined: in the clear, as DRBD speaks. */
+    private readonly tls?: TlsFolder,
   ) {}
 
   passEnded(): void {
@@ -73,14 +77,26 @@ export class Streams {
     const { local, remote } = this.addressesOf(resource, peer);
     const key = `${resource} ${peer}`;
     if (this.servers.has(key)) return;
-    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
-      if (this.servers.get(key) !== server || !isSameHost(socket.remoteAddress, remote.host)) {
-        this.warn(resource, `a connection from ${socket.remoteAddress ?? 'nowhere'} is not from ${peer} (${remote.host}): closed`);
-        socket.destroy();
-        return;
-      }
-      this.accepted(resource, peer, socket);
-    });
+    const isFromPeer = (socket: Socket): boolean => {
+      if (this.servers.get(key) === server && isSameHost(socket.remoteAddress, remote.host)) return true;
+      this.warn(resource, `a connection from ${socket.remoteAddress ?? 'nowhere'} is not from ${peer} (${remote.host}): closed`);
+      socket.destroy();
+      return false;
+    };
+    const server = this.tls
+      ? this.tls.server(
+          (socket) => {
+            const wrongName = nameError(socket.getPeerCertificate(), [peer, remote.host]);
+            if (!isFromPeer(socket)) return;
+            if (!wrongName) return this.accepted(resource, peer, socket);
+            this.warn(resource, `the certificate of ${socket.remoteAddress} is not that of ${peer}: ${reasonOf(wrongName)}`);
+            socket.destroy();
+          },
+          (from, why) => this.warn(resource, `no TLS with ${from ?? 'somebody who is gone'}: ${why}`),
+        )
+      : createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+          if (isFromPeer(socket)) this.accepted(resource, peer, socket);
+        });
     this.servers.set(key, server);
     server.on('error', (error) => {
       if (this.servers.get(key) === server) this.servers.delete(key);
@@ -98,18 +114,15 @@ export class Streams {
 
   connect(id: StreamId, resource: string, peer: string): void {
     const { local, remote } = this.addressesOf(resource, peer);
-    const stream: Stream = { id, socket: undefined as unknown as Socket, counts: this.statistics(resource, peer), takenBytes: 0, isTold: false, isClosed: false };
-    const socket = connect({
-      host: remote.host,
-      port: remote.port,
-      localAddress: local.host,
-      noDelay: true,
-      allowHalfOpen: true,
-      onread: this.buffers.reader((bytes) => this.received(stream, bytes)),
-    });
+    const stream: Stream = { id, resource, socket: undefined as unknown as Socket, counts: this.statistics(resource, peer), takenBytes: 0, isTold: false, isClosed: false };
+    const received = (bytes: Uint8Array): boolean => this.received(stream, bytes);
+    const where = { host: remote.host, port: remote.port, localAddress: local.host };
+    const socket = this.tls
+      ? this.tls.connect({ ...where, peer }).on('data', received)
+      : connect({ ...where, noDelay: true, allowHalfOpen: true, onread: this.buffers.reader(received) });
     stream.socket = socket;
     this.streams.set(id, stream);
-    socket.on('connect', () => {
+    socket.on(this.tls ? 'secureConnect' : 'connect', () => {
       if (stream.isClosed) return;
       stream.isTold = true;
       this.give({ type: 'stream-connected', stream: id });
@@ -117,13 +130,14 @@ export class Streams {
     this.watch(stream, (error) => {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ECONNREFUSED') this.give({ type: 'connect-refused', stream: id });
-      else this.give({ type: 'connect-failed', stream: id, reason: reasonOf(error) });
+      else this.give({ type: 'connect-failed', stream: id, reason: this.tls ? tlsReason(error) : reasonOf(error) });
     });
   }
 
   private accepted(resource: string, peer: string, accepted: Socket): void {
-    const stream: Stream = { id: --this.lastAccepted, socket: accepted, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
-    stream.socket = withReader(accepted, this.buffers.reader((bytes) => this.received(stream, bytes)), true);
+    const stream: Stream = { id: --this.lastAccepted, resource, socket: accepted, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
+    const received = (bytes: Uint8Array): boolean => this.received(stream, bytes);
+    stream.socket = this.tls ? accepted.on('data', received) : withReader(accepted, this.buffers.reader(received), true);
     this.streams.set(stream.id, stream);
     this.watch(stream, () => undefined);
     this.give({ type: 'stream-accepted', resource, peer, stream: stream.id });
@@ -145,12 +159,14 @@ export class Streams {
       this.give({ type: 'stream-closed', stream: stream.id, how });
     };
     let wasOpen = stream.isTold;
-    socket.once('connect', () => (wasOpen = true));
+    socket.once(this.tls ? 'secureConnect' : 'connect', () => (wasOpen = true));
     socket.on('end', () => over('closed'));
     socket.on('error', (error) => {
       if (stream.isClosed) return;
-      if (wasOpen) over('reset');
-      else failed(error);
+      if (!wasOpen) return failed(error);
+      // The other side has looked at our certificate when we take the connection for open.
+      if (this.tls && stream.isTold && (error as NodeJS.ErrnoException).code?.startsWith('ERR_SSL')) this.warn(stream.resource, `TLS: ${tlsReason(error)}`);
+      over('reset');
     });
     socket.on('close', () => {
       over('reset');
@@ -197,7 +213,7 @@ export class Streams {
     const stream = this.streams.get(id);
     if (!stream || stream.isClosed) return;
     stream.isClosed = true;
-    const wasOpen = stream.isTold || !stream.socket.connecting;
+    const wasOpen = stream.isTold || (!this.tls && !stream.socket.connecting);
     stream.isTold = false;
     if (!wasOpen) {
       stream.socket.destroy();
