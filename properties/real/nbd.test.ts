@@ -1,9 +1,10 @@
 // The NBD server, on volumes in memory: what clients agree on, what they get, and that none of them can hurt the others.
 
 import { connect, type Socket } from 'node:net';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import fc from '../fast-check.js';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,6 +13,8 @@ import { NbdClient, NbdFailure } from '../../real/nbd/client.js';
 import type { Completion, Export, Extent, Refusal, StatusContext, Volumes } from '../../real/nbd/exports.js';
 import { CommandFlag, NbdCommand, NbdError, NbdOption, OptionReply, TransmissionFlag } from '../../real/nbd/protocol.js';
 import { ReadBuffers } from '../../real/net/buffers.js';
+import { TlsFolder } from '../../real/net/tls.js';
+import { checkout } from '../house/checkout.js';
 import { NbdServer, type NbdAddress } from '../../real/nbd/server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-nbd-'));
@@ -382,6 +385,74 @@ test('bytes come out of the queue as they went in, however they were cut', () =>
     }),
     { numRuns: 200 },
   );
+});
+
+// ---- TLS --------------------------------------------------------------------------------------------------------------------
+
+const certificates = (who: string): string => join(checkout, 'properties', 'real', 'certificates', who);
+const OPTION_REPLY_BYTES = 20;
+
+/** A client of the server that speaks TLS over TCP, behind the greeting. */
+async function tlsServer(): Promise<{ secure: NbdServer; said: string[]; socket: Socket; heard: () => Buffer; hears: (bytes: number) => Promise<void> }> {
+  const said: string[] = [];
+  const secure = new NbdServer(volumes, (text) => said.push(text), buffers, new TlsFolder(certificates('bob')));
+  const address = await secure.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
+  const socket = address.kind === 'tcp' ? connect(address.port, address.host) : (assert.unreachable() as never);
+  let bytes = Buffer.alloc(0);
+  socket.on('data', (chunk) => (bytes = Buffer.concat([bytes, chunk])));
+  socket.on('error', () => undefined);
+  const hears = (count: number): Promise<void> => until(() => bytes.length >= count, `${count} bytes`);
+  await hears(18);
+  socket.write(u32(3));
+  return { secure, said, socket, heard: () => bytes.subarray(18), hears: (count) => hears(18 + count) };
+}
+
+const securely = (socket: Socket, who: string | undefined): TLSSocket => {
+  socket.removeAllListeners('data');
+  const file = (name: string): Buffer => readFileSync(join(certificates(who!), name));
+  const secure = connectTls({ socket, ca: readFileSync(join(certificates('alice'), 'ca-cert.pem')), servername: 'bob', ...(who !== undefined && { cert: file('server-cert.pem'), key: file('server-key.pem') }) });
+  secure.on('error', () => undefined);
+  return secure;
+};
+
+test('TLS: nothing but STARTTLS is answered before it, and everything after it', async () => {
+  const { secure, socket, heard, hears } = await tlsServer();
+  socket.write(option(NbdOption.List, new Uint8Array()));
+  await hears(OPTION_REPLY_BYTES);
+  assert.is(heard().readUInt32BE(12), OptionReply.TlsRequired);
+  const refused = heard().length;
+  socket.write(option(NbdOption.StartTls, new Uint8Array()));
+  await hears(refused + OPTION_REPLY_BYTES);
+  assert.is(heard().readUInt32BE(refused + 12), OptionReply.Ack);
+  const tls = securely(socket, 'alice');
+  let bytes = Buffer.alloc(0);
+  tls.on('data', (chunk: Buffer) => (bytes = Buffer.concat([bytes, chunk])));
+  tls.write(option(NbdOption.Go, goData('r0/0')));
+  await until(() => bytes.includes('r0/0') || bytes.length >= 2 * OPTION_REPLY_BYTES, 'the export');
+  await until(() => volumes.calls.includes('opened r0/0 by NBD client N at N.N.N.N:N'), 'it is open');
+  tls.write(requestBytes(NbdCommand.Write, 0, 1, 0, 512));
+  tls.write(Buffer.alloc(512, 7));
+  await until(() => volumes.content[0] === 7, 'a write through TLS');
+  tls.destroy();
+  secure.close();
+});
+
+test('TLS: a client without a certificate of the authority gets no export, nor one that talks on in the clear', async () => {
+  for (const who of ['mallory', undefined]) {
+    const { secure, socket, hears } = await tlsServer();
+    socket.write(option(NbdOption.StartTls, new Uint8Array()));
+    await hears(OPTION_REPLY_BYTES);
+    const tls = securely(socket, who);
+    tls.write(option(NbdOption.Go, goData('r0/0')));
+    await until(() => secure.clientCount === 0, 'it is sent away');
+    secure.close();
+  }
+  const { secure, said, socket } = await tlsServer();
+  socket.write(Buffer.concat([option(NbdOption.StartTls, new Uint8Array()), option(NbdOption.Go, goData('r0/0'))]));
+  await until(() => secure.clientCount === 0, 'it is sent away');
+  assert.match(said.join(), /did not wait for TLS/);
+  secure.close();
+  assert.not.ok(volumes.calls.some((call) => call.startsWith('opened')));
 });
 
 test.run();
