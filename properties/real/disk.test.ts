@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackingDisk, ReadSlab, type DiskOperation } from '../../real/disk/backing-disk.js';
+import { newSlab, readCached } from '../../real/disk/system.js';
 import { DeviceError, DeviceTable, Flusher, lookAgain, type Device } from '../../real/disk/devices.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-disk-'));
@@ -62,7 +63,7 @@ async function failureOf(work: Promise<unknown>): Promise<string> {
 test('what was written is read, plain, durable and after a flush', async () => {
   const table = new DeviceTable();
   const path = newFile(64);
-  const device = table.acquire(path, false);
+  const device = table.acquire(path, false, true);
   assert.is(device.sectors, 64);
   const { run } = opened(device);
   for (const [sector, how] of [[0, {}], [8, { fua: true }], [16, { preflush: true }], [24, { preflush: true, fua: true }]] as const) {
@@ -77,7 +78,7 @@ test('what was written is read, plain, durable and after a flush', async () => {
 test('data and metadata of their own go to their own devices', async () => {
   const table = new DeviceTable();
   const [dataPath, metaPath] = [newFile(64), newFile(64)];
-  const [data, meta] = [table.acquire(dataPath, false), table.acquire(metaPath, false)];
+  const [data, meta] = [table.acquire(dataPath, false, true), table.acquire(metaPath, false, false)];
   const { run } = opened(data, meta);
   await run(write(0, filled(1, 1)));
   await run(write(0, filled(2, 1), { fua: true }, 'meta'));
@@ -88,7 +89,7 @@ test('data and metadata of their own go to their own devices', async () => {
 test('zeros are there afterwards, with and without giving up space', async () => {
   const table = new DeviceTable();
   const path = newFile(64);
-  const device = table.acquire(path, false);
+  const device = table.acquire(path, false, true);
   const { run } = opened(device);
   const zeroing = (type: 'disk-write-zeroes' | 'disk-discard', mayUnmap: boolean): DiskOperation =>
     type === 'disk-discard'
@@ -107,7 +108,7 @@ test('zeros are there afterwards, with and without giving up space', async () =>
 
 test('zeros that were read come without bytes; many reads of what is not cached all end', async () => {
   const table = new DeviceTable();
-  const device = table.acquire(newFile(20_000), false);
+  const device = table.acquire(newFile(20_000), false, true);
   const ends: (number | undefined)[] = [];
   const disk = new BackingDisk({ ...device, isMemory: false }, device, new ReadSlab(), (_op, bytes) => ends.push(bytes?.length));
   disk.submit(write(8, filled(1, 1)));
@@ -120,7 +121,7 @@ test('zeros that were read come without bytes; many reads of what is not cached 
 test('a read beyond the end and a write that the system refuses are errors', async () => {
   const table = new DeviceTable();
   const path = newFile(8);
-  const device = table.acquire(path, false);
+  const device = table.acquire(path, false, true);
   assert.is(await failureOf(opened(device).run(read(4, 8))), `${path}: read of 8 sectors at sector 4 failed: the device has only 8 sectors`);
   const fd = openSync(path, 'r');
   const readOnly: Device = { ...device, fd, durableFd: fd };
@@ -131,7 +132,7 @@ test('a read beyond the end and a write that the system refuses are errors', asy
 test('a file that was cut does not grow again by what is written to it, and one that has grown is used', async () => {
   const table = new DeviceTable();
   const path = newFile(64);
-  const device = table.acquire(path, false);
+  const device = table.acquire(path, false, true);
   const { run } = opened(device);
   truncateSync(path, 32 * 512);
   assert.match(await failureOf(run(read(32, 8))), /unexpected end at byte 16384/);
@@ -175,39 +176,39 @@ test('after a flush that failed no flush succeeds any more', async () => {
 test('a device belongs to one volume, and to one process', () => {
   const table = new DeviceTable();
   const path = newFile(64);
-  const device = table.acquire(path, false);
-  assert.throws(() => table.acquire(path, false), (error: Error) => error instanceof DeviceError && /another volume of this daemon/.test(error.message));
+  const device = table.acquire(path, false, true);
+  assert.throws(() => table.acquire(path, false, true), (error: Error) => error instanceof DeviceError && /another volume of this daemon/.test(error.message));
   // A second table is to the kernel what another process is.
-  assert.throws(() => new DeviceTable().acquire(path, false), (error: Error) => error instanceof DeviceError && /in use by another process/.test(error.message));
+  assert.throws(() => new DeviceTable().acquire(path, false, true), (error: Error) => error instanceof DeviceError && /in use by another process/.test(error.message));
   const lockmeta = fileURLToPath(new URL('../../real/lockmeta.js', import.meta.url));
   const tool = spawnSync(process.execPath, [lockmeta, '--force', '0', 'v08', path, 'internal', 'create-md'], { encoding: 'utf8' });
   assert.is(tool.status, 20);
   assert.match(tool.stderr, /in use by another process/);
   table.release(device);
-  new DeviceTable().acquire(path, false);
+  new DeviceTable().acquire(path, false, true);
 });
 
 test('numbered metadata slots share their device, and keep it until the last one goes', () => {
   const table = new DeviceTable();
   const path = newFile(64);
-  const [one, other] = [table.acquire(path, true), table.acquire(path, true)];
+  const [one, other] = [table.acquire(path, true, false), table.acquire(path, true, false)];
   assert.is(one, other);
   table.release(one);
-  assert.throws(() => new DeviceTable().acquire(path, false), /another process/);
+  assert.throws(() => new DeviceTable().acquire(path, false, true), /another process/);
   table.release(other);
-  new DeviceTable().acquire(path, false);
+  new DeviceTable().acquire(path, false, true);
 });
 
 test('what is no disk is refused with one line', () => {
   const table = new DeviceTable();
-  assert.throws(() => table.acquire(join(folder, 'missing'), false), /missing\) failed: No such file or directory/);
-  assert.throws(() => table.acquire(folder, false), /Is a directory/);
-  assert.throws(() => table.acquire('/dev/null', false), /neither a block device nor a regular file/);
+  assert.throws(() => table.acquire(join(folder, 'missing'), false, true), /missing\) failed: No such file or directory/);
+  assert.throws(() => table.acquire(folder, false, true), /Is a directory/);
+  assert.throws(() => table.acquire('/dev/null', false, true), /neither a block device nor a regular file/);
 });
 
 test('reads of one pass do not overwrite each other', async () => {
   const table = new DeviceTable();
-  const device = table.acquire(newFile(64), false);
+  const device = table.acquire(newFile(64), false, true);
   const seen: Uint8Array[] = [];
   const slab = new ReadSlab();
   const disk = new BackingDisk(device, device, slab, (_op, bytes) => bytes && seen.push(bytes));
@@ -215,6 +216,30 @@ test('reads of one pass do not overwrite each other', async () => {
   for (let sector = 0; sector < 4; sector++) disk.submit(read(sector, 1));
   while (seen.length < 4) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(seen.map(([first]) => first), [1, 2, 3, 4]);
+});
+
+test('past the page cache: data of any memory is written and read, and is not in the cache; metadata and ordinary disks are', async () => {
+  for (const isDirect of [true, false]) {
+    const device = new DeviceTable(isDirect).acquire(newFile(4096), false, true);
+    const { run } = opened(device);
+    const data = new Uint8Array(24 * 512 + 3).map((_, index) => index * 3).subarray(3);
+    await run(write(9, data));
+    await run(write(64, data.slice(0, 512), { preflush: true, fua: true }));
+    assert.is(Buffer.compare((await run(read(9, 24)))!, data), 0);
+    assert.is(Buffer.compare((await run(read(64, 1)))!, data.subarray(0, 512)), 0);
+    await run(write(2048, data, {}, 'meta'));
+    const slab = newSlab(4096);
+    const isCached = (sector: number): boolean => readCached(device.fd, slab, 0, 512, sector * 512) === 512;
+    if (isCached(2048)) assert.equal([isCached(9), isCached(64)], [!isDirect, !isDirect]);
+    else console.log('skipped: this filesystem does not say what is cached');
+    assert.is(Buffer.compare((await run(read(2048, 24, 'meta')))!, data), 0);
+    await run(flush());
+  }
+});
+
+test('past the page cache: a filesystem that has no such way is refused with one line', () => {
+  // procfs gives its files a size of 0 and knows no O_DIRECT.
+  assert.throws(() => new DeviceTable(true).acquire('/proc/self/comm', false, true), (error: Error) => error instanceof DeviceError && /comm cannot be used past the page cache \(--direct-io\): its filesystem has no such way$/.test(error.message));
 });
 
 test.run();

@@ -11,8 +11,7 @@ import { Conn, Disk, Role } from '../../src/state/states.js';
 import type { LocalResource } from '../conf/local.js';
 import { loadConfiguration } from '../conf/load.js';
 import { ServedVolumes } from './volumes.js';
-import type { TlsFolder } from '../net/tls.js';
-import { Driver } from './driver.js';
+import { Driver, type DriverOptions } from './driver.js';
 import type { Placements } from './placements.js';
 import { StateEvents } from './events.js';
 import { statusOf, type ResourceStatus } from './status.js';
@@ -48,10 +47,10 @@ export class Daemon {
     /** Heartbeats between the machines, for every resource; undefined: nobody promotes by itself. */
     private readonly membership: MembershipConfig | undefined,
     placements: Placements,
-    tls?: TlsFolder,
+    options: DriverOptions = {},
   ) {
     this.events = new StateEvents(this.minorOf);
-    this.driver = new Driver(nodeName, (resource) => this.locals.get(resource), broken, configPath, placements, tls);
+    this.driver = new Driver(nodeName, (resource) => this.locals.get(resource), broken, configPath, placements, options);
     this.volumes = new ServedVolumes(this.driver, this.minorOf);
     this.driver.application = this.volumes;
     this.driver.observations.subscribe((event) => this.events.observed(event));

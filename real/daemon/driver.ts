@@ -60,6 +60,12 @@ interface OpenDisk {
   isFailureTold: boolean;
 }
 
+/** How it speaks with peers, and whether data goes past the page cache. */
+export interface DriverOptions {
+  tls?: TlsFolder | undefined;
+  isDirect?: boolean | undefined;
+}
+
 export class Driver {
   readonly node: Node;
   application: Application | undefined = undefined;
@@ -69,7 +75,7 @@ export class Driver {
   private readonly seen = new Subject<Observation>();
   /** State changes, decisions and words of the core, in order. */
   readonly observations: Observable<Observation> = this.seen;
-  private readonly devices = new DeviceTable();
+  private readonly devices: DeviceTable;
   private readonly reads = new ReadSlab();
   private readonly disks = new Map<string, OpenDisk>();
   /** Why disks could not be opened when that was tried last. */
@@ -99,8 +105,9 @@ export class Driver {
     /** Where handlers find the configuration. */
     private readonly configPath: string,
     private readonly placements: Placements,
-    tls?: TlsFolder,
+    { tls, isDirect }: DriverOptions = {},
   ) {
+    this.devices = new DeviceTable(isDirect);
     const environment: Environment = {
       ...digests,
       random64: () => {
@@ -328,8 +335,8 @@ export class Driver {
     this.openFailures.delete(key);
     let data: Device | undefined;
     try {
-      data = this.devices.acquire(paths.diskPath, false);
-      const meta = paths.metaPath === undefined ? data : this.devices.acquire(paths.metaPath, configured.metaDisk.kind === 'indexed');
+      data = this.devices.acquire(paths.diskPath, false, true);
+      const meta = paths.metaPath === undefined ? data : this.devices.acquire(paths.metaPath, configured.metaDisk.kind === 'indexed', false);
       const disk = new BackingDisk(data, meta, this.reads, (op, bytes, error) => this.operationEnded(open, op, bytes, error));
       const open: OpenDisk = { resource, volume, disk, data, meta, dataSectors: data.sectors, metaSectors: meta.sectors, isFailureTold: false };
       this.disks.set(key, open);

@@ -43,6 +43,7 @@ interface Options {
   heartbeat?: MembershipConfig;
   metrics?: { host: string; port: number };
   tlsCertificates?: string;
+  directIo?: boolean;
 }
 
 function hostAndPort(text: string): { host: string; port: number } | undefined {
@@ -118,7 +119,7 @@ async function main(options: Options): Promise<void> {
     process.exit(EXIT_BROKEN);
   };
   const tls = tlsOf(options.tlsCertificates);
-  const daemon = new Daemon(options.node, configPath, broken, options.heartbeat, new Placements(options.state), tls);
+  const daemon = new Daemon(options.node, configPath, broken, options.heartbeat, new Placements(options.state), { tls, isDirect: options.directIo });
   const recorder = options.record > 0 ? new FlightRecorder(daemon.driver.node, options.record * 1048576) : undefined;
   daemon.driver.recorder = recorder;
   process.on('uncaughtException', broken);
@@ -215,6 +216,7 @@ const program = new Command('lockstepd')
   .option('--no-up', 'does not bring the resources up at the start')
   .option('--heartbeat <interval:dead>', 'heartbeats over UDP, every so many milliseconds; a Primary that is silent for so long is replaced (default: none)', heartbeatOf)
   .option('--metrics <address>', 'serves /metrics, /healthz and /promotable there: HOST:PORT (default: nowhere)', metricsAddress)
+  .option('--direct-io', 'reads and writes data past the page cache (O_DIRECT)')
   .option('--tls-certificates <folder>', 'speaks TLS with the peers and with NBD clients over TCP, both sides with certificates: ca-cert.pem, server-cert.pem, server-key.pem (default: in the clear)')
   .option('--record <MiB>', 'how much of what went in and out of the core the flight recorder keeps; 0: nothing', mebibytes, 16)
   .option('--log-level <level>', 'trace, debug, info, warn, error, fatal or silent', 'info');

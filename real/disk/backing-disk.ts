@@ -1,7 +1,7 @@
 /**
  * The disk operations of one volume, done on its devices. What stays in the page cache is done at once, in the call: that costs a
  * few microseconds, where the thread pool costs thirty. What can wait for a disk goes to the thread pool: flushes, durable writes,
- * reads of what is not cached, and for a while everything, once a call was seen to block.
+ * reads of what is not cached, data that goes past the page cache, and for a while everything, once a call was seen to block.
  *
  * Errors are facts for the core and nothing is tried again: after a failed flush the page cache says nothing about the disk.
  */
@@ -10,7 +10,7 @@ import { read, readSync, write, writeSync } from 'node:fs';
 import type { DiskArea, Output } from '../../src/contract/index.js';
 import { reasonOf } from '../reasons.js';
 import type { Device } from './devices.js';
-import { discardRange, newSlab, readCached, stretchAt, zeroRange, type Slab } from './system.js';
+import { alignedBytes, discardRange, newSlab, readCached, stretchAt, zeroRange, type Slab } from './system.js';
 
 export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
 
@@ -154,7 +154,8 @@ export class BackingDisk {
 
   private read(operation: Extract<DiskOperation, { type: 'disk-read' }>, device: Device): void {
     const [offset, bytes] = [operation.sector * 512, operation.sectors * 512];
-    const at = this.mayBeSynchronous() ? this.reads.take(bytes) : undefined;
+    const direct = operation.area === 'data' ? device.direct : undefined;
+    const at = !direct && this.mayBeSynchronous() ? this.reads.take(bytes) : undefined;
     if (at !== undefined) {
       const data = this.reads.slab.bytes.subarray(at, at + bytes);
       try {
@@ -166,8 +167,8 @@ export class BackingDisk {
     }
     this.running++;
     this.waitingReads.push(() => {
-      const data = new Uint8Array(bytes);
-      readFully(device.fd, data, 0, offset, (error) => {
+      const data = direct ? alignedBytes(bytes) : new Uint8Array(bytes);
+      readFully(direct?.fd ?? device.fd, data, 0, offset, (error) => {
         this.readsRunning--;
         this.startReads();
         this.over(operation, error ? undefined : data, error);
@@ -201,7 +202,8 @@ export class BackingDisk {
   private write(operation: Extract<Output, { type: 'disk-write' }>, device: Device): void {
     const { data, preflush, fua } = operation;
     const offset = operation.sector * 512;
-    if (!preflush && !fua && this.mayBeSynchronous()) {
+    const direct = operation.area === 'data' ? device.direct : undefined;
+    if (!direct && !preflush && !fua && this.mayBeSynchronous()) {
       try {
         this.watched(() => writeFullySync(device.fd, data, offset));
       } catch (error) {
@@ -210,7 +212,13 @@ export class BackingDisk {
       return this.ended(operation, undefined, undefined);
     }
     this.running++;
-    const writeNow = (): void => writeFully(fua ? device.durableFd : device.fd, data, 0, offset, (error) => this.over(operation, undefined, error));
+    const { fd, durableFd } = direct ?? device;
+    let bytes = data;
+    if (direct) {
+      bytes = alignedBytes(data.length);
+      bytes.set(data);
+    }
+    const writeNow = (): void => writeFully(fua ? durableFd : fd, bytes, 0, offset, (error) => this.over(operation, undefined, error));
     if (!preflush) return writeNow();
     device.flusher.request((error) => {
       if (error) this.over(operation, undefined, error);

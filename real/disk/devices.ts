@@ -3,10 +3,10 @@
  * second volume writes to it; only metadata slots of one device may share it.
  */
 
-import { closeSync, constants, fdatasync, fstatSync, openSync, readFileSync, readlinkSync, statfsSync, type Stats } from 'node:fs';
+import { closeSync, constants, fdatasync, fstatSync, openSync, readFileSync, readlinkSync, readSync, statfsSync, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { reasonOf } from '../reasons.js';
-import { canZero, tryLock } from './system.js';
+import { alignedBytes, canZero, tryLock } from './system.js';
 
 /** Why a device cannot be used, in one line. */
 export class DeviceError extends Error {}
@@ -20,6 +20,8 @@ export interface Device {
   fd: number;
   /** The same device opened with O_DSYNC: a write is durable when it returns. */
   durableFd: number;
+  /** The same past the page cache (O_DIRECT), for data; undefined: not asked for. */
+  direct: { fd: number; durableFd: number } | undefined;
   isBlockDevice: boolean;
   /** Its content lives in memory (tmpfs): nothing there waits for a disk. */
   isMemory: boolean;
@@ -129,11 +131,30 @@ export class Flusher {
   }
 }
 
+/** Opens past the page cache, and sees whether single sectors can be had that way. */
+function openDirect(path: string): { fd: number; durableFd: number } {
+  const flags = constants.O_RDWR | constants.O_DIRECT;
+  const opened: number[] = [];
+  try {
+    opened.push(openSync(path, flags), openSync(path, flags | constants.O_DSYNC));
+    const sector = alignedBytes(512);
+    for (const offset of [0, 512]) readSync(opened[0]!, sector, 0, 512, offset);
+    return { fd: opened[0]!, durableFd: opened[1]! };
+  } catch (error) {
+    for (const fd of opened) closeSync(fd);
+    const why = (error as NodeJS.ErrnoException).code !== 'EINVAL' ? reasonOf(error) : opened.length < 2 ? 'its filesystem has no such way' : 'it has no sectors of 512 bytes';
+    throw new DeviceError(`${path} cannot be used past the page cache (--direct-io): ${why}`);
+  }
+}
+
 export class DeviceTable {
   private readonly open = new Map<string, Device>();
 
-  /** Opens and locks; `isShareable` for a device of numbered metadata slots. Throws a DeviceError with the reason. */
-  acquire(path: string, isShareable: boolean): Device {
+  /** `isDirect`: data past the page cache. Metadata is written in few pieces that are made durable one by one; it gains nothing there. */
+  constructor(private readonly isDirect = false) {}
+
+  /** Opens and locks; `isShareable` for a device of numbered metadata slots, `holdsData` for one with data. Throws a DeviceError with the reason. */
+  acquire(path: string, isShareable: boolean, holdsData: boolean): Device {
     let fd: number;
     try {
       // On a block device O_EXCL fails while it is mounted, or part of something else.
@@ -160,6 +181,7 @@ export class DeviceTable {
         fd,
         // The lock above is ours already, and a second exclusive open of a block device would fail.
         durableFd: openSync(path, constants.O_RDWR | constants.O_DSYNC),
+        direct: this.isDirect && holdsData ? openDirect(path) : undefined,
         isBlockDevice: stat.isBlockDevice(),
         isMemory: stat.isFile() && statfsSync(path).type === TMPFS,
         flusher: new Flusher(fd),
@@ -181,6 +203,7 @@ export class DeviceTable {
   release(device: Device): void {
     if (--device.users > 0) return;
     this.open.delete(device.identity);
+    if (device.direct) for (const fd of [device.direct.fd, device.direct.durableFd]) closeSync(fd);
     closeSync(device.durableFd);
     closeSync(device.fd);
   }

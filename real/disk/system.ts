@@ -50,6 +50,16 @@ export function newSlab(bytes: number): Slab {
   return { bytes: memory, address: BigInt(koffi.address(memory)), vector, view: new DataView(vector.buffer) };
 }
 
+/** What O_DIRECT wants of memory on any device. */
+const DIRECT_ALIGNMENT = 4096;
+
+/** Memory that O_DIRECT can read into and write from. */
+export function alignedBytes(bytes: number): Uint8Array {
+  const memory = new Uint8Array(bytes + DIRECT_ALIGNMENT);
+  const at = (DIRECT_ALIGNMENT - Number(BigInt(koffi.address(memory)) % BigInt(DIRECT_ALIGNMENT))) % DIRECT_ALIGNMENT;
+  return memory.subarray(at, at + bytes);
+}
+
 /**
  * Reads what the page cache holds, without ever waiting for a disk. Gives the number of bytes read, 0 at the end of the file, or
  * undefined when the answer is not in the cache, or the filesystem cannot tell.
