@@ -78,7 +78,7 @@ export class Guest {
         resolve();
       });
       child.stderr.on('data', (data: Buffer) => this.console.write(data));
-      child.once('error', reject);
+      child.once('error', (error) => reject(new Error(`guest ${name} does not boot: ${error.message}`)));
       child.once('exit', (code, signal) => {
         clearTimeout(late);
         reject(new Error(`guest ${name} ended with ${code ?? signal} while it booted: ${said.trim().split('\n').at(-1)}`));

@@ -7,6 +7,9 @@ import { NOT_THERE, type Answer, type Load, type Options, type Peer, type View }
 export const KERNEL_ADDRESS = '10.99.0.11';
 export const OUR_ADDRESS = '10.99.0.1';
 export const PORT = 7789;
+/** The cable's ends, where it is between the two: what each takes for the other. */
+export const LINK_TO_US = '10.99.0.2';
+export const LINK_TO_KERNEL = '10.99.0.3';
 
 /** Where the case puts the metadata. */
 export type MetaPlace = 'internal' | 'external' | 'indexed';
@@ -32,7 +35,7 @@ export class KernelPeer implements Peer {
     private readonly options: Options,
     private readonly meta: MetaPlace,
     /** Where the other node is for it. */
-    private readonly peerAddress = OUR_ADDRESS,
+    private readonly peerAddress: string,
   ) {
     this.image = guest.options.disks[0]!;
   }

@@ -3,15 +3,16 @@
  * says how each went. One guest serves many cases; it is booted anew when a case has crashed it, or failed.
  */
 
-import { closeSync, cpSync, ftruncateSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, cpSync, existsSync, ftruncateSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { afterwards } from './afterwards.js';
 import { buildGuestFiles, sourcePath } from './guest-files.js';
 import { Guest, makeNetwork } from './guest.js';
-import { KERNEL_ADDRESS, KernelPeer, OUR_ADDRESS } from './kernel-peer.js';
+import { KERNEL_ADDRESS, KernelPeer, LINK_TO_KERNEL, LINK_TO_US, OUR_ADDRESS, PORT } from './kernel-peer.js';
+import { Link } from './link.js';
 import { OurPeer } from './our-peer.js';
 import type { Options, Peer, PeerName } from './peer.js';
-import { parseCases, variantsOf, type CaseScript, type Variant } from './script.js';
+import { parseCases, type CaseScript, type Variant } from './script.js';
 import { newStage, perform, viewText, type Stage } from './steps.js';
 
 /** Not a multiple of 256 KiB without its metadata: the kernel loses the last bits of such a bitmap (metadata.md §4). */
@@ -19,6 +20,8 @@ export const DISK_BYTES = (24 << 20) + (28 << 10);
 /** An indexed place for metadata is 128 MiB. */
 const META_BYTES = (128 << 20) + 8192;
 const TAP = 'tap-kernel';
+/** Below the checkout: what outlives the lab. */
+const PLACE = 'reports/out/kernel-lab';
 
 const defaults: Record<'net' | 'disk', [string, string][]> = {
   net: [['protocol', 'C'], ['connect-int', '1'], ['ping-int', '2'], ['timeout', '30'], ['ping-timeout', '5']],
@@ -29,6 +32,7 @@ export interface Lab {
   folder: string;
   guest: Guest;
   cases: number;
+  faults: { armed: number; happened: number };
 }
 
 export function readCases(): CaseScript[] {
@@ -38,11 +42,11 @@ export function readCases(): CaseScript[] {
 
 export function openLab(folder: string): Lab {
   const files = buildGuestFiles(folder);
-  makeNetwork([OUR_ADDRESS], [TAP]);
+  makeNetwork([OUR_ADDRESS, LINK_TO_US, LINK_TO_KERNEL], [TAP]);
   const disks = ['kernel.img', 'kernel.meta'].map((name) => join(folder, name));
   makeFile(disks[0]!, DISK_BYTES);
   makeFile(disks[1]!, META_BYTES);
-  return { folder, guest: new Guest(files, { name: 'kernel', address: KERNEL_ADDRESS, disks, folder }, TAP), cases: 0 };
+  return { folder, guest: new Guest(files, { name: 'kernel', address: KERNEL_ADDRESS, disks, folder }, TAP), cases: 0, faults: { armed: 0, happened: 0 } };
 }
 
 export function makeFile(path: string, bytes: number): void {
@@ -73,11 +77,13 @@ async function runVariant(lab: Lab, variant: Variant): Promise<void> {
   const { meta } = variant;
   const diskBytes = variant.bytes ?? DISK_BYTES;
   const [disk, metaDisk] = guest.options.disks as [string, string];
-  const kernel = new KernelPeer(guest, optionsFor(variant, 'kernel'), meta);
-  const ours = new OurPeer(folder, optionsFor(variant, 'ours'), meta);
-  const stage: Stage = variant.kernelIs === 'one' ? newStage(kernel, ours, allows) : newStage(ours, kernel, allows);
+  const link = steps.some(({ verb }) => verb === 'link') ? new Link() : undefined;
+  const kernel = new KernelPeer(guest, optionsFor(variant, 'kernel'), meta, link ? LINK_TO_US : OUR_ADDRESS);
+  const ours = new OurPeer(folder, optionsFor(variant, 'ours'), meta, link ? LINK_TO_KERNEL : KERNEL_ADDRESS);
+  const stage: Stage = variant.kernelIs === 'one' ? newStage(kernel, ours, link, allows) : newStage(ours, kernel, link, allows);
   makeFile(ours.image, diskBytes);
   makeFile(ours.metaImage, META_BYTES);
+  await link?.open([{ listen: LINK_TO_US, target: OUR_ADDRESS, from: LINK_TO_KERNEL }, { listen: LINK_TO_KERNEL, target: KERNEL_ADDRESS, from: LINK_TO_US }], PORT);
   try {
     // A guest knows its disks' sizes since it was booted.
     if (guest.isRunning && (statSync(disk).size !== diskBytes || !(await kernel.clear()))) await guest.kill();
@@ -103,6 +109,10 @@ async function runVariant(lab: Lab, variant: Variant): Promise<void> {
     await ours.crash();
     await guest.kill();
     throw error;
+  } finally {
+    link?.close();
+    lab.faults.armed += link?.armed ?? 0;
+    lab.faults.happened += link?.happened ?? 0;
   }
 }
 
@@ -113,24 +123,20 @@ async function viewsOf(stage: Stage): Promise<string> {
 
 /** Logs of a failure, where they outlive the lab. */
 async function keep(lab: Lab, variant: Variant, kernel: KernelPeer, ours: OurPeer, folder: string): Promise<void> {
-  const place = join(process.cwd(), 'reports/out/kernel-lab', variant.title.replaceAll(/[^\w]+/g, '-'));
+  const place = join(process.cwd(), PLACE, variant.title.replaceAll(/[^\w]+/g, '-'));
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, 'case.txt'), `${variant.title}\n${variant.script.steps.map(({ text }) => text).join('\n')}\n`);
   writeFileSync(join(place, 'kernel.log'), await kernel.log().catch((error: Error) => error.message));
   await ours.machine.ask({ do: 'record', path: join(place, 'ours.recording') }).catch(() => undefined);
-  for (const file of ['ours.log', 'lockstep.conf']) cpSync(join(folder, file), join(place, file), { force: true, errorOnExist: false });
-  for (const file of ['kernel.console']) cpSync(join(lab.folder, file), join(place, file), { force: true });
+  for (const file of [join(folder, 'ours.log'), join(folder, 'lockstep.conf'), join(lab.folder, 'kernel.console')]) if (existsSync(file)) cpSync(file, join(place, basename(file)));
 }
 
 /** Runs them all, tells each; gives the exit code. */
-export async function runCases(folder: string, wanted: (variant: Variant) => boolean): Promise<number> {
-  const variants = readCases().flatMap(variantsOf).filter(wanted);
-  if (variants.length === 0) {
-    console.log('no such case; --list names them');
-    return 2;
-  }
+export async function runCases(folder: string, variants: readonly Variant[]): Promise<number> {
   const lab = openLab(folder);
   const started = Date.now();
+  await lab.guest.boot();
   const failures: string[] = [];
   for (const [index, variant] of variants.entries()) {
     const began = Date.now();
@@ -147,6 +153,7 @@ export async function runCases(folder: string, wanted: (variant: Variant) => boo
   await lab.guest.kill();
   const total = ((Date.now() - started) / 1000).toFixed(0);
   console.log(`${variants.length - failures.length} passed, ${failures.length} failed in ${total} s`);
-  for (const title of failures) console.log(`  failed: ${title} (logs in reports/out/kernel-lab)`);
+  if (lab.faults.armed > 0) console.log(`${lab.faults.happened} of ${lab.faults.armed} faults of the link came about`);
+  for (const title of failures) console.log(`  failed: ${title} (logs in ${PLACE})`);
   return failures.length === 0 ? 0 : 1;
 }

@@ -7,7 +7,7 @@ import type { OrderVerb } from '../daemon/control.js';
 import { cstateOf } from '../daemon/status.js';
 import { NbdClient } from '../nbd/client.js';
 import { BLOCK_BYTES, bytesOf, type Content } from './contents.js';
-import { KERNEL_ADDRESS, OUR_ADDRESS, PORT, withoutRole, type MetaPlace } from './kernel-peer.js';
+import { OUR_ADDRESS, PORT, withoutRole, type MetaPlace } from './kernel-peer.js';
 import { NOT_THERE, type Answer, type Load, type Options, type Peer, type View } from './peer.js';
 
 export class OurPeer implements Peer {
@@ -22,8 +22,8 @@ export class OurPeer implements Peer {
     private readonly folder: string,
     options: Options,
     private readonly meta: MetaPlace,
-    /** Where it listens, and where the kernel is for it. */
-    addresses: { own: string; peer: string } = { own: `${OUR_ADDRESS}:${PORT}`, peer: `${KERNEL_ADDRESS}:${PORT}` },
+    /** Where the kernel is for it. */
+    peerAddress: string,
   ) {
     this.configPath = join(folder, 'lockstep.conf');
     this.machine = new Machine(folder, 'ours', this.configPath);
@@ -39,8 +39,8 @@ export class OurPeer implements Peer {
   ${section('net')}
   ${section('disk')}
   handlers { ${handlers.join(' ')} }
-  on ours { disk ${this.image}; address ${addresses.own}; ${metaDisk} }
-  on kernel { disk /dev/ubda; address ${addresses.peer}; ${metaDisk} }
+  on ours { disk ${this.image}; address ${OUR_ADDRESS}:${PORT}; ${metaDisk} }
+  on kernel { disk /dev/ubda; address ${peerAddress}:${PORT}; ${metaDisk} }
 }
 `,
     );

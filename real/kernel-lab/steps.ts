@@ -16,6 +16,9 @@
  * | `WHO generations CUR BM H1 H2` | letters stand for values: equal letters, equal values |
  * | `WHO lacks N`, `WHO size N` | KiB that it knows to be out of sync; sectors of its device |
  * | `log WORDS`, `nolog WORDS` | the kernel's log says it; does not say it |
+ * | `WHO may VERB …` | the command, whatever the answer |
+ * | `link FAULT N [MS]`, `link off`, `link on` | what happens to the cable at the N-th packet from now: see link.ts |
+ * | `reunite` | power and cable are on, loads end, both connect; waits until both are in sync |
  * | `WHO reconnect OPTIONS` | disconnects where it is not StandAlone, and connects |
  * | `swap-disks` | each gets the other's disks (both are down) |
  * | `same-metadata` | drbdmeta on the kernel's disk reads what lockmeta reads there, and applies its log as lockmeta does |
@@ -28,6 +31,7 @@
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { BLOCK_BYTES, bytesOf, contentsOf, describe, Ledger, zeros, type Content } from './contents.js';
 import { compareMetadata, swapDisks } from './disks.js';
+import type { Fault, Link } from './link.js';
 import { sleep, until, type Load, type Peer, type PeerName, type View } from './peer.js';
 import type { Side, Step, Who } from './script.js';
 
@@ -39,11 +43,13 @@ export interface Stage {
   loads: Map<PeerName, Load>;
   /** Values that letters stand for. */
   letters: Map<string, string>;
+  /** The cable, in a case that has to do with it. */
+  link: Link | undefined;
   /** What the logs may say. */
   allows: RegExp[];
 }
 
-export const newStage = (one: Peer, other: Peer, allows: RegExp[]): Stage => ({ one, other, ledger: new Ledger(), loads: new Map(), letters: new Map(), allows });
+export const newStage = (one: Peer, other: Peer, link: Link | undefined, allows: RegExp[]): Stage => ({ one, other, link, ledger: new Ledger(), loads: new Map(), letters: new Map(), allows });
 
 const peersOf = (stage: Stage, who: Who): Peer[] => {
   if (who === 'both') return [stage.one, stage.other];
@@ -97,6 +103,10 @@ async function performAlone(stage: Stage, { verb, words }: Step): Promise<void> 
       else if (await says()) throw new Error(`the kernel's log says '${words.join(' ')}'`);
       return;
     }
+    case 'link':
+      return handleLink(stage.link!, words);
+    case 'reunite':
+      return reunite(stage);
     case 'swap-disks':
       return swapDisks(stage);
     case 'same-metadata':
@@ -168,6 +178,9 @@ async function performOn(stage: Stage, peer: Peer, { verb, words }: Step): Promi
       return endLoad(stage, peer);
     case 'generations':
       return checkGenerations(stage, peer, words);
+    case 'may':
+      await peer.order(words);
+      return;
     case 'reconnect':
       await peer.order(['disconnect']);
       await reach(peer, ['StandAlone']);
@@ -184,6 +197,28 @@ async function performOn(stage: Stage, peer: Peer, { verb, words }: Step): Promi
     default:
       return must(peer, [verb, ...words]);
   }
+}
+
+function handleLink(link: Link, [what, after, ms]: readonly string[]): void {
+  if (what === 'off' || what === 'on') return link.setOff(what === 'off');
+  link.arm({ do: what as Fault['do'], after: Number(after), ms: Number(ms ?? 0) });
+}
+
+/** Everybody is there again, and has the same. A guest that was off is Secondary, and so is a daemon. */
+async function reunite(stage: Stage): Promise<void> {
+  const peers = [stage.one, stage.other];
+  stage.link?.heal();
+  for (const peer of peers) await endLoad(stage, peer);
+  await Promise.all(
+    peers.map(async (peer) => {
+      const { conn } = await peer.view();
+      if (conn === 'StandAlone') await must(peer, ['connect']);
+      if (conn !== 'Unconfigured') return;
+      await peer.boot();
+      await peer.up();
+    }),
+  );
+  for (const peer of peers) await reach(peer, ['Connected', '*', 'UpToDate/UpToDate']);
 }
 
 async function must(peer: Peer, words: readonly string[]): Promise<void> {
