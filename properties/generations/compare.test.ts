@@ -24,6 +24,7 @@ const input = (self: UuidSlots, peer: UuidSlots, more: Partial<ComparisonInput> 
   resolveConflicts: false,
   protocol: 101,
   featureWsame: true,
+  peerIsDrbd9: false,
   ...more,
 });
 
@@ -62,6 +63,9 @@ const examples: [rule: ComparisonRule, result: ComparisonResult, self: UuidSlots
   ['40', -1, slots(A), slots(A), { peerCrashed: true }],
   ['40', -1, slots(A), slots(A), { selfCrashed: true, peerCrashed: true, resolveConflicts: true }],
   ['40', 1, slots(A), slots(A), { selfCrashed: true, peerCrashed: true }],
+  // A DRBD 9 that survived makes itself the source; one that crashed knows that it is.
+  ['40', -1, slots(A), slots(A), { selfCrashed: true, peerIsDrbd9: true }],
+  ['40', -1, slots(A), slots(A), { peerCrashed: true, peerIsDrbd9: true }],
   ['41', 1, slots(A | 1n), slots(A), { peerCrashed: true, selfPrimary: true }],
   ['41', -1, slots(A), slots(A | 1n), { selfCrashed: true, peerPrimary: true }],
   ['41', -100, slots(A), slots(A), { selfCrashed: true, selfPrimary: true, peerPrimary: true }],

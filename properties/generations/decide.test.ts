@@ -39,6 +39,7 @@ const snapshot = ({ self, peer, options, rest }: Changes = {}): HandshakeSnapsho
   resolveConflicts: false,
   protocol: 101,
   featureWsame: true,
+  peerIsDrbd9: false,
   options: { afterSb0Pri: 'disconnect', afterSb1Pri: 'disconnect', afterSb2Pri: 'disconnect', alwaysAsbp: false, rrConflict: 'disconnect', ...options },
   demotion: 'not-tried',
   ...rest,
@@ -291,6 +292,7 @@ const seenFrom = (me: Side, other: Side, resolveConflicts: boolean, options: Han
   resolveConflicts,
   protocol: 101,
   featureWsame: true,
+  peerIsDrbd9: false,
   options,
   demotion: 'not-tried',
 });

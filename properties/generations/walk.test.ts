@@ -156,6 +156,7 @@ const snapshotOf = (me: Machine, other: Machine, resolveConflicts: boolean, disc
   resolveConflicts,
   protocol: 101,
   featureWsame: true,
+  peerIsDrbd9: false,
   options: { afterSb0Pri: 'disconnect', afterSb1Pri: 'disconnect', afterSb2Pri: 'disconnect', alwaysAsbp: false, rrConflict: 'disconnect' },
   demotion: 'not-tried',
 });

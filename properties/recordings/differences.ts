@@ -25,6 +25,8 @@ const KERNEL_BITMAP = 'the kernel clears the last 64 bits of a bitmap of whole w
 const FELL_OUT = 'the kernel gave the connection up at P_ENABLE_REPLICATION (captures/with-drbd9, 30), the core goes on: what was said in between is not asked twice';
 const NOT_READ = 'the recorded node lost the connection before it read what it would have judged';
 const DISK_NUMBERS = "the kernel took DRBD 9's Outdated for DUnknown and called its own disk so (captures/with-drbd9, 14); the core's is Outdated";
+const FOLLOWED = "the kernel stays in the generation before the one that DRBD 9 began while connected, the core follows (captures/with-drbd9, 21), and offers it from then on";
+const NO_SECOND_SOURCE = 'the kernel, whose Primary crashed, makes itself the source beside a DRBD 9 that survived and does the same; the core becomes the target (captures/with-drbd9, 23)';
 const DYING = 'the kernel writes its new generation into the connection that it is losing; nobody hears it';
 
 export const legitimate: readonly Difference[] = [
@@ -33,6 +35,9 @@ export const legitimate: readonly Difference[] = [
   { folder: 'refused-protocol-mismatch', side: 'alice', finding: /^at 01-after-failure: StandAlone .*recorded WFConnection/, reason: NOT_READ },
   { folder: 'with-drbd9/refused-unrelated-data', finding: /^at 02-after-failure: StandAlone .*recorded WFConnection/, reason: NOT_READ },
   { folder: /^with-drbd9\/fencing-disconnect-9-primary/, finding: /^at 0[12]-.*recorded .* DUnknown\/|P_STATE 0 (cc82|10ca6|ca82|110a6)$/, reason: DISK_NUMBERS },
+  { folder: /^with-drbd9\/(generation-84-skip-then-9-primary-drbd-9.2.18|roles-9-is-bob|writes-a-from-9|dual-primary|resync-9-to-84-generation-made-by-84|split-brain-refused-unrelated-generation)$/, finding: /^at 0\d-.* bits |^(missing|extra): P_UUIDS/, reason: FOLLOWED },
+  { folder: 'with-drbd9/generation-84-skip-then-9-primary-drbd-9.2.18', finding: /^extra: P_STATE 0 10ae6$/, reason: FOLLOWED },
+  { folder: /^with-drbd9\/crash-primary-84-both-sync-source/, finding: /^at 02-both-sync-source: SyncTarget .*recorded SyncSource|^still connected|^resync of other sectors|^missing: P_(STATE|SYNC_UUID)|^extra: P_STATE/, reason: NO_SECOND_SOURCE },
   { folder: 'peer-read-error-diskless', side: 'bob', finding: /^at 01-after-error: .* 1 bits .* 0 bits/, reason: 'the core marks a block that it cannot read' },
   { folder: 'resync-read-error', side: 'alice', finding: /^at 01-resynced-with-errors: Connected .*recorded SyncSource|^missing: P_UUIDS .* 4 bits|^missing: P_STATE 0 9109$/, reason: 'a kernel stays SyncSource behind a resync with errors, the core goes on (sync-and-activity-log.md §7.4)' },
   { folder: 'resync-read-error', side: 'alice', finding: /^missing: P_UUIDS .* 0 bits/, reason: DYING },
@@ -53,5 +58,4 @@ export const notPlayed: readonly NotPlayed[] = [
   { folder: /^(with-drbd9\/)?resync-csums/, side: 'bob', reason: 'the kernel cut its requests with digests where its pages for the read ended; an answer is for exactly one request' },
   { folder: 'with-drbd9/refused-protocol-version-min-118', reason: 'the peer begins with a header of protocol 118, which no reader of ours takes for a packet (properties/connection/recordings.test.ts feeds its bytes)' },
   { folder: 'dual-primary-heavy-overlap', reason: "a fault of the kernel's own (BAD! BarrierAck): the recorded answers do not follow from what was sent" },
-  { folder: /^with-drbd9\/crash-primary-84-both-sync-source/, reason: 'both recorded nodes took the role of the source: what the peer says is no answer to a core that decides better' },
 ];

@@ -28,6 +28,7 @@ export class KernelPeer implements Peer {
   readonly name = 'kernel';
   readonly image: string;
   private said = '';
+  private loads = 0;
   private readonly called: string[] = [];
 
   constructor(
@@ -147,7 +148,7 @@ export class KernelPeer implements Peer {
   }
 
   async load(block: number, blocks: number, text: string, acknowledged: (round: number) => void): Promise<Load> {
-    const stop = `/tmp/stop-${block}`;
+    const stop = `/tmp/stop-${++this.loads}`;
     const write = `yes "${text} $n" | dd of=/dev/drbd0 bs=4k seek=$((${block} + n % ${blocks})) count=1 iflag=fullblock oflag=direct conv=notrunc 2>/dev/null`;
     const over = this.guest
       .run(`rm -f ${stop}; n=0; while [ ! -e ${stop} ]; do ${write} || break; echo $n; n=$((n + 1)); done`, Infinity, (line) => {

@@ -7,7 +7,8 @@
  *     one primary
  *     one write 10+4 alpha
  *
- * A case ends where the next begins; lines with # are comments. `meta` says where the metadata is, `bytes` how large the disks are. `net`, `disk` and `handlers` are options of both nodes (`net@one` of one of
+ * A case ends where the next begins; lines with # are comments. `meta` says where the metadata is, `bytes` how large the disks are, `allows`
+ * what the logs may say, `finding` what is wrong because of the kernel. `net`, `disk` and `handlers` are options of both nodes (`net@one` of one of
  * them), alternatives between `|` make a variant each. Steps begin with who does it: `one`, `other`, `both`, and each case runs twice, with the
  * kernel as the one and as the other; a step of `kernel` or `ours` makes it run once. What the words mean is in steps.ts.
  */
@@ -40,6 +41,8 @@ export interface CaseScript {
   options: OptionLine[];
   /** What the logs may say in this case, though it is a complaint. */
   allows: RegExp[];
+  /** What is wrong afterwards, all of it, where the case shows a fault of the kernel's. */
+  finding: RegExp | undefined;
   steps: Step[];
 }
 
@@ -63,7 +66,7 @@ export function parseCases(theme: string, text: string): CaseScript[] {
     if (line === '') continue;
     const [head, ...words] = line.split(/\s+/) as [string, ...string[]];
     if (head === 'case') {
-      cases.push({ theme, name: words.join('-'), metas: ['internal'], bytes: [undefined], options: [], allows: [], steps: [] });
+      cases.push({ theme, name: words.join('-'), metas: ['internal'], bytes: [undefined], options: [], allows: [], finding: undefined, steps: [] });
       continue;
     }
     const last = cases.at(-1);
@@ -76,6 +79,7 @@ export function parseCases(theme: string, text: string): CaseScript[] {
     } else if (head === 'meta') last.metas = words.filter((word) => word !== '|') as MetaPlace[];
     else if (head === 'bytes') last.bytes = words.filter((word) => word !== '|').map(Number);
     else if (head === 'allows') last.allows.push(new RegExp(words.join(' '), 'i'));
+    else if (head === 'finding') last.finding = new RegExp(words.join(' '));
     else if (WHO.has(head)) last.steps.push({ text: line, who: head as Who, verb: words[0]!, words: words.slice(1) });
     else last.steps.push({ text: line, who: undefined, verb: head, words });
   }

@@ -11,7 +11,7 @@
  * | `WHO reads X+N TEXT` | reads through the device |
  * | `WHO holds X+N TEXT` | what is in its disk's file |
  * | `WHO plant X TEXT` | writes into its disk's file, behind DRBD's back |
- * | `WHO load X+N TEXT`, `WHO unload` | an application that writes these blocks over and over, until told to end |
+ * | `WHO load X+N TEXT`, `WHO unload` | another application that writes these blocks over and over, until told to end |
  * | `WHO crash`, `boot`, `freeze`, `thaw` | power |
  * | `WHO generations CUR BM H1 H2` | letters stand for values: equal letters, equal values |
  * | `WHO lacks N`, `WHO size N` | KiB that it knows to be out of sync; sectors of its device |
@@ -40,7 +40,7 @@ export interface Stage {
   one: Peer;
   other: Peer;
   ledger: Ledger;
-  loads: Map<PeerName, Load>;
+  loads: Map<PeerName, Load[]>;
   /** Values that letters stand for. */
   letters: Map<string, string>;
   /** The cable, in a case that has to do with it. */
@@ -267,14 +267,14 @@ async function beginLoad(stage: Stage, peer: Peer, words: readonly string[]): Pr
     ledger.acknowledge(block + (round % blocks), of(round));
     ledger.issue(block + ((round + 1) % blocks), of(round + 1));
   });
-  stage.loads.set(peer.name, load);
+  stage.loads.set(peer.name, [...(stage.loads.get(peer.name) ?? []), load]);
   await until(async () => (rounds >= 5 ? true : undefined), () => `${peer.name}: the load does not begin`);
 }
 
 export async function endLoad(stage: Stage, peer: Peer): Promise<void> {
-  const load = stage.loads.get(peer.name);
+  const loads = stage.loads.get(peer.name) ?? [];
   stage.loads.delete(peer.name);
-  await load?.end();
+  await Promise.all(loads.map((load) => load.end()));
 }
 
 /** Letters stand for values, 0 for none. Waits a moment: a generation is told after its write is. */

@@ -25,6 +25,7 @@ const featuresOf = ({ features }: Pick<ResourceConfig, 'features'>): number => O
 
 /** From this protocol_max on the peer is DRBD 9 (wire-protocol.md §13.7). */
 const DRBD_9_PROTOCOL_MAX = 110;
+export const isDrbd9 = (peerProtocolMax: number): boolean => peerProtocolMax >= DRBD_9_PROTOCOL_MAX;
 
 /** The pair of streams is complete and has stayed: nobody else is let in, and our features go out. */
 export function startHandshake(core: Core, connection: Connection): void {
@@ -107,7 +108,7 @@ export function negotiate(own: Pick<ResourceConfig, 'protocolMin' | 'protocolMax
   if (version < own.protocolMin || version < peer.protocolMin) {
     return { refusal: `no common protocol version: ours ${own.protocolMin}-${own.protocolMax}, the peer's ${peer.protocolMin}-${peerMax}` };
   }
-  if (version >= 95 && version <= 99 && peerMax >= DRBD_9_PROTOCOL_MAX) {
+  if (version >= 95 && version <= 99 && isDrbd9(peerMax)) {
     return { refusal: `protocol ${version} does not work with DRBD 9 (it refuses the small header of 95-99)` };
   }
   return { version, features: featuresOf(own) & peer.flags };

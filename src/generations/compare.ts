@@ -46,6 +46,8 @@ export interface ComparisonInput {
   protocol: number;
   /** Feature WSAME (0x4) was negotiated. */
   featureWsame: boolean;
+  /** It announced more than protocol 101. */
+  peerIsDrbd9: boolean;
 }
 
 export interface Comparison {
@@ -104,7 +106,8 @@ const compareCrashes = (input: ComparisonInput): Comparison => {
     return { result: selfPrimary ? 1 : -1, rule: '41' };
   }
   if (selfCrashed && peerCrashed) return { result: input.resolveConflicts ? -1 : 1, rule: '40' };
-  return { result: selfCrashed ? 1 : -1, rule: '40' };
+  // DRBD 9, which survived, makes itself the source: two sources would wait for each other for ever (captures/with-drbd9, 23).
+  return { result: selfCrashed && !input.peerIsDrbd9 ? 1 : -1, rule: '40' };
 };
 
 type DescentRule = '50' | '51' | '60';

@@ -46,6 +46,7 @@ export interface HandshakeSnapshot {
   resolveConflicts: boolean;
   protocol: number;
   featureWsame: boolean;
+  peerIsDrbd9: boolean;
   options: Pick<NetOptions, 'afterSb0Pri' | 'afterSb1Pri' | 'afterSb2Pri' | 'alwaysAsbp' | 'rrConflict'>;
   /** How the demotion went that an earlier call asked for. */
   demotion: 'not-tried' | 'done' | 'refused';
@@ -123,6 +124,7 @@ const compare = (snapshot: HandshakeSnapshot): Comparison =>
     resolveConflicts: snapshot.resolveConflicts,
     protocol: snapshot.protocol,
     featureWsame: snapshot.featureWsame,
+    peerIsDrbd9: snapshot.peerIsDrbd9,
   });
 
 const policyFor = (options: HandshakeSnapshot['options'], primaries: number): AfterSb0Pri | AfterSb1Pri | AfterSb2Pri =>

@@ -139,6 +139,10 @@ export const newCurrentByOperator = (set: UuidSet, random: bigint, primary: bool
 /** The sender's second half of skip-initial-sync: the peer has the same data, so nothing is relative to anything. */
 export const afterSkipAnnounced = (set: UuidSet): UuidSet => ({ ...set, bitmap: 0n });
 
+/** A peer in sync begins a generation while connected: ours is now its predecessor, and nothing is relative to it. */
+export const followAnnounced = (set: UuidSet, peerCurrent: bigint, primary: boolean): UuidSet =>
+  setBitmap(setCurrent(rotateBitmap(set, set.current), peerCurrent, primary), 0n);
+
 /** The receiver's half: adopts the announced generation. Allowed while Connected with an own current UUID of 4 (protocol >= 90). */
 export const acceptSkippedSync = (set: UuidSet, peerCurrent: bigint, primary: boolean): UuidSet => ({
   ...setCurrent(set, peerCurrent, primary),

@@ -1,9 +1,10 @@
 /** What the peer says of itself in the handshake and when it changes: protocol, resync numbers, sizes, UUIDs (wire-protocol.md §3.4-§3.9, §7.2). */
 
+import { isDrbd9 } from '../connection/handshake.js';
 import { expectReceived } from '../connection/integrity.js';
 import { refuseConnection } from '../connection/loss.js';
 import { checkProtocol } from '../connection/parameters.js';
-import { JUST_CREATED, acceptSkippedSync, sameGeneration } from '../generations/uuid-set.js';
+import { JUST_CREATED, acceptSkippedSync, followAnnounced, sameGeneration } from '../generations/uuid-set.js';
 import { clearAll } from '../metadata/bitmap.js';
 import { newSize } from '../metadata/layout.js';
 import { assert, log, type Core } from '../model/core.js';
@@ -114,10 +115,27 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
     queueBitmapWrite(core, volume);
     changeState(core, resource, [volume], connection, { disk: Disk.UpToDate, pdsk: Disk.UpToDate }, 'hard', 'skip initial sync');
   }
+  else if (conn === Conn.Connected && isDrbd9(connection.session.peerProtocolMax) && isNewWhileInSync(volume, device, device.peerUuids)) {
+    storeUuids(core, volume, followAnnounced(uuidsOf(volume), packet.current, resource.role === Role.Primary), 'the peer has begun a generation');
+  }
   // Also while we ask for consent to detach: the peer goes on in a new generation, and says so before its answer is here.
   const detaches = connection.request?.change.disk === Disk.Failed && connection.request.volumes.includes(volume.number);
   if ((diskless || detaches) && follows && conn >= Conn.Connected) volume.exposedUuid = packet.current;
 };
+
+/**
+ * DRBD 9 begins a generation with a Primary's first write after our "skip initial sync", while connected (captures/with-drbd9, 21): nothing has
+ * parted. Who keeps the old one is a full resync away at the next outage, and "unrelated" after a split brain.
+ */
+const isNewWhileInSync = (volume: Volume, device: PeerDevice, peer: PeerUuids): boolean =>
+  device.role === Role.Primary &&
+  volume.disk === Disk.UpToDate &&
+  device.pdsk === Disk.UpToDate &&
+  (device.bitmap?.weight ?? 1) === 0 &&
+  uuidsOf(volume).bitmap === 0n &&
+  peer.bitmap === 0n &&
+  !sameGeneration(peer.current, uuidsOf(volume).current) &&
+  (peer.history1 === 0n || sameGeneration(peer.history1, uuidsOf(volume).current));
 
 /** A new generation of a peer that we used all the while follows on ours; a disk that comes late may be older than what was read. */
 export const followsExposed = (volume: Volume, { current, bitmap, history1, history2 }: PeerUuids): boolean =>

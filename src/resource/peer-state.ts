@@ -3,6 +3,7 @@
  * one snapshot: the state word, the UUIDs that came before it, and our own state as it is now.
  */
 
+import { isDrbd9 } from '../connection/handshake.js';
 import { expectClose } from '../connection/keepalive.js';
 import { loseConnection, refuseConnection } from '../connection/loss.js';
 import { decideHandshake, effectivePeerDisk, type HandshakePlan, type HandshakeSnapshot } from '../generations/decide.js';
@@ -148,6 +149,7 @@ const decide = (core: Core, resource: Resource, volume: Volume, connection: Conn
     resolveConflicts: connection.resolveConflicts,
     protocol: connection.protocolVersion,
     featureWsame: (connection.features & FeatureFlag.FF_WSAME) !== 0,
+    peerIsDrbd9: isDrbd9(connection.session.peerProtocolMax),
     options: connection.config.net,
     demotion: 'not-tried',
   };
