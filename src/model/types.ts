@@ -174,6 +174,8 @@ export interface PeerDevice {
   peerDiskSectors: number;
   /** Bits set when our UUIDs were last sent (ch_self). */
   bitsSent: number;
+  /** The current UUID that we told it last; 0: none on this connection. */
+  toldCurrent: bigint;
   /** Evaluate the handshake again at the next P_STATE (node-states.md §6.6). */
   considerResync: boolean;
   /**

@@ -242,6 +242,8 @@ export const newCurrentUuid = (core: Core, resource: Resource, procedure: Proced
       if (device.repl !== Conn.Connected) return finish(core, resource, procedure, ReturnCode.NeedConnection);
       sendUuids(core, connection, volume, device, UuidsFlag.SKIP_INITIAL_SYNC);
       storeUuids(core, volume, afterSkipAnnounced(uuidsOf(volume)), 'initial sync skipped');
+      // It adopts the generation, and does not say so.
+      if (device.peerUuids) device.peerUuids = { ...device.peerUuids, current: uuidsOf(volume).current, bitmap: 0n };
       changeState(core, resource, [volume], connection, { disk: Disk.UpToDate, pdsk: Disk.UpToDate }, 'hard', 'skip initial sync');
     }
     finish(core, resource, procedure, ReturnCode.Success);

@@ -6,7 +6,7 @@
 
 import type { HandlerName } from '../contract/output.js';
 import { sendPacket } from '../connection/send.js';
-import { newCurrent, startAsSource } from '../generations/uuid-set.js';
+import { newCurrent, sameGeneration, startAsSource } from '../generations/uuid-set.js';
 import { setAll } from '../metadata/bitmap.js';
 import { signal, type Core } from '../model/core.js';
 import type { AfterChange, Connection, PeerDevice, Resource, Volume } from '../model/types.js';
@@ -56,6 +56,11 @@ const isAwaited = (context: Context): boolean => {
   return hasLink(context) && (attached || context.change.announces === 'uuids');
 };
 
+const startsAsSource = ({ from, to, volume, device }: Context): boolean =>
+  !isSource(from.conn) && isSource(to.conn) && volume.backing !== undefined && isSource(device.repl);
+
+const isGenerationUntold = ({ volume, device }: Context): boolean => !sameGeneration(device.toldCurrent, uuidsOf(volume).current);
+
 const isLateAttach = (context: Context): boolean => hasLink(context) && context.from.disk === Disk.Attaching && context.to.disk === Disk.Negotiating;
 
 const durableSuperblock = ({ core, volume }: Context): StepResult => {
@@ -99,17 +104,18 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     return 'done';
   },
   /** 6: a source says which generation the target's data will be, when that is on its own disk (D7). */
+  (context) => (startsAsSource(context) && isGenerationUntold(context) ? durableSuperblock(context) : 'done'),
   (context) => {
-    const starts = !isSource(context.from.conn) && isSource(context.to.conn);
-    if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
+    if (!startsAsSource(context)) return 'done';
+    // The target takes over what it heard last: a generation that we adopted from it, or from another, it has not heard from us.
+    if (isGenerationUntold(context)) sendUuids(context.core, context.connection, context.volume, context.device);
     const { set } = startAsSource(uuidsOf(context.volume), context.core.environment.random64());
     storeUuids(context.core, context.volume, set, 'start of resync as source');
     return durableSuperblock(context);
   },
   (context) => {
-    const starts = !isSource(context.from.conn) && isSource(context.to.conn);
-    if (!starts || !context.volume.backing || !isSource(context.device.repl)) return 'done';
-    const uuid = context.volume.backing.superblock.uuids[1];
+    if (!startsAsSource(context)) return 'done';
+    const uuid = context.volume.backing!.superblock.uuids[1];
     sendPacket(context.core, context.connection, { packet: 'P_SYNC_UUID', volume: context.volume.number, uuid });
     startResync(context.core, context.resource, context.volume, context.device, context.connection, 'source');
     return 'done';

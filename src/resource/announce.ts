@@ -28,6 +28,7 @@ export const sendUuids = (core: Core, connection: Connection, volume: Volume, de
   if (volume.crashedPrimary) flags |= UuidsFlag.CRASHED_PRIMARY;
   if (volume.disk === Disk.Negotiating && device.negotiation?.disk === Disk.Inconsistent) flags |= UuidsFlag.INCONSISTENT;
   device.bitsSent = device.bitmap?.weight ?? 0;
+  device.toldCurrent = current;
   sendPacket(core, connection, {
     packet: 'P_UUIDS',
     volume: volume.number,

@@ -30,6 +30,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   peerUuids: undefined,
   peerDiskSectors: 0,
   bitsSent: 0,
+  toldCurrent: 0n,
   considerResync: false,
   generationDueOnWrite: false,
   negotiation: undefined,

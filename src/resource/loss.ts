@@ -78,7 +78,11 @@ export const continueLoss = (core: Core, resource: Resource, connection: Connect
   if (loss.step === WAITS_FOR_DISK) {
     if (!isReceiverQuiet(resource, connection) || resource.worker.length > 0) return;
     loss.step = WAITS_FOR_METADATA;
-    for (const volume of resource.volumes.values()) volume.peers.get(connection.peer)!.peerUuids = undefined;
+    for (const volume of resource.volumes.values()) {
+      const device = volume.peers.get(connection.peer)!;
+      device.peerUuids = undefined;
+      device.toldCurrent = 0n;
+    }
     resetSender(connection);
     retryAfterLoss(core, resource, connection);
     if (!isUndecided(resource)) failNetworkParts(core, resource, connection);
