@@ -16,7 +16,7 @@ import { configurationLines, requestedRun, resultLines, type RunOptions } from '
 import { storyLines } from '../story.js';
 import { runPool } from '../sweep/pool.js';
 import { startProgress } from '../sweep/progress.js';
-import { curveOf, failureOf, shareOf, steepest, type Point, type Runner } from './curve.js';
+import { curveOf, failureOf, shareOf, stepOf, type Point, type Runner, type Step } from './curve.js';
 import { pageOf } from './page.js';
 
 export interface ReseedOptions extends RunOptions {
@@ -28,7 +28,7 @@ export interface ReseedOptions extends RunOptions {
 
 const FUTURES = 30;
 const FUTURES_MAX = 10_000;
-/** Of what happened where the share rises most. */
+/** Of what happened at the step. */
 const STORY_LINES_MAX = 25;
 const BAR_CELLS = 40;
 const RUN_TIMEOUT_MS = 120_000;
@@ -53,13 +53,13 @@ export async function reseedCommand(name: string, options: ReseedOptions, contex
   if (moment !== undefined && moment > failureOf(original)) throw new UsageError(`it fails at ${seconds(failureOf(original))}; give --reseed-from a moment before that, or auto`);
 
   const points = await curveOf(request, original, moment === undefined ? undefined : [moment], futures, pool(context, jobs, say));
-  const rise = steepest(points);
-  const story = rise ? storyBetween(original, rise.before.atUs, rise.after.atUs) : [];
-  if (options.json === true) context.out(JSON.stringify({ scenario: scenario.name, seed: request.seed, failedAtUs: failureOf(original), points, ...(rise && { rise: { fromUs: rise.before.atUs, toUs: rise.after.atUs } }), command: words }));
-  else for (const line of ['', ...plotLines(points), '', ...riseLines(points, story)]) context.out(line);
+  const step = stepOf(points);
+  const story = step ? storyBetween(original, step.before.atUs, step.after.atUs) : [];
+  if (options.json === true) context.out(JSON.stringify({ scenario: scenario.name, seed: request.seed, failedAtUs: failureOf(original), points, ...(step && { step: { fromUs: step.before.atUs, toUs: step.after.atUs, shareBefore: step.shareBefore, shareAfter: step.shareAfter } }), command: words }));
+  else for (const line of ['', ...plotLines(points), '', ...stepLines(points, step, story)]) context.out(line);
   const folder = options.out ?? join('reports', 'out', 'reseed', `${scenario.name}-${request.seed}`);
   makeFolder(folder, 'page');
-  writeFileSync(join(folder, 'index.html'), pageOf({ title: `${scenario.name}, seed ${request.seed}`, command: words, original, points, rise, story }));
+  writeFileSync(join(folder, 'index.html'), pageOf({ title: `${scenario.name}, seed ${request.seed}`, command: words, original, points, step, story }));
   say(`page: ${join(folder, 'index.html')}`);
   say(`repeat: ${words}`);
   return exitCodeOfFailure(original);
@@ -126,11 +126,10 @@ function plotLines(points: readonly Point[]): string[] {
   ];
 }
 
-function riseLines(points: readonly Point[], story: readonly string[]): string[] {
-  const rise = steepest(points);
+function stepLines(points: readonly Point[], step: Step | undefined, story: readonly string[]): string[] {
   if (points.length === 1) return [];
-  if (!rise) return ['the share does not rise anywhere: what is wrong is there from the beginning, or comes with certainty'];
-  const [before, after] = [rise.before, rise.after];
-  const words = `the share rises most, from ${Math.round(100 * shareOf(before))} % to ${Math.round(100 * shareOf(after))} %, between ${seconds(before.atUs)} and ${seconds(after.atUs)}`;
+  if (!step) return ['there is no clear step: what is wrong was there from the beginning, or --futures are too few'];
+  const { before, after, shareBefore, shareAfter } = step;
+  const words = `the step, from ${Math.round(100 * shareBefore)} % before to ${Math.round(100 * shareAfter)} % after, is between ${seconds(before.atUs)} and ${seconds(after.atUs)}`;
   return story.length === 0 ? [`${words}; the nodes say nothing then`] : [`${words}; then:`, ...story];
 }

@@ -1,6 +1,6 @@
 /**
  * When was it lost? The same run up to a moment, and many different futures from there on: the share of them that fails, for moment after moment.
- * Where the share rises, the damage was done. Moments are chosen evenly first, then more of them where the share rises most.
+ * Where the share steps up, the damage was done. Moments are chosen evenly first, then more of them where the step is.
  */
 
 import type { RunRequest, RunResult } from '../../sim/types.js';
@@ -18,7 +18,7 @@ export interface Point {
   otherwise: number;
 }
 
-/** Moments of a first look, both ends included; and more of them in the steepest stretch, so often. */
+/** Moments of a first look, both ends included; and more of them between the two on either side of the step, so often. */
 const FIRST_MOMENTS = 13;
 const CLOSER_MOMENTS = 6;
 const CLOSER_LOOKS = 2;
@@ -30,15 +30,46 @@ export type Runner = (jobs: readonly Job[]) => Promise<Outcome[]>;
 
 export const firstMoments = (failedAtUs: number): number[] => evenly(0, failedAtUs, FIRST_MOMENTS);
 
-/** The two neighbouring points between which the share rises most, or undefined where it never does. */
-export function steepest(points: readonly Point[]): { before: Point; after: Point } | undefined {
-  let best: { before: Point; after: Point; rise: number } | undefined;
+/** One share before, another one from there on. */
+export interface Step {
+  before: Point;
+  after: Point;
+  /** Pooled: of all points up to `before`, and of all from `after` on. */
+  shareBefore: number;
+  shareAfter: number;
+}
+
+/**
+ * Where the curve, as one step up, fits the counts best (the likeliest place of a change in a share); undefined where no step does much better than none. A few futures
+ * more or less at one moment move nothing, since all the others count too.
+ */
+export function stepOf(points: readonly Point[]): Step | undefined {
+  let best: (Step & { likelihood: number }) | undefined;
   for (let at = 1; at < points.length; at++) {
-    const [before, after] = [points[at - 1]!, points[at]!];
-    const rise = shareOf(after) - shareOf(before);
-    if (rise > (best?.rise ?? 0)) best = { before, after, rise };
+    const [left, right] = [pooled(points.slice(0, at)), pooled(points.slice(at))];
+    const [shareBefore, shareAfter] = [left.failed / left.futures, right.failed / right.futures];
+    const likelihood = likelihoodOf(left) + likelihoodOf(right);
+    if (shareAfter > shareBefore && likelihood > (best?.likelihood ?? -Infinity)) best = { before: points[at - 1]!, after: points[at]!, shareBefore, shareAfter, likelihood };
   }
-  return best;
+  if (best === undefined || best.likelihood - likelihoodOf(pooled(points)) < CLEARLY) return undefined;
+  const { likelihood: _, ...step } = best;
+  return step;
+}
+
+/** Logarithm of how much likelier a step must make the counts: twenty times. */
+const CLEARLY = 3;
+
+type Counted = Pick<Point, 'failed' | 'futures'>;
+
+const pooled = (points: readonly Point[]): Counted => ({
+  failed: points.reduce((sum, { failed }) => sum + failed, 0),
+  futures: points.reduce((sum, { futures }) => sum + futures, 0),
+});
+
+/** Logarithm of the likelihood of so many failures under their own share. */
+function likelihoodOf({ failed, futures }: Counted): number {
+  const part = (count: number): number => (count === 0 ? 0 : count * Math.log(count / futures));
+  return part(failed) + part(futures - failed);
 }
 
 export const shareOf = ({ failed, futures }: Point): number => failed / futures;
@@ -56,9 +87,9 @@ export async function curveOf(request: RunRequest, original: RunResult, moments:
   }
   await measure(firstMoments(failureOf(original)));
   for (let look = 0; look < CLOSER_LOOKS; look++) {
-    const rise = steepest(sorted());
-    if (!rise || rise.after.atUs - rise.before.atUs < NEAREST_US) break;
-    await measure(evenly(rise.before.atUs, rise.after.atUs, CLOSER_MOMENTS + 2));
+    const step = stepOf(sorted());
+    if (!step || step.after.atUs - step.before.atUs < NEAREST_US) break;
+    await measure(evenly(step.before.atUs, step.after.atUs, CLOSER_MOMENTS + 2));
   }
   return sorted();
 }

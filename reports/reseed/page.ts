@@ -6,7 +6,7 @@ import { html, nothing, raw, table } from '../html/html.js';
 import { curvePlot } from '../html/plots.js';
 import { style } from '../html/style.js';
 import { violationLines } from '../story.js';
-import type { Point } from './curve.js';
+import type { Point, Step } from './curve.js';
 import { shareOf } from './curve.js';
 
 export interface Page {
@@ -14,21 +14,21 @@ export interface Page {
   command: string;
   original: RunResult;
   points: readonly Point[];
-  rise: { before: Point; after: Point } | undefined;
+  step: Step | undefined;
   /** What happened there. */
   story: readonly string[];
 }
 
-export function pageOf({ title, command, original, points, rise, story }: Page): string {
+export function pageOf({ title, command, original, points, step, story }: Page): string {
   const plot = curvePlot(
     points.map((point) => [point.atUs / 1_000_000, 100 * shareOf(point)]),
     { x: 'other futures from here on, s', y: 'fail like it, %' },
-    rise && [rise.before.atUs / 1_000_000, rise.after.atUs / 1_000_000],
+    step && [step.before.atUs / 1_000_000, step.after.atUs / 1_000_000],
   );
   const rows = points.map((point) => [seconds(point.atUs), `${Math.round(100 * shareOf(point))} %`, point.failed, point.otherwise, point.futures]);
   const columns = [{ title: 'from' }, { title: 'fail like it', number: true }, { title: 'runs', number: true }, { title: 'fail otherwise', number: true }, { title: 'of', number: true }];
-  const where = rise
-    ? html`<p>The share rises most between ${seconds(rise.before.atUs)} and ${seconds(rise.after.atUs)}: there it was lost.</p><pre>${story.join('\n')}</pre>`
+  const where = step
+    ? html`<p>From ${Math.round(100 * step.shareBefore)} % to ${Math.round(100 * step.shareAfter)} %, between ${seconds(step.before.atUs)} and ${seconds(step.after.atUs)}: there it was lost.</p><pre>${story.join('\n')}</pre>`
     : nothing;
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
