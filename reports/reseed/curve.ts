@@ -18,7 +18,7 @@ export interface Point {
   otherwise: number;
 }
 
-/** Moments of a first look, both ends included; and more of them between the two on either side of the step, so often. */
+/** Moments of a first look, from the beginning to the failure; and more of them between the two on either side of the step, so often. */
 const FIRST_MOMENTS = 13;
 const CLOSER_MOMENTS = 6;
 const CLOSER_LOOKS = 2;
@@ -28,7 +28,8 @@ const NEAREST_US = 100;
 /** Runs requests somewhere, in any order, and hands the outcomes back in the order of the requests. */
 export type Runner = (jobs: readonly Job[]) => Promise<Outcome[]>;
 
-export const firstMoments = (failedAtUs: number): number[] => evenly(0, failedAtUs, FIRST_MOMENTS);
+/** The last one is behind the failure: where all is in the past, what happened at that very instant too. */
+export const firstMoments = (failedAtUs: number): number[] => [...evenly(0, failedAtUs, FIRST_MOMENTS), failedAtUs + 1];
 
 /** One share before, another one from there on. */
 export interface Step {

@@ -86,7 +86,7 @@ class Witness implements WorldView, Spectator {
   }
 
   private follow(world: World, action: Action): World {
-    if (/^(crash|cut|boot)/.test(action)) this.troubleAtUs = this.nowUs;
+    if (/^(crash|cut|boot|hurry)/.test(action)) this.troubleAtUs = this.nowUs;
     const after = this.worlds.after(world, action, this);
     this.world = after;
     return after;
@@ -228,6 +228,8 @@ export function describe(worlds: Worlds, world: World, action: Action): string {
       return 'the connection breaks';
     case 'time':
       return 'nothing is on its way, and time passes';
+    case 'hurry':
+      return 'time passes, and what is on its way is late';
     default:
       return action;
   }

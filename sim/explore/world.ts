@@ -5,7 +5,8 @@
  *
  * A world holds numbers only (contents.ts, nodes.ts), so making one is cheap, and two are the same where their numbers are.
  *
- * Time passes only when nothing is on its way to anybody, and then to the next moment for which a node has set its alarm: a timer never overtakes a packet or a disk.
+ * Time passes when nothing is on its way to anybody, and then to the next moment for which a node has set its alarm: a timer overtakes a packet or a disk only as often as
+ * a configuration says (`hurries`).
  */
 
 import type { Command, Input } from '../../src/contract/index.js';
@@ -62,13 +63,15 @@ export interface Pipe {
   ways: readonly [Way, Way];
 }
 
+export type Left = Record<'crashes' | 'cuts' | 'promotions' | 'demotions' | 'hurries', number>;
+
 export interface World {
   hosts: readonly [HostState, HostState];
   pipes: readonly Pipe[];
   /** Of `ghosts`. */
   ghost: number;
   /** What may still happen. */
-  left: { crashes: number; cuts: number; promotions: number; demotions: number };
+  left: Left;
   /** How often time has passed. */
   ticks: number;
 }
@@ -128,12 +131,12 @@ export class Worlds {
 
   /** Both hosts are down, their disks in sync. */
   blank(): World {
-    const { crashes, cuts, promotions, demotions } = this.configuration;
+    const { crashes, cuts, promotions, demotions, hurries } = this.configuration;
     const [one, another] = firstDisks(this.setup, this.contents);
     const host = (disk: DiskState): HostState => ({
       node: 0, disk: this.disks.numberOf(disk), operations: [], inbox: [], attempts: [], isListening: false, script: Script.Down, draws: 0, accepted: 0,
     });
-    return { hosts: [host(one!), host(another!)], pipes: [], ghost: this.ghosts.numberOf([]), left: { crashes, cuts, promotions, demotions }, ticks: 0 };
+    return { hosts: [host(one!), host(another!)], pipes: [], ghost: this.ghosts.numberOf([]), left: { crashes, cuts, promotions, demotions, hurries }, ticks: 0 };
   }
 
   // ---- What may happen --------------------------------------------------------------------------------------------------------
@@ -146,7 +149,8 @@ export class Worlds {
     const alone = places.find((place) => world.hosts[place].script === Script.Attaching);
     if (alone !== undefined) return [...this.dueActions(world).filter((action) => action.startsWith(`disk ${alone}`)), ...this.crashes(world, alone)];
     const due = this.dueActions(world);
-    return [...(due.length > 0 ? due : this.timeActions(world)), ...this.freeActions(world)];
+    const hurries = due.length > 0 && world.left.hurries > 0 && this.nextAlarmUs(world) > 0 && this.timeActions(world).length > 0;
+    return [...(due.length > 0 ? due : this.timeActions(world)), ...(hurries ? ['hurry'] : []), ...this.freeActions(world)];
   }
 
   /** What is on its way to somebody, or to be done at once: time waits for it. */
@@ -320,6 +324,10 @@ export class Worlds {
         draft.left = { ...draft.left, cuts: draft.left.cuts - 1 };
         draft.pipes = draft.pipes.map((pipe) => ({ ...pipe, ways: [{ ...pipe.ways[0], end: 'reset' }, { ...pipe.ways[1], end: 'reset' }] }));
         break;
+      case 'hurry':
+        draft.left = { ...draft.left, hurries: draft.left.hurries - 1 };
+        this.passTime(draft);
+        break;
       case 'time':
         this.passTime(draft);
         break;
@@ -362,7 +370,8 @@ export class Worlds {
     this.spectator?.stopping(place, draft, isWhole ? 'crash' : 'power-loss');
     set(draft, place, { node: 0, operations: [], inbox: [], attempts: [], isListening: false, script: Script.Down, draws: this.nodes.draws(host.node), accepted: 0 });
     draft.pipes = draft.pipes.map(({ ids, ways }) => {
-      const own = { ...ways[place], end: ids[place] === 0 ? ways[place].end : ('reset' as const) };
+      const isHeard = this.configuration.crashesAre === 'heard' && ids[place] !== 0;
+      const own = { ...ways[place], end: isHeard ? ('reset' as const) : ways[place].end };
       const theirs = { ...ways[other(place)], chunks: [] };
       return place === 0 ? { ids: [0, ids[1]], ways: [own, theirs] } : { ids: [ids[0], 0], ways: [theirs, own] };
     });
@@ -503,7 +512,7 @@ export class Worlds {
     const own = state.disk === Disk.UpToDate ? 1 << place : 0;
     const mirrors = state.conn >= Conn.Connected && state.pdsk === Disk.UpToDate;
     // It has not crashed since the two met.
-    const isThere = draft.hosts[peer].node !== 0 && !draft.pipes.some(({ ids, ways }) => ids[place] !== 0 && ways[peer].end === 'reset');
+    const isThere = draft.hosts[peer].node !== 0 && !draft.pipes.some(({ ids, ways }) => ids[place] !== 0 && (ids[peer] === 0 || ways[peer].end === 'reset'));
     return own | (mirrors && isThere ? 1 << peer : 0);
   }
 
@@ -536,7 +545,7 @@ export class Worlds {
 
   /** The whole world in numbers: equal exactly where the worlds are. */
   key(world: World): string {
-    const numbers: (number | string)[] = [world.ghost, world.ticks, world.left.crashes, world.left.cuts, world.left.promotions, world.left.demotions];
+    const numbers: (number | string)[] = [world.ghost, world.ticks, world.left.crashes, world.left.cuts, world.left.promotions, world.left.demotions, world.left.hurries];
     for (const { node, disk, operations, inbox, attempts, isListening, script, draws, accepted } of world.hosts) {
       numbers.push('h', node, disk, isListening ? 1 : 0, script, draws, accepted, 'o', ...operations, 'i', ...[...inbox].sort((a, b) => a - b), 'a', ...attempts);
     }
