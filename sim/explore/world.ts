@@ -146,9 +146,11 @@ export class Worlds {
    * it and it reaches nobody, so in whatever order its steps and the others' are taken, the same worlds come of it.
    */
   actions(world: World): Action[] {
-    const alone = places.find((place) => world.hosts[place].script === Script.Attaching);
-    if (alone !== undefined) return [...this.dueActions(world).filter((action) => action.startsWith(`disk ${alone}`)), ...this.crashes(world, alone)];
     const due = this.dueActions(world);
+    for (const place of places) {
+      const own = world.hosts[place].script === Script.Attaching ? due.filter((action) => action.startsWith(`disk ${place}`)) : [];
+      if (own.length > 0) return [...own, ...this.crashes(world, place)];
+    }
     const hurries = due.length > 0 && world.left.hurries > 0 && this.nextAlarmUs(world) > 0 && this.timeActions(world).length > 0;
     return [...(due.length > 0 ? due : this.timeActions(world)), ...(hurries ? ['hurry'] : []), ...this.freeActions(world)];
   }
