@@ -8,7 +8,7 @@
  * they lost, so no promise is broken; it is what a single disk would have lost.
  */
 
-import { Conn } from '../../src/state/states.js';
+import { Conn, Disk } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
 import { recordOf, type WriteRecord } from '../ghost.js';
 import { type Decision, type Lineage, isSourceState, isSplitBrainDecision, isTargetState } from './lineage.js';
@@ -33,7 +33,9 @@ export function resyncDirection(lineage: Lineage): Checker {
     const unexcused: WriteRecord[] = [];
     const reason = chosenBy(target, volume);
     for (const write of overwritten) {
-      const newest = lineage.hosts[source]!.lostCacheAsPrimary.has(volume) || tookOver(source, target, volume);
+      // A target that was not synced to its end has no good data: the source's was all there was, whoever wrote it.
+      const isOnlyGood = lineage.status(target, volume).disk === Disk.Inconsistent;
+      const newest = isOnlyGood || lineage.hosts[source]!.lostCacheAsPrimary.has(volume) || tookOver(source, target, volume);
       const lostWithCache = (write.lostPower & (1 << source)) !== 0 && newest;
       if (reason === undefined && !lostWithCache) unexcused.push(write);
       write.discarded = reason ?? (lostWithCache ? 'lost with the cache of the source, unflushed' : 'overwritten by a resync');
