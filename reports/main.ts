@@ -207,7 +207,8 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--keep', 'write the shrunk run of each to scenarios/regressions')
     .option('--scoreboard <file>', 'bring the rows of these mutants in this markdown file up to date')
     .option('--jobs <n>', 'worker threads (default: one per core)')
-    .option('--no-shrink', 'do not look for the smallest run that catches each (seconds each, three minutes at most)')
+    .option('--no-shrink', 'do not look for the smallest run that catches each')
+    .option('--shrink-time <3m>', 'how long that may take for each (s, m, h)', '3m')
     .action(async (ids: string[], options: MutantsOptions) => {
       const { mutantsCommand } = await import('./mutants/command.js');
       ended(await mutantsCommand(ids, options, { out, err }));

@@ -10,7 +10,7 @@ import type { Engine } from '../engine-types.js';
 import { loadEngine } from '../engine-types.js';
 import type { ExitCode } from '../exit-codes.js';
 import { exitCodes, worstOf } from '../exit-codes.js';
-import { parseJobs, repeatCommand, scenarioNamed, suggestion } from '../parameters.js';
+import { parseDuration, parseJobs, repeatCommand, scenarioNamed, suggestion } from '../parameters.js';
 import { taleOf } from '../shrink/tale.js';
 import { planOf } from '../sweep/plan.js';
 import type { Fate, Trial } from './fate.js';
@@ -33,6 +33,8 @@ export interface MutantsOptions {
   repeats: string;
   /** False: nothing is shrunk. */
   shrink?: boolean;
+  /** How long it may take for each. */
+  shrinkTime: string;
   /** Write the shrunk run of each as its regression. */
   keep?: boolean;
   /** Play the regressions, and sweep nothing. */
@@ -64,6 +66,7 @@ export async function mutantsCommand(
       seeds: parseCount('--seeds', options.seeds),
       repeats: parseCount('--repeats', options.repeats),
       isShrunk: options.shrink !== false,
+      shrinkMs: parseDuration(options.shrinkTime),
       onlyRegression: options.regressions === true,
     };
     const fates: Fate[] = [];

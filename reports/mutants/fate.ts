@@ -20,7 +20,6 @@ import { runTimeoutMs } from './workshop.js';
 
 /** What is spent on the smallest run of each. */
 const shrinkReplays = 1000;
-const shrinkMs = 180_000;
 
 export interface Fate {
   mutant: Mutant;
@@ -55,6 +54,8 @@ export interface Trial {
   /** Disjoint ranges of seeds. */
   repeats: number;
   isShrunk: boolean;
+  /** What that may take for each. */
+  shrinkMs: number;
   /** Its regression alone. */
   onlyRegression: boolean;
 }
@@ -119,7 +120,7 @@ function caughtIn(outcome: Outcome, mutant: Mutant, plan: Plan): Pick<Fate, 'cau
 }
 
 /** Looks for the smallest run; one that only hangs has none. */
-async function shrinkFate(fate: Fate, { workshop, engine }: Trial): Promise<void> {
+async function shrinkFate(fate: Fate, { workshop, engine, shrinkMs }: Trial): Promise<void> {
   const { request } = fate;
   if (request === undefined) return;
   const replayer = new Replayer(workshop.engineModule.href, workshop.workerModule, runTimeoutMs);

@@ -34,16 +34,6 @@ export const marks: readonly Mutant[] = [
     expected: ['metadata-sanity', 'split-brain', 'resync-direction', 'durability', 'no-silent-divergence', 'liveness', 'bounded-recovery', 'convergence'],
   },
   {
-    id: 'B064',
-    summary: 'a new data generation is written some time, not before it counts',
-    file: 'src/resource/after-change.ts',
-    oldText: "\"contact to the peer's data lost\");\n    return durableSuperblock(context);",
-    newText: "\"contact to the peer's data lost\");\n    return 'done';",
-    scenarios: ['traps'],
-    set: ['story=late-generation'],
-    expected: ['resync-direction', 'split-brain', 'durability', 'no-silent-divergence', 'convergence', 'liveness'],
-  },
-  {
     id: 'B029b',
     summary: 'the transaction that makes extents active failed, and the writes that waited for it go all the same',
     first: true,
@@ -144,20 +134,145 @@ export const marks: readonly Mutant[] = [
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'bounded-recovery'],
   },
   {
+    id: 'B032',
+    summary: "marks that were merged from the peer's bitmap are not on disk when the resync begins",
+    file: 'src/resource/after-change.ts',
+    oldText:
+      '    queueSuperblock(context.core, context.volume);\n' +
+      "    queueBitmapWrite(context.core, context.volume, { for: 'worker' });",
+    newText: "    queueSuperblock(context.core, context.volume, { for: 'worker' });",
+    scenarios: ['resync-interrupted', 'both-lose-power'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B034',
+    summary: 'bits that are set already are counted once more when a run is set',
+    file: 'src/metadata/bitmap.ts',
+    oldText: '    newly += popcount(mask & ~words[index]!);',
+    newText: '    newly += popcount(mask);',
+    scenarios: ['resync-interrupted', 'failover'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'bounded-recovery', 'assertion'],
+  },
+  {
+    id: 'B052',
+    summary: 'only the first slots of the activity log are read, as many as a smaller one has',
+    file: 'src/metadata/activity-log.ts',
+    oldText:
+      '      const slot = block.contextStart + n;\n' +
+      '      const extent',
+    newText:
+      '      if (n >= 31) break;\n' +
+      '      const slot = block.contextStart + n;\n' +
+      '      const extent',
+    scenarios: ['traps'],
+    set: ['story=torn-log'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B055',
+    summary: 'the blocks of the activity log are taken in the order in which they lie, not in that of their numbers',
+    file: 'src/metadata/activity-log.ts',
+    oldText:
+      '  found.sort((a, b) => distance(last, a.number) - distance(last, b.number));\n',
+    newText:
+      '  void last;\n',
+    scenarios: ['traps'],
+    set: ['story=torn-log'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B061',
+    summary: 'writes of a freeze go on without their extents in the activity log of a disk that came meanwhile',
+    file: 'src/replication/submit.ts',
+    oldText: 'if (follows || isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);',
+    newText: 'if (follows && isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);',
+    scenarios: ['disk-errors', 'volumes'],
+    set: ['on-no-data-accessible=suspend-io'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
+  },
+  {
+    id: 'B174',
+    summary: 'the new part of a device that grew is not marked',
+    file: 'src/volume/metadata-io.ts',
+    oldText: 'resizedBitmap(device.bitmap, job.sectors, job.assumeClean)',
+    newText: 'resizedBitmap(device.bitmap, job.sectors, job.sectors > 0)',
+    scenarios: ['resize'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B175',
+    summary: 'metadata moves, and only the pages of the bitmap that changed are written at the new place',
+    file: 'src/volume/metadata-io.ts',
+    oldText:
+      'metaWrite(core, volume, job, sector, data, false);\n' +
+      '        } else if (step === 2) {\n' +
+      '          writeAllPages(core, volume, backing, job);',
+    newText:
+      'metaWrite(core, volume, job, sector, data, false);\n' +
+      '        } else if (step === 2) {\n' +
+      '          if (samePlace(job.old, job.layout)) writeAllPages(core, volume, backing, job);',
+    scenarios: ['resize'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'X04',
+    summary: 'a block that a write covers in part is marked when it is whole, and cleared when it is not',
+    file: 'src/metadata/bitmap.ts',
+    oldText:
+      '  const first = Math.ceil(sector / SECTORS_PER_BIT);\n' +
+      '  const end = sector + sectors === bitmap.sectors ? bitmap.bits : Math.floor((sector + sectors) / SECTORS_PER_BIT);',
+    newText:
+      '  const first = Math.floor(sector / SECTORS_PER_BIT);\n' +
+      '  const end = sector + sectors === bitmap.sectors ? bitmap.bits : Math.ceil((sector + sectors) / SECTORS_PER_BIT);',
+    scenarios: ['resync-interrupted', 'flapping-link'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B064',
+    summary: 'a new data generation is written some time, not before it counts',
+    file: 'src/resource/after-change.ts',
+    oldText:
+      '    volume.exposedUuid = exposedUuid;\n' +
+      '    return durableSuperblock(context);',
+    newText:
+      '    volume.exposedUuid = exposedUuid;\n' +
+      "    return 'done';",
+    scenarios: ['traps'],
+    set: ['story=late-generation'],
+    expected: ['resync-direction', 'split-brain', 'durability', 'no-silent-divergence', 'convergence', 'liveness', 'metadata-sanity'],
+  },
+  {
     id: 'B065a',
     summary: 'what waits for a new generation goes on when that is on its way to the disk, not when it is there',
     first: true,
     file: 'src/resource/after-change.ts',
     oldText:
-      ', resource.role === Role.Primary), "contact to the peer\'s data lost");\n' +
-      '    return durable',
+      '    volume.exposedUuid = exposedUuid;\n' +
+      '    return durableSuperblock(context);',
     newText:
-      ', resource.role === Role.Primary), "contact to the peer\'s data lost");\n' +
+      '    volume.exposedUuid = exposedUuid;\n' +
       '    queueSuperblock(core, volume);\n' +
-      "    if (volume.backing) return 'done';\n" +
-      '    return durable',
+      "    return 'done';",
     scenarios: ['traps'],
     set: ['story=late-generation'],
     expected: ['resync-direction', 'split-brain', 'durability', 'no-silent-divergence', 'convergence', 'liveness', 'metadata-sanity'],
+  },
+  {
+    id: 'B066',
+    summary: 'a disk that did not take the new generation counts for what waited for it',
+    file: 'src/resource/after-change.ts',
+    oldText: '    else disownLocalWrites(resource, volume);',
+    newText: '    else if (!volume.backing) disownLocalWrites(resource, volume);',
+    scenarios: ['disk-errors'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
+  },
+  {
+    id: 'B036',
+    summary: 'a device that grows without a resync keeps what its new part had marked',
+    file: 'src/metadata/bitmap-resize.ts',
+    oldText: 'if (sectors > old.sectors && !assumeClean) setBits',
+    newText: 'if (sectors > old.sectors && (!assumeClean || old.sectors > 0)) setBits',
+    scenarios: ['resize'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'bounded-recovery'],
   },
 ];

@@ -45,7 +45,7 @@ export const resync: readonly Mutant[] = [
     expected: ['liveness', 'complementary-states'],
   },
   {
-    id: 'verify-race',
+    id: 'B042',
     summary: 'a block is written here while the peer reads it for a verify: the two sides compare different moments',
     file: 'src/volume/intervals.ts',
     oldText: "return earlier.kind !== 'peer-read' && earlier.kind !== 'peer-reply';",
@@ -115,5 +115,83 @@ export const resync: readonly Mutant[] = [
     scenarios: ['traps'],
     set: ['story=primary-target'],
     expected: ['liveness', 'assertion'],
+  },
+  {
+    id: 'B116',
+    summary: 'a pause that the peer took back in a handshake stays',
+    file: 'src/resource/peer-state.ts',
+    oldText: 'peerIsp: peer.aftrIsp || peer.userIsp, conn };',
+    newText: 'peerIsp: (me.peerIsp && peer.conn > Conn.Connected) || peer.aftrIsp || peer.userIsp, conn };',
+    scenarios: ['traps', 'resync-interrupted'],
+    expected: ['liveness', 'complementary-states'],
+  },
+  {
+    id: 'B117',
+    summary: 'a resync that was paused is not taken up again',
+    file: 'src/resync/lifecycle.ts',
+    oldText:
+      "  observeResync(core, volume, peerDevice, resync, 'resumed');\n" +
+      "  if (resync.side === 'target')",
+    newText:
+      "  observeResync(core, volume, peerDevice, resync, 'resumed');\n" +
+      "  if (resync.side === 'target' && resync.requests.length > 0)",
+    scenarios: ['traps'],
+    set: ['story=pause-at-end'],
+    expected: ['liveness', 'complementary-states'],
+  },
+  {
+    id: 'B119',
+    summary: 'a resync that has gone round once does not look behind it again',
+    file: 'src/resync/target.ts',
+    oldText:
+      '      resync.cursorBit = 0;\n' +
+      '      return;',
+    newText: '      return;',
+    scenarios: ['resync-interrupted', 'flapping-link'],
+    expected: ['liveness', 'complementary-states'],
+  },
+  {
+    id: 'B131',
+    summary: 'each handshake that leads to a resync marks everything',
+    file: 'src/resource/peer-state.ts',
+    oldText: "(plan.outcome === 'source' || plan.outcome === 'target') && plan.full && device.bitmap)",
+    newText: "(plan.outcome === 'source' || plan.outcome === 'target') && device.bitmap)",
+    scenarios: ['flapping-link', 'resync-interrupted'],
+    expected: ['bounded-recovery'],
+  },
+  {
+    id: 'B160',
+    summary: 'a block that cannot be read is equal, as far as a verify can tell',
+    file: 'src/resync/verify.ts',
+    oldText: 'const isEqual = data !== undefined && sameBytes(',
+    newText: 'const isEqual = data === undefined || sameBytes(',
+    scenarios: ['online-verify', 'disk-errors'],
+    expected: ['online-verify', 'no-silent-divergence'],
+  },
+  {
+    id: 'B198',
+    summary: 'there is no handler for one kind of packet',
+    file: 'src/resource/packets.ts',
+    oldText:
+      "    case 'P_TRIM':\n" +
+      "    case 'P_ZEROES':\n",
+    newText:
+      "    case 'P_TRIM':\n",
+    scenarios: ['discard'],
+    expected: ['unexpected-disconnect', 'liveness'],
+  },
+  {
+    id: 'X05',
+    summary: 'a block that the target could not write counts as written',
+    file: 'src/resync/target.ts',
+    oldText:
+      '  if (!request.failed) {\n' +
+      '    markWrittenOnBoth',
+    newText:
+      '  if (!request.failed || request.operations === 0) {\n' +
+      '    markWrittenOnBoth',
+    scenarios: ['disk-errors'],
+    set: ['on-io-error=pass_on'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
   },
 ];

@@ -126,4 +126,122 @@ export const writes: readonly Mutant[] = [
     set: ['story=split-request'],
     expected: ['durability', 'linearizability', 'no-silent-divergence', 'assertion'],
   },
+  {
+    id: 'B012',
+    summary: 'a write leaves the log when it is acknowledged, not when its barrier is',
+    file: 'src/replication/acks.ts',
+    oldText:
+      '  part.ok = true;\n' +
+      "  if (packet.packet === 'P_RS_WRITE_ACK')",
+    newText:
+      '  part.ok = true;\n' +
+      "  part.done = packet.packet === 'P_WRITE_ACK';\n" +
+      "  if (packet.packet === 'P_RS_WRITE_ACK')",
+    scenarios: ['both-lose-power', 'failover'],
+    set: ['protocol=C'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion', 'write-order'],
+  },
+  {
+    id: 'B015',
+    summary: 'an epoch is never closed: no barrier goes out, no flush waits for one, extents stay active',
+    file: 'src/replication/epochs.ts',
+    oldText: 'if (resource.log.epochWrites === 0) return;',
+    newText: 'if (resource.log.epochWrites >= 0) return;',
+    scenarios: ['failover', 'both-lose-power'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'write-order', 'assertion'],
+  },
+  {
+    id: 'B020',
+    summary: "what is complete is answered while I/O is frozen, although it is not decided yet whether the peer's part counts",
+    file: 'src/replication/completion.ts',
+    oldText: 'if (isFrozen(resource) || volume.generationPending) return;',
+    newText: 'if (isFrozen(resource) && volume.generationPending) return;',
+    scenarios: ['degraded-then-failover'],
+    set: ['fencing=resource-and-stonith', 'protocol=C'],
+    expected: ['frozen-io', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B022',
+    summary: 'a connection is lost, and writes that still wait to be sent are not told',
+    file: 'src/replication/acks.ts',
+    oldText:
+      '    if (!part) continue;\n' +
+      '    const volume: Volume',
+    newText:
+      "    if (!part || part.waitsFor === 'transport') continue;\n" +
+      '    const volume: Volume',
+    scenarios: ['flapping-link', 'congestion'],
+    set: ['protocol=A'],
+    expected: ['liveness', 'assertion'],
+  },
+  {
+    id: 'B023',
+    summary: 'an acknowledgement is matched by its sector, whatever request it names',
+    file: 'src/replication/acks.ts',
+    oldText: 'const request = resource.log.requests.get(requestIdOf(blockId));',
+    newText: "const request = [...resource.log.requests.values()].find((one) => one.sector === sector && one.kind !== 'flush') ?? resource.log.requests.get(requestIdOf(blockId));",
+    scenarios: ['failover', 'flapping-link'],
+    expected: ['liveness', 'unexpected-disconnect', 'assertion', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'B025',
+    summary: 'of a request that was cut, each part travels with the data of the whole',
+    file: 'src/replication/on-wire.ts',
+    oldText: 'data: request.data ?? new Uint8Array(sizeBytes) };',
+    newText: 'data: request.data ? new Uint8Array(request.data.buffer).subarray(0, sizeBytes) : new Uint8Array(sizeBytes) };',
+    scenarios: ['traps'],
+    set: ['story=split-request'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'linearizability'],
+  },
+  {
+    id: 'B201',
+    summary: "the application's buffer is kept, not copied: what it puts there next is replicated",
+    file: 'src/resource/dispatch.ts',
+    oldText: "data: input.type === 'app-write' ? input.data.slice() : undefined,",
+    newText: "data: input.type === 'app-write' ? input.data : undefined,",
+    scenarios: ['failover', 'flapping-link'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'linearizability', 'write-order'],
+  },
+  {
+    id: 'X02',
+    summary: 'writes that were under way when the link broke count as replicated',
+    file: 'src/replication/acks.ts',
+    oldText:
+      '    part.ok = false;\n' +
+      '    part.done = true;\n' +
+      '    const waited',
+    newText:
+      '    part.ok = true;\n' +
+      '    part.done = true;\n' +
+      '    const waited',
+    scenarios: ['flapping-link', 'partition'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'X01',
+    summary: 'a write is marked only if there was a peer to send it to: what is written alone is marked nowhere',
+    file: 'src/replication/bits.ts',
+    oldText:
+      '      markOutOfSync(device, request.sector, request.sectors);\n' +
+      '      if (device.resync)',
+    newText:
+      '      if (part !== undefined) markOutOfSync(device, request.sector, request.sectors);\n' +
+      '      if (device.resync)',
+    scenarios: ['degraded-then-failover', 'partition'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
+  {
+    id: 'X03',
+    summary: 'a discard that the peer lacks is not marked',
+    file: 'src/replication/bits.ts',
+    oldText:
+      '      markOutOfSync(device, request.sector, request.sectors);\n' +
+      '      if (device.resync)',
+    newText:
+      "      if (request.content === 'data') markOutOfSync(device, request.sector, request.sectors);\n" +
+      '      if (device.resync)',
+    scenarios: ['degraded-then-failover', 'partition'],
+    set: ['discards=3'],
+    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+  },
 ];
