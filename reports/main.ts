@@ -204,9 +204,10 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--seeds <n>', 'seeds given to each scenario before a mutant counts as alive', '2000')
     .option('--repeats <n>', 'so many disjoint ranges of seeds: median and worst of the runs that it took', '1')
     .option('--regressions', 'only play the runs of scenarios/regressions, each on its mutant')
-    .option('--keep', 'write the shrunk run of each to scenarios/regressions')
+    .option('--keep', 'write the run that caught each, shrunk unless --no-shrink, to scenarios/regressions')
     .option('--scoreboard <file>', 'bring the rows of these mutants in this markdown file up to date')
     .option('--jobs <n>', 'worker threads (default: one per core)')
+    .option('--set <k=v>', 'set a parameter for all of them; may be repeated', collect, [])
     .option('--no-shrink', 'do not look for the smallest run that catches each')
     .option('--shrink-time <3m>', 'how long that may take for each (s, m, h)', '3m')
     .action(async (ids: string[], options: MutantsOptions) => {

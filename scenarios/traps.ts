@@ -19,7 +19,7 @@ type Story = (typeof stories)[number];
 const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...stories] };
 
 const parameters = [
-  story, knobs.protocol, knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
+  story, knobs.protocol, withDefault(knobs.volumes, 1), knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
 ];
 
 /** More extents than the active set has slots: what is marked is marked by a bit. */

@@ -650,6 +650,20 @@ test('liveness: a request hangs, a disk is not UpToDate, a link is not up, a hos
   assert.equal(down.reported, ['liveness']);
 });
 
+test('liveness: a request fails although the peer\'s good disk is in reach', () => {
+  for (const [prepare, reported] of [
+    [() => undefined, ['liveness']],
+    [(world: FakeWorld) => world.part(), []],
+    [(world: FakeWorld) => world.state(ALICE, { pdsk: Disk.Inconsistent }), []],
+    [(world: FakeWorld) => world.hears(BOB, { type: 'disk-failed', op: 1, failure: 'failed' }), []],
+  ] as const) {
+    const world = pair();
+    prepare(world);
+    world.says(ALICE, { type: 'app-failed', resource: 'r0', volume: 0, id: 1, error: 'EIO' });
+    assert.equal(world.reported, reported);
+  }
+});
+
 test('liveness: requests may wait for ever for data that only two bad disks have', () => {
   const hangs = (onIoError: 'detach' | 'pass_on', disk: Disk, frozenReason: string | undefined): boolean => {
     const world = pair({ onIoError });

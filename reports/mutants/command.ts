@@ -6,7 +6,6 @@
 
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../sim/types.js';
-import type { Engine } from '../engine-types.js';
 import { loadEngine } from '../engine-types.js';
 import type { ExitCode } from '../exit-codes.js';
 import { exitCodes, worstOf } from '../exit-codes.js';
@@ -14,7 +13,7 @@ import { parseDuration, parseJobs, repeatCommand, scenarioNamed, suggestion } fr
 import { taleOf } from '../shrink/tale.js';
 import { planOf } from '../sweep/plan.js';
 import type { Fate, Trial } from './fate.js';
-import { fateOf } from './fate.js';
+import { fateOf, setsOf } from './fate.js';
 import { impossible } from './impossible.js';
 import { mutants } from './list.js';
 import { matrix, summaryLine } from './matrix.js';
@@ -31,11 +30,13 @@ export interface MutantsOptions {
   seeds: string;
   /** So many disjoint ranges of seeds. */
   repeats: string;
+  /** `name=value`, for all of them. */
+  set: string[];
   /** False: nothing is shrunk. */
   shrink?: boolean;
   /** How long it may take for each. */
   shrinkTime: string;
-  /** Write the shrunk run of each as its regression. */
+  /** Write the run that caught it, shrunk or not, as its regression. */
   keep?: boolean;
   /** Play the regressions, and sweep nothing. */
   regressions?: boolean;
@@ -49,7 +50,6 @@ export async function mutantsCommand(
   output: { out(line: string): void; err(line: string): void },
 ): Promise<ExitCode> {
   const chosen = ids.length > 0 ? ids.map(mutantNamed) : mutants.filter(({ first }) => options.all === true || first);
-  if (options.keep === true && options.shrink === false) throw new UsageError('--keep writes what was shrunk; give it without --no-shrink');
   const workshop = openWorkshop();
   const onSignal = (): void => {
     workshop.remove();
@@ -65,7 +65,9 @@ export async function mutantsCommand(
       jobs: options.jobs === undefined ? availableParallelism() : parseJobs(options.jobs),
       seeds: parseCount('--seeds', options.seeds),
       repeats: parseCount('--repeats', options.repeats),
+      sets: options.set,
       isShrunk: options.shrink !== false,
+      isKept: options.keep === true,
       shrinkMs: parseDuration(options.shrinkTime),
       onlyRegression: options.regressions === true,
     };
@@ -76,7 +78,7 @@ export async function mutantsCommand(
       output.out(fateLine(fate, trial));
       // Who asks for one wants to see how it fails; of all, the matrix is enough.
       if (ids.length > 0 && fate.shrunk !== undefined) for (const line of taleOf(fate.shrunk.result)) output.out(`    ${line}`);
-      if (options.keep === true && fate.shrunk !== undefined) output.out(`  regression: ${keepRegression(mutant, fate.shrunk)}`);
+      if (options.keep === true && fate.kept !== undefined) output.out(`  regression: ${keepRegression(mutant, fate.kept)}`);
     }
     output.out(matrix(fates));
     const untold = impossible.filter(({ first }) => ids.length === 0 && (options.all === true || first));
@@ -111,7 +113,8 @@ function parseCount(option: string, text: string): number {
   return count;
 }
 
-function fateLine(fate: Fate, { engine, onlyRegression }: Trial): string {
+function fateLine(fate: Fate, trial: Trial): string {
+  const { onlyRegression } = trial;
   const { mutant } = fate;
   if (fate.isMisfit === true) return `${mutant.id}: cannot be put in: ${fate.detail}`;
   const regression = regressionWords(fate);
@@ -121,14 +124,14 @@ function fateLine(fate: Fate, { engine, onlyRegression }: Trial): string {
   const expected = fate.caughtBy.includes('hang') || mutant.expected.some((name) => fate.caughtBy.includes(name)) ? '' : ` (expected ${mutant.expected.join(' or ')})`;
   const escapes = fate.escapes === 0 ? '' : `, ${fate.escapes} times not`;
   const events = fate.shrunk === undefined ? '' : `; ${fate.shrunk.eventsBefore} events shrunk to ${fate.shrunk.events}${fate.shrunk.isComplete ? '' : ' in the time there was'}`;
-  return `${mutant.id}: caught by ${fate.caughtBy.join(', ')}${expected} after ${fate.runs.join(', ')} runs${escapes}${besides}${events}${regression && `; ${regression}`}: ${fate.detail}\n  in the mutated copy: ${commandOf(fate, engine)}`;
+  return `${mutant.id}: caught by ${fate.caughtBy.join(', ')}${expected} after ${fate.runs.join(', ')} runs${escapes}${besides}${events}${regression && `; ${regression}`}: ${fate.detail}\n  in the mutated copy: ${commandOf(fate, trial)}`;
 }
 
 const regressionWords = ({ regression }: Fate): string =>
   regression === 'none' ? '' : regression === 'holds' ? 'its regression HOLDS with it' : `its regression violates ${regression.caughtBy}`;
 
-function commandOf({ mutant, scenario: name, seed }: Fate, engine: Engine): string {
+function commandOf({ mutant, scenario: name, seed }: Fate, { engine, sets }: Trial): string {
   const scenario = scenarioNamed(engine.scenarios, name!);
-  const [theCase] = planOf([scenario], { from: seed!, to: seed! }, mutant.set ?? [], []).cases;
+  const [theCase] = planOf([scenario], { from: seed!, to: seed! }, setsOf(mutant, sets), []).cases;
   return repeatCommand(scenario, { scenario: scenario.name, parameters: theCase!.parameters, seed: seed! });
 }

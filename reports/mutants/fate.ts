@@ -5,6 +5,7 @@ import type { RunRequest } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 import type { Engine } from '../engine-types.js';
 import { scenarioNamed } from '../parameters.js';
+import { failingOf } from '../shrink/case.js';
 import { Replayer } from '../shrink/replayer.js';
 import type { Shrunk } from '../shrink/shrink.js';
 import { shrink } from '../shrink/shrink.js';
@@ -42,7 +43,11 @@ export interface Fate {
   regression: { caughtBy: string } | 'holds' | 'none';
   /** The smallest run that catches it and holds without it. */
   shrunk?: Extract<Shrunk, { kind: 'shrunk' }>;
+  /** What to keep as its regression: the smallest run, or, where nothing was shrunk, the run as it came. */
+  kept?: Kept;
 }
+
+export type Kept = Pick<Extract<Shrunk, { kind: 'shrunk' }>, 'request' | 'result' | 'failing'>;
 
 export interface Trial {
   workshop: Workshop;
@@ -53,8 +58,11 @@ export interface Trial {
   seeds: number;
   /** Disjoint ranges of seeds. */
   repeats: number;
+  /** Parameters of this sweep, before those that the mutant is swept with. */
+  sets: readonly string[];
   isShrunk: boolean;
-  /** What that may take for each. */
+  isKept: boolean;
+  /** What shrinking may take for each. */
   shrinkMs: number;
   /** Its regression alone. */
   onlyRegression: boolean;
@@ -68,15 +76,15 @@ export async function fateOf(mutant: Mutant, trial: Trial): Promise<Fate> {
   if (trial.onlyRegression) return fate;
   for (let repeat = 0; repeat < trial.repeats; repeat++) await sweep(fate, trial, 1 + repeat * trial.seeds);
   if (fate.caughtBy.length === 0) fate.detail = `survived ${fate.runs.reduce((sum, runs) => sum + runs, 0)} runs`;
-  if (trial.isShrunk) await shrinkFate(fate, trial);
+  if (fate.request !== undefined && (trial.isShrunk || trial.isKept)) await repeat(fate, fate.request, trial);
   return fate;
 }
 
 /** The first run that fails with the mutant and holds without it. Of several ranges the first that finds something tells how. */
-async function sweep(fate: Fate, { workshop, engine, jobs, seeds }: Trial, from: number): Promise<void> {
+async function sweep(fate: Fate, { workshop, engine, jobs, seeds, sets }: Trial, from: number): Promise<void> {
   const { mutant } = fate;
   const scenarios = mutant.scenarios.map((name) => scenarioNamed(engine.scenarios, name));
-  const plan = planOf(scenarios, { from, to: from + seeds - 1 }, mutant.set ?? [], []);
+  const plan = planOf(scenarios, { from, to: from + seeds - 1 }, setsOf(mutant, sets), []);
   let runs = 0;
   const failsAnyway = (request: RunRequest): boolean => {
     const fails = engine.run(request).verdict === 'failed';
@@ -103,6 +111,12 @@ async function sweep(fate: Fate, { workshop, engine, jobs, seeds }: Trial, from:
   else if (fate.caughtBy.length === 0) Object.assign(fate, caughtIn(first, mutant, plan));
 }
 
+/** What the command line sets goes before what the mutant says. */
+export function setsOf(mutant: Mutant, sets: readonly string[]): string[] {
+  const nameOf = (set: string): string => set.slice(0, set.indexOf('='));
+  return [...(mutant.set ?? []).filter((own) => !sets.some((set) => nameOf(set) === nameOf(own))), ...sets];
+}
+
 function caughtIn(outcome: Outcome, mutant: Mutant, plan: Plan): Pick<Fate, 'caughtBy' | 'scenario' | 'seed' | 'request' | 'detail'> {
   const { request } = jobAt(plan, outcome.index);
   const at = { scenario: caseOf(plan, outcome.index).scenario.name, seed: request.seed };
@@ -119,21 +133,27 @@ function caughtIn(outcome: Outcome, mutant: Mutant, plan: Plan): Pick<Fate, 'cau
   }
 }
 
-/** Looks for the smallest run; one that only hangs has none. */
-async function shrinkFate(fate: Fate, { workshop, engine, shrinkMs }: Trial): Promise<void> {
-  const { request } = fate;
-  if (request === undefined) return;
+/** Looks for the smallest run, or makes the one that was found once more, to tell it. One that only hangs has neither. */
+async function repeat(fate: Fate, request: RunRequest, { workshop, engine, isShrunk, isKept, shrinkMs }: Trial): Promise<void> {
   const replayer = new Replayer(workshop.engineModule.href, workshop.workerModule, runTimeoutMs);
   try {
-    const shrunk = await shrink({
-      scenario: scenarioNamed(engine.scenarios, request.scenario),
-      request,
-      replayer,
-      reference: (smaller) => engine.run(smaller),
-      replays: shrinkReplays,
-      stop: AbortSignal.timeout(shrinkMs),
-    });
-    if (shrunk.kind === 'shrunk') fate.shrunk = shrunk;
+    if (isShrunk) {
+      const shrunk = await shrink({
+        scenario: scenarioNamed(engine.scenarios, request.scenario),
+        request,
+        replayer,
+        reference: (smaller) => engine.run(smaller),
+        replays: shrinkReplays,
+        stop: AbortSignal.timeout(shrinkMs),
+      });
+      if (shrunk.kind === 'shrunk') fate.shrunk = fate.kept = shrunk;
+    } else if (isKept) {
+      const outcome = await replayer.run({ ...request, record: true });
+      const failing = outcome.kind === 'ran' ? failingOf(outcome.result) : undefined;
+      if (outcome.kind !== 'ran' || failing === undefined) return;
+      const { result } = outcome;
+      fate.kept = { request: { ...request, parameters: result.parameters, schedule: result.schedule }, result, failing };
+    }
   } finally {
     replayer.end();
   }

@@ -15,9 +15,8 @@ import { checkPinned } from '../pinned.js';
 import { checkSchedule } from '../schedule-file.js';
 import { nameOf } from '../shrink/case.js';
 import { Replayer } from '../shrink/replayer.js';
-import type { Shrunk } from '../shrink/shrink.js';
 import { taleOf } from '../shrink/tale.js';
-import type { Fate, Trial } from './fate.js';
+import type { Fate, Kept, Trial } from './fate.js';
 import type { Mutant } from './mutant.js';
 import { runTimeoutMs } from './workshop.js';
 
@@ -62,8 +61,8 @@ export async function playRegression(mutant: Mutant, { workshop, engine }: Trial
   }
 }
 
-/** Writes what was shrunk as the mutant's regression; returns the path. */
-export function keepRegression(mutant: Mutant, { request, result, failing }: Extract<Shrunk, { kind: 'shrunk' }>): string {
+/** Writes a run that caught the mutant as its regression; returns the path. */
+export function keepRegression(mutant: Mutant, { request, result, failing }: Kept): string {
   const path = pathOf(mutant.id);
   const { scenario, seed, parameters, schedule, pinned } = request;
   const rule = (sign: string, text: string): string[] => text.replace(/\n$/, '').split('\n').map((line) => `${sign} ${line}`);

@@ -1,6 +1,6 @@
 /**
  * Liveness: once faults stop and links heal, every request completes and every replica is UpToDate and connected, without
- * an operator, unless the state truly needs one (I10, I11). An excuse is believed only with its proof: for a split brain, that
+ * an operator, unless the state truly needs one (I10, I11); and no request fails while the peer's good disk is in reach (bugs B158, B170). An excuse is believed only with its proof: for a split brain, that
  * a rule said so and that the simulator saw both sides go on without each other.
  */
 
@@ -19,8 +19,21 @@ const REQUEST_AGE_US = 10_000_000;
 export function liveness(setup: Setup, lineage: Lineage): Checker {
   const report = (detail: string, world: WorldView): void => world.report({ property: 'liveness', atUs: world.nowUs, detail });
 
+  /** Hosts of which a disk has failed anything. */
+  const badDisks = new Set<number>();
+
   return {
     property: 'liveness',
+    onInput(name, input) {
+      if (input.type === 'disk-failed') badDisks.add(lineage.hostPlace(name));
+    },
+    onOutput(name, output, world) {
+      if (output.type !== 'app-failed' || output.error !== 'EIO') return;
+      const host = lineage.hostPlace(name);
+      const { conn, pdsk } = lineage.status(host, output.volume);
+      if (conn < Conn.Connected || pdsk !== Disk.UpToDate || badDisks.has(lineage.peerOf(host))) return;
+      report(`${name} fails request ${output.id} of volume ${output.volume}, although the good disk of its peer is in reach`, world);
+    },
     onEnd(world) {
       const excuse = volumesOf(setup.hosts[0]!).map(({ volume }) => excuseOf(volume)).find((one) => one !== undefined);
       if (excuse !== undefined) world.reached(`ended in ${excuse}`);
