@@ -658,8 +658,10 @@ test('liveness: a request fails although the peer\'s good disk is in reach', () 
     [(world: FakeWorld) => world.hears(BOB, { type: 'disk-failed', op: 1, failure: 'failed' }), []],
   ] as const) {
     const world = pair();
+    world.later();
+    const { id } = world.issue(ALICE, 0);
     prepare(world);
-    world.says(ALICE, { type: 'app-failed', resource: 'r0', volume: 0, id: 1, error: 'EIO' });
+    world.says(ALICE, { type: 'app-failed', resource: 'r0', volume: 0, id, error: 'EIO' });
     assert.equal(world.reported, reported);
   }
 });

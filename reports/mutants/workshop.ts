@@ -16,7 +16,7 @@ const parts = ['package.json', join('dist', 'src'), join('dist', 'sim'), join('d
 const translation: ts.CompilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023, verbatimModuleSyntax: true };
 
 /** A mutated core may loop for ever. */
-export const runTimeoutMs = 180_000;
+export const runTimeoutMs = 300_000;
 
 export interface Workshop {
   /** Module addresses of the compiled copy. */

@@ -21,18 +21,33 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
 
   /** Hosts of which a disk has failed anything. */
   const badDisks = new Set<number>();
+  /** Since when each host has had the good disk of its peer in reach, as both see it, by volume. */
+  const inReachSinceUs = setup.hosts.map(() => new Map<number, number>());
+  const noteReach = (volume: number, nowUs: number): void => {
+    for (const [host, since] of inReachSinceUs.entries()) {
+      const [own, peer] = [lineage.status(host, volume), lineage.status(lineage.peerOf(host), volume)];
+      const isInReach = own.conn >= Conn.Connected && own.pdsk === Disk.UpToDate && peer.conn >= Conn.Connected && peer.disk === Disk.UpToDate;
+      if (!isInReach) since.delete(volume);
+      else if (!since.has(volume)) since.set(volume, nowUs);
+    }
+  };
 
   return {
     property: 'liveness',
     onInput(name, input) {
       if (input.type === 'disk-failed') badDisks.add(lineage.hostPlace(name));
     },
+    onHost() {
+      for (const since of inReachSinceUs) since.clear();
+    },
     onOutput(name, output, world) {
+      if (output.type === 'observe' && output.event.event === 'state') return noteReach(output.event.volume, world.nowUs);
       if (output.type !== 'app-failed' || output.error !== 'EIO') return;
       const host = lineage.hostPlace(name);
-      const { conn, pdsk } = lineage.status(host, output.volume);
-      if (conn < Conn.Connected || pdsk !== Disk.UpToDate || badDisks.has(lineage.peerOf(host))) return;
-      report(`${name} fails request ${output.id} of volume ${output.volume}, although the good disk of its peer is in reach`, world);
+      const { id, volume } = output;
+      const sinceUs = inReachSinceUs[host]!.get(volume) ?? Infinity;
+      if (badDisks.has(lineage.peerOf(host)) || sinceUs >= (recordOf(world.ghost).pending.get(id)?.issuedUs ?? 0)) return;
+      report(`${name} fails request ${id} of volume ${volume}, although the good disk of its peer was in reach all the time`, world);
     },
     onEnd(world) {
       const excuse = volumesOf(setup.hosts[0]!).map(({ volume }) => excuseOf(volume)).find((one) => one !== undefined);
