@@ -209,7 +209,7 @@ function commandLine(surroundings: Surroundings, ended: (code: ExitCode) => void
     .option('--jobs <n>', 'worker threads (default: one per core)')
     .option('--set <k=v>', 'set a parameter for all of them; may be repeated', collect, [])
     .option('--no-shrink', 'do not look for the smallest run that catches each')
-    .option('--shrink-time <3m>', 'how long that may take for each (s, m, h)', '3m')
+    .option('--shrink-time <30s>', 'how long that may take for each (s, m, h)', '30s')
     .action(async (ids: string[], options: MutantsOptions) => {
       const { mutantsCommand } = await import('./mutants/command.js');
       ended(await mutantsCommand(ids, options, { out, err }));

@@ -447,6 +447,14 @@ test('resync direction: an operator or a policy may choose to discard', () => {
   assert.ok(byPolicy.sometimes.includes('data discarded by policy or operator'));
 });
 
+test('resync direction: discard-zero-changes does not choose to discard changes', () => {
+  const world = parted();
+  world.setup.hosts[ALICE]!.config.peers[0]!.net.afterSb0Pri = 'discard-zero-changes';
+  world.decide(BOB, 'handshake: source', '90', 'after-sb-0pri; x');
+  world.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+  assert.equal(world.reported, ['resync-direction']);
+});
+
 test('split brain: parted nodes connect without a word', () => {
   const world = parted();
   world.decide(BOB, 'handshake: connected', '40', 'uuid-compare; x');

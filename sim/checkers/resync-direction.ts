@@ -31,7 +31,7 @@ export function resyncDirection(lineage: Lineage): Checker {
     const overwritten = lineage.onlyOn(target, source, volume, ghost);
     if (overwritten.length === 0) return;
     const unexcused: WriteRecord[] = [];
-    const reason = chosenBy(target, volume);
+    const reason = chosenBy(target, volume, world);
     for (const write of overwritten) {
       // A target that was not synced to its end has no good data: the source's was all there was, whoever wrote it.
       const isOnlyGood = lineage.status(target, volume).disk === Disk.Inconsistent;
@@ -50,11 +50,15 @@ export function resyncDirection(lineage: Lineage): Checker {
   }
 
   /** Who chose that the target's data is thrown away: an operator's order, or a policy after a split brain. */
-  function chosenBy(target: number, volume: number): string | undefined {
+  function chosenBy(target: number, volume: number, world: WorldView): string | undefined {
     const order = lineage.orderAgainst(target, volume);
     if (order !== undefined) return `operator: ${order}`;
     const decision = lastDecision(volume);
     if (decision === undefined || !isSplitBrainDecision(decision)) return undefined;
+    // This one gives up a side that has changed nothing, whoever is Primary: what was written there is no choice of its.
+    const { afterSb0Pri, afterSb1Pri } = world.hosts[target]!.config.peers[0]!.net;
+    const isAs0Pri = decision.decidedBy === 'after-sb-0pri' || decision.decidedBy === 'after-sb-2pri' || (decision.decidedBy === 'after-sb-1pri' && afterSb1Pri !== 'discard-secondary');
+    if (isAs0Pri && afterSb0Pri === 'discard-zero-changes') return undefined;
     return `policy: ${decision.decidedBy}, rule ${decision.rule}`;
   }
 

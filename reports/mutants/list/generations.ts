@@ -272,4 +272,18 @@ export const generations: readonly Mutant[] = [
     scenarios: ['disk-errors', 'resync-interrupted'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
   },
+  {
+    id: 'zero-changes-swapped',
+    summary: 'discard-zero-changes gives up the side that has changed something',
+    file: 'src/generations/split-brain.ts',
+    oldText:
+      '  if (facts.peerBits === 0n) return 1;\n' +
+      '  if (facts.selfBits === 0n) return -1;',
+    newText:
+      '  if (facts.peerBits === 0n) return -1;\n' +
+      '  if (facts.selfBits === 0n) return 1;',
+    scenarios: ['split-brain'],
+    set: ['after-sb-0pri=discard-zero-changes', 'after-sb-1pri=violently-as0p'],
+    expected: ['resync-direction', 'durability'],
+  },
 ];
