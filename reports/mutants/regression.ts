@@ -3,10 +3,10 @@
  * the text, behind a line of its own, stands the run itself as JSON: what people read and what is played is one file.
  */
 
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Parameters, Pinned, RunRequest } from '../../sim/types.js';
+import type { Parameters, Pinned, RunRequest, RunResult } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 import type { Engine } from '../engine-types.js';
 import { isRecord } from '../files.js';
@@ -26,7 +26,7 @@ const seam = '--- the run';
 const pathOf = (id: string): string => join(folder, `${id}.txt`);
 
 /** The ids that have a regression. */
-export const regressionIds = (): string[] => readdirSync(folder).filter((name) => name.endsWith('.txt')).map((name) => name.slice(0, -'.txt'.length)).sort();
+export const regressionIds = (): string[] => (existsSync(folder) ? readdirSync(folder) : []).filter((name) => name.endsWith('.txt')).map((name) => name.slice(0, -'.txt'.length)).sort();
 
 /** The run of a regression. Throws `UsageError` when the file is none. */
 export function readRegression(id: string, engine: Engine): RunRequest {
@@ -61,8 +61,17 @@ export async function playRegression(mutant: Mutant, { workshop, engine }: Trial
   }
 }
 
+/** Of a run that was not made small, what the application asked would leave no room for what befell it. */
+function toldOf(result: RunResult): RunResult {
+  const { record } = result;
+  return record === undefined || record.requests.length <= REQUESTS_TOLD ? result : { ...result, record: { ...record, requests: [] } };
+}
+
+const REQUESTS_TOLD = 12;
+
 /** Writes a run that caught the mutant as its regression; returns the path. */
 export function keepRegression(mutant: Mutant, { request, result, failing }: Kept): string {
+  mkdirSync(folder, { recursive: true });
   const path = pathOf(mutant.id);
   const { scenario, seed, parameters, schedule, pinned } = request;
   const rule = (sign: string, text: string): string[] => text.replace(/\n$/, '').split('\n').map((line) => `${sign} ${line}`);
@@ -76,7 +85,7 @@ export function keepRegression(mutant: Mutant, { request, result, failing }: Kep
     '',
     `With it, this run of ${scenario} violates ${nameOf(failing)}; without it, it holds:`,
     '',
-    ...taleOf(result),
+    ...taleOf(toldOf(result)),
     '',
     seam,
     JSON.stringify({ scenario, seed, parameters, schedule, ...(pinned && { pinned }) }),
