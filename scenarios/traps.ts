@@ -37,6 +37,8 @@ export const traps: Scenario = {
     // An old peer takes 32 KiB at a time.
     if (told === 'split-request') resolved['protocol-max'] = random.fork('old').pick([86, 88, 90]);
     if (told === 'parked-write') resolved['protocol'] = random.fork('early').pick(['A', 'A', 'B']);
+    // Requests of 32 KiB would not bring a large device back in the time there is (327).
+    if (told === 'unreadable' || told === 'failed-disk' || told === 'torn-log') resolved['protocol-max'] = 101;
     const freezes = told === 'frozen-diskless' || told === 'fenced-in-handshake';
     if (freezes && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
     if (told === 'fenced-in-handshake') Object.assign(resolved, { 'volumes': 4, 'protocol-max': 101 });
