@@ -414,6 +414,25 @@ test('resync direction: protocol A, a Primary without her disk dies with what wa
   }
 });
 
+test('resync direction: what a source lost with its power, while its target had no good data, is nobody\'s fault (traps 397)', () => {
+  for (const isTarget of [true, false]) {
+    const world = pair();
+    world.write(ALICE, 0);
+    world.state(ALICE, { disk: Disk.Diskless });
+    world.state(ALICE, { disk: Disk.Negotiating });
+    if (isTarget) world.state(ALICE, { conn: Conn.SyncTarget, disk: Disk.Inconsistent });
+    else world.state(ALICE, { disk: Disk.UpToDate });
+    world.disks[BOB]!.write(0, new Uint8Array(4096));
+    setOutOfSync(world.bitmaps[ALICE]!, 0, 8);
+    world.goDown(BOB, 'power-loss');
+    world.state(ALICE, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown });
+    world.boot(BOB);
+    world.state(BOB, { disk: Disk.UpToDate });
+    world.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Inconsistent });
+    assert.is(world.reported.includes('resync-direction'), !isTarget, world.reported.join());
+  }
+});
+
 test('durability: what a Primary lost with its power does not settle when it comes back as a Secondary', () => {
   const world = pair();
   world.part();
@@ -561,6 +580,18 @@ test('bounded recovery: what nobody wrote is marked; whole extents are, when an 
   }
 });
 
+test('bounded recovery: a rule that syncs everything has marked everything (flapping-link 406)', () => {
+  for (const rule of ['70', '80']) {
+    const world = pair();
+    world.write(ALICE, 0);
+    world.part();
+    world.decide(ALICE, 'handshake: source', rule, 'uuid-compare; x');
+    setOutOfSync(world.bitmaps[ALICE]!, 8, 8);
+    world.state(ALICE, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
+    assert.equal(world.reported, rule === '80' ? [] : ['bounded-recovery']);
+  }
+});
+
 test('no silent divergence: what a disk would not read is marked until it is written, or read after all', () => {
   for (const [then, reported] of [
     [() => undefined, ['no-silent-divergence']],
@@ -628,6 +659,20 @@ test('device size: it shrinks and nobody asked for that; two connected nodes hav
   world.alicesSectors = world.sizeSectors + 8;
   world.end();
   assert.equal(world.reported, ['device-size']);
+});
+
+test('device size: a crash may take back what was not on disk yet, and no more (resize 436)', () => {
+  for (const storedLess of [0, 8]) {
+    const world = pair();
+    world.sizeSectors += 64;
+    world.checkpoint();
+    world.goDown(BOB);
+    world.sizeSectors -= 64 + storedLess;
+    world.boot(BOB);
+    world.state(BOB, { disk: Disk.UpToDate });
+    const bobs = world.violations.filter(({ property, detail }) => property === 'device-size' && detail.includes('on bob had'));
+    assert.is(bobs.length > 0, storedLess > 0, bobs.map(({ detail }) => detail).join());
+  }
 });
 
 // ---- Liveness, states, disconnects, metadata ----------------------------------------------------------------------------

@@ -117,6 +117,8 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
   function checkMarks(host: number, volume: number, world: WorldView): void {
     const bitmap = volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap;
     if (bitmap === undefined || bitmap.weight === 0) return;
+    // Everything was marked once, by a rule that knows no better, and what is left of it may still be.
+    if (lineage.decisions.some((decision) => decision.volume === volume && FULL_SYNC_RULES.includes(decision.rule))) return;
     const written = new Set(recordOf(world.ghost).blocks(volume));
     const extents = new Set<number>();
     if (hasReplayed) for (const block of written) extents.add(Math.floor(block / BITS_PER_AL_EXTENT));

@@ -7,7 +7,7 @@ import { Conn, Disk, Role } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { volumesOf } from '../spec.js';
 import type { Lineage } from './lineage.js';
-import { volumeView } from './marks.js';
+import { readStoredMetadata, volumeView } from './marks.js';
 
 export function deviceSize(setup: Setup, lineage: Lineage): Checker {
   /** The size that each host last had, by volume. */
@@ -32,6 +32,15 @@ export function deviceSize(setup: Setup, lineage: Lineage): Checker {
 
   return {
     property: 'device-size',
+    onHost(name, what, world) {
+      if (what === 'boot') return;
+      const host = lineage.hostPlace(name);
+      // What had not reached the disk yet nobody has written behind: a crash may take it back (resize 436).
+      for (const [volume, size] of sizes[host]!) {
+        const stored = readStoredMetadata(world.hosts[host]!, volume);
+        sizes[host]!.set(volume, typeof stored === 'string' ? 0 : Math.min(size, stored.superblock.lastAgreedSectors));
+      }
+    },
     onInput(_name, input) {
       if (input.type !== 'command' || input.command.verb !== 'resize' || input.command.sizeSectors === 0) return;
       const { volume, sizeSectors } = input.command;
