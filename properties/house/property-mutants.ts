@@ -161,7 +161,7 @@ export const propertyMutants: readonly PropertyMutant[] = [
   {
     summary: 'who crashed is the source, seen from itself only',
     file: 'src/generations/compare.ts',
-    oldText: "return { result: selfCrashed ? 1 : -1, rule: '40' };",
+    oldText: "return { result: selfCrashed && !input.peerIsDrbd9 ? 1 : -1, rule: '40' };",
     newText: "return { result: 1, rule: '40' };",
     test: 'generations/compare',
     property: 'swapping the nodes mirrors the result: every pair of sets from a pool, and every rule is among them',
