@@ -7,8 +7,9 @@ import { connection } from './list/connection.js';
 import { disks } from './list/disks.js';
 import { generations } from './list/generations.js';
 import { marks } from './list/marks.js';
+import { own } from './list/own.js';
 import { resync } from './list/resync.js';
 import { writes } from './list/writes.js';
 import type { Mutant } from './mutant.js';
 
-export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection];
+export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own];
