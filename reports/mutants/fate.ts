@@ -22,6 +22,21 @@ import { runTimeoutMs } from './workshop.js';
 /** What is spent on the smallest run of each. */
 const shrinkReplays = 1000;
 
+/** So many times as long as without the mutant, and the run is taken to hang; a busy machine slows both down. */
+const hangFactor = 40;
+const hangLeastMs = 20_000;
+
+/** How long a run with the mutant may take: measured on the first seed of each scenario without it. */
+function patienceMs(engine: Engine, plan: Plan): number {
+  let slowestMs = 0;
+  for (let index = 0; index < plan.cases.length; index++) {
+    const started = performance.now();
+    engine.run(jobAt(plan, index).request);
+    slowestMs = Math.max(slowestMs, performance.now() - started);
+  }
+  return Math.min(runTimeoutMs, Math.max(hangLeastMs, hangFactor * slowestMs));
+}
+
 export interface Fate {
   mutant: Mutant;
   /** What caught it: properties, `assertion` (the core threw), `hang` (no answer); none when it lived. */
@@ -98,7 +113,7 @@ async function sweep(fate: Fate, { workshop, engine, jobs, seeds, sets }: Trial,
     jobAt: (index) => ({ ...jobAt(plan, index), repeat: false }),
     count: jobCount(plan),
     stop: new AbortController().signal,
-    runTimeoutMs,
+    runTimeoutMs: patienceMs(engine, plan),
   }).pipe(
     tap(() => {
       runs += 1;
