@@ -17,6 +17,9 @@ import { volumesOf } from '../spec.js';
 /** Rules by which everything is synced, whatever the bitmaps say (generation-uuids.md §5, |result| = 2; ambiguous split brain). */
 const FULL_SYNC_RULES = ['20', '30', '60', '80', '100'];
 
+/** From this protocol version on rules 51 and 71 see that a sync UUID was lost (generation-uuids.md §5). */
+const TELLS_LOST_SYNC_UUID = 96;
+
 /** Operators' orders, and what befalls a disk, after which more may be marked, or is, than was written. */
 const markingVerbs = ['invalidate', 'invalidate-remote', 'resize', 'new-current-uuid'];
 const markingFaults: readonly FaultKind[] = ['disk-error', 'latent-error', 'hang-disk', 'corrupt', 'resize-disk'];
@@ -117,8 +120,9 @@ export function boundedRecovery(setup: Setup, lineage: Lineage): Checker {
   function checkMarks(host: number, volume: number, world: WorldView): void {
     const bitmap = volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap;
     if (bitmap === undefined || bitmap.weight === 0) return;
-    // Everything was marked once, by a rule that knows no better, and what is left of it may still be.
-    if (lineage.decisions.some((decision) => decision.volume === volume && FULL_SYNC_RULES.includes(decision.rule))) return;
+    // Everything was marked once, and what is left of it may still be: nodes that old do not tell a sync UUID that was lost from data of long ago.
+    const isOld = setup.hosts.some(({ config }) => config.protocolMax < TELLS_LOST_SYNC_UUID);
+    if (isOld && lineage.decisions.some((decision) => decision.volume === volume && FULL_SYNC_RULES.includes(decision.rule))) return;
     const written = new Set(recordOf(world.ghost).blocks(volume));
     const extents = new Set<number>();
     if (hasReplayed) for (const block of written) extents.add(Math.floor(block / BITS_PER_AL_EXTENT));
