@@ -116,8 +116,6 @@ function pairHosts(parameters: Parameters, random: RandomStream, options: PairOp
     alUpdates: text(parameters, 'al-updates', 'yes') === 'yes',
     readBalancing: text(parameters, 'read-balancing', 'prefer-local') as ReadBalancing,
     diskTimeout: number(parameters, 'disk-timeout', defaultDiskOptions.diskTimeout),
-    // Before protocol 95 no controller finds a rate, and with the default one a large device takes longer than the run.
-    ...(large && number(parameters, 'protocol-max', 101) < 95 && { resyncRate: 40_000 }),
     ...(fixedRate ? { cPlanAhead: 0, resyncRate: timing.pick([10_000, 40_000, 200_000]) } : {}),
     cMinRate: timing.pick([0, 250, 4000]),
     discardZeroesIfAligned: discard.zeroes,

@@ -114,8 +114,7 @@ export const receiveUuids = (core: Core, resource: Resource, volume: Volume, con
     storeUuids(core, volume, acceptSkippedSync(uuidsOf(volume), packet.current, resource.role === Role.Primary), 'skip initial sync');
     queueBitmapWrite(core, volume);
     changeState(core, resource, [volume], connection, { disk: Disk.UpToDate, pdsk: Disk.UpToDate }, 'hard', 'skip initial sync');
-  }
-  else if (conn === Conn.Connected && isDrbd9(connection.session.peerProtocolMax) && isNewWhileInSync(volume, device, device.peerUuids)) {
+  } else if (conn === Conn.Connected && isDrbd9(connection.session.peerProtocolMax) && isNewWhileInSync(volume, device, device.peerUuids)) {
     storeUuids(core, volume, followAnnounced(uuidsOf(volume), packet.current, resource.role === Role.Primary), 'the peer has begun a generation');
   }
   // Also while we ask for consent to detach: the peer goes on in a new generation, and says so before its answer is here.
