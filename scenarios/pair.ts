@@ -72,7 +72,7 @@ export function pairSetup(parameters: Parameters, random: RandomStream, options:
     failover: byMembership(parameters) ? { by: 'membership' } : { by: 'manager', detectUs: MANAGER_DETECT_US, force: false },
     afterStorm: [],
     durationUs,
-    settleUs: SETTLE_US,
+    settleUs: SETTLE_US + slowResyncUs(parameters, hosts),
     expectations: {
       protocol,
       // Only a Primary that freezes until its peer is fenced keeps two histories from beginning.
@@ -82,6 +82,16 @@ export function pairSetup(parameters: Parameters, random: RandomStream, options:
       activeSetExtents: number(parameters, 'al-extents', defaultDiskOptions.alExtents),
     },
   };
+}
+
+/**
+ * Below protocol 95 no controller finds a rate and each end takes the other's in the handshake (wire-protocol.md §3.5): a disk that was
+ * away brings the default back, and a large device is resynced with that (disk-errors, seed 257). Half as long again for what else goes on.
+ */
+function slowResyncUs(parameters: Parameters, hosts: HostSpec[]): number {
+  if (number(parameters, 'protocol-max', 101) >= 95) return 0;
+  const largestSectors = Math.max(...hosts.flatMap(({ disks }) => disks.map(({ dataSectors }) => dataSectors)));
+  return Math.ceil((largestSectors / 2 / defaultDiskOptions.resyncRate) * 1.5) * SECOND_US;
 }
 
 function pairHosts(parameters: Parameters, random: RandomStream, options: PairOptions): HostSpec[] {
