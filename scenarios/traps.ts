@@ -12,7 +12,7 @@ import { type Knob, knobs, resolve, withDefault } from './parameters.js';
 
 const stories = [
   'role-in-handshake', 'diskless-return', 'frozen-diskless', 'split-request', 'failed-disk', 'unreadable', 'pause-at-end', 'suspended', 'parked-write', 'smaller-peer', 'primary-target',
-  'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake',
+  'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake', 'busy-resync', 'rivals-thaw', 'crowded-rivals',
 ] as const;
 type Story = (typeof stories)[number];
 
@@ -41,6 +41,8 @@ export const traps: Scenario = {
     if (told === 'unreadable' || told === 'failed-disk' || told === 'torn-log') resolved['protocol-max'] = 101;
     const freezes = told === 'frozen-diskless' || told === 'fenced-in-handshake';
     if (freezes && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
+    if (told === 'crowded-rivals') Object.assign(resolved, { 'protocol': 'C', 'queue-depth': 32, 'protocol-max': 101 });
+    if (told === 'rivals-thaw') Object.assign(resolved, { 'protocol': 'C', 'volumes': 2, 'protocol-max': 101 });
     if (told === 'fenced-in-handshake') Object.assign(resolved, { 'volumes': 4, 'protocol-max': 101 });
     const setup = pairSetup(resolved, random, optionsOf(told, Number(resolved['writes']), random.fork('options')));
     const tale = random.fork('story');
@@ -78,6 +80,16 @@ function optionsOf(told: Story, writes: number, random: RandomStream): PairOptio
       return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }] };
     case 'late-generation':
       return { net, workload: busy };
+    case 'busy-resync':
+      return { net, workload: { thinkUs: 1000, writes: 6 * writes, fuaEvery: 2 }, disk: { cPlanAhead: 0, resyncRate: 100_000, cMinRate: 0 } };
+    case 'rivals-thaw':
+    case 'crowded-rivals':
+      return {
+        net: { ...net, allowTwoPrimaries: true },
+        disk: { fencing: 'resource-and-stonith' },
+        handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }],
+        workload: told === 'rivals-thaw' ? { pattern: 'random', sectors: 16 } : { ...busy, sectors: 128 },
+      };
     case 'fenced-in-handshake':
       return {
         net,
@@ -251,6 +263,34 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
       for (let time = 1; time <= 3; time++) {
         const trigger: Trigger = { onDiskOperation: 'write', host: ALICE, area: 'meta', nth: random.integer(1, 60) + time * 60, when: 'issued', delayUs: random.integer(1, 700) };
         schedule.push({ id: `power-${time}`, trigger, action: { do: 'power-loss', hosts: [random.pick([ALICE, ALICE, BOB])], restartAfterUs: random.integer(SECOND_US / 10, 2 * SECOND_US), tear: random.integer(0, 0x7fffffff) } });
+      }
+      return;
+    case 'rivals-thaw':
+      // Both are Primary and write the same blocks; what they send does not arrive, both freeze until the other is fenced, meet again, and of several
+      // volumes one is thawed after the other.
+      setup.failover = { by: 'nobody' };
+      setup.prepare = [...setup.prepare, { host: BOB, command: promote }];
+      for (let time = 0; time < 4; time++) {
+        const [from, to] = random.pick([[ALICE, BOB], [BOB, ALICE]] as const);
+        schedule.push(at(`silence-${time}`, startUs + time * 5.5 * SECOND_US, { do: 'stall', from, to, forUs: 3 * SECOND_US }));
+      }
+      return;
+    case 'crowded-rivals':
+      // So many writes collide that the connection is lost between a verdict and what becomes of it.
+      setup.failover = { by: 'nobody' };
+      setup.prepare = [...setup.prepare, { host: BOB, command: promote }];
+      for (const [from, to] of [[ALICE, BOB], [BOB, ALICE]] as const) {
+        for (let time = 1; time <= 12; time++) {
+          const trigger: Trigger = { onPacket: 'P_RETRY_WRITE', from, to, nth: time * 40 + random.integer(0, 30), when: random.pick(['sent', 'delivered']), delayUs: random.integer(1, 2000) };
+          schedule.push({ id: `part-${from}-${time}`, trigger, action: { do: 'reset', from, to } });
+        }
+      }
+      return;
+    case 'busy-resync':
+      // The application writes much while all of bob's blocks are copied, time and again (bug B006). On a slow disk a write is under way for long, with FUA longer than a read.
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 12 * SECOND_US, factor: random.pick([4, 10, 25]) }));
+      for (let time = 0; time < 16; time++) {
+        schedule.push(act(`make-again-${time}`, (time + 1) * SECOND_US / 4 + random.integer(0, SECOND_US / 10), BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }));
       }
       return;
     default:

@@ -38,8 +38,8 @@ const waitsFor = (kind: IntervalKind, earlier: Interval): boolean => {
   }
 };
 
-/** What the peer sends may go over it, although nobody else may see it yet. */
-const isOnDisk = ({ use }: Interval): boolean => use === 'passable' || use === 'again';
+/** What the peer sends may go over it, although nobody else may see it yet. One that has begun to go its way again is on its way. */
+const isOnDisk = ({ use, started }: Interval): boolean => use === 'passable' || (use === 'again' && !started);
 
 const overlaps = (one: Interval, sector: number, sectors: number): boolean =>
   one.sector < sector + sectors && sector < one.sector + one.sectors;
@@ -122,7 +122,7 @@ export const useInterval = (volume: Volume, id: number, use: 'in-use' | 'waiting
 /** An own write is on the disk, and its place among the peer's writes is known: they may go on, although it is not answered. */
 export const letPass = (core: Core, volume: Volume, id: number): void => {
   const { interval, index } = ownWrite(volume, id);
-  if (isOnDisk(interval)) return;
+  if (interval.use === 'passable' || interval.use === 'again') return;
   interval.use = 'passable';
   wake(core, volume, index, interval);
 };

@@ -20,7 +20,8 @@ export const writes: readonly Mutant[] = [
     file: 'src/volume/intervals.ts',
     oldText: "      if (earlier.kind === 'own-write') return !isOnDisk(earlier);\n      return earlier.kind === 'peer-write' || earlier.kind === 'resync-write';\n    case 'peer-read'",
     newText: "      return false;\n    case 'peer-read'",
-    scenarios: ['resync-interrupted', 'flapping-link'],
+    scenarios: ['traps'],
+    set: ['story=busy-resync'],
     expected: ['convergence', 'no-silent-divergence', 'durability', 'linearizability', 'resync-direction'],
   },
   {
