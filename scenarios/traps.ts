@@ -12,7 +12,8 @@ import { type Knob, knobs, resolve, withDefault } from './parameters.js';
 
 const stories = [
   'role-in-handshake', 'diskless-return', 'frozen-diskless', 'split-request', 'failed-disk', 'unreadable', 'pause-at-end', 'suspended', 'parked-write', 'smaller-peer', 'primary-target',
-  'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake', 'busy-resync', 'rivals-thaw', 'crowded-rivals',
+  'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake', 'busy-resync', 'rivals-thaw', 'crowded-rivals', 'unflushed', 'disk-in-freeze', 'failed-generation',
+  'both-die', 'kept-marks',
 ] as const;
 type Story = (typeof stories)[number];
 
@@ -41,6 +42,9 @@ export const traps: Scenario = {
     if (told === 'unreadable' || told === 'failed-disk' || told === 'torn-log') resolved['protocol-max'] = 101;
     const freezes = told === 'frozen-diskless' || told === 'fenced-in-handshake';
     if (freezes && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
+    if (told === 'unflushed' || told === 'both-die' || told === 'failed-generation') resolved['protocol'] = 'C';
+    if (told === 'disk-in-freeze') resolved['on-no-data-accessible'] = 'suspend-io';
+    if (told === 'kept-marks') resolved['on-io-error'] = 'pass_on';
     if (told === 'crowded-rivals') Object.assign(resolved, { 'protocol': 'C', 'queue-depth': 32, 'protocol-max': 101 });
     if (told === 'rivals-thaw') Object.assign(resolved, { 'protocol': 'C', 'volumes': 2, 'protocol-max': 101 });
     if (told === 'fenced-in-handshake') Object.assign(resolved, { 'volumes': 4, 'protocol-max': 101 });
@@ -58,6 +62,9 @@ export const traps: Scenario = {
         { property: 'liveness', reason: 'a peer whose disk is too small is refused' },
         { property: 'complementary-states', reason: 'a peer whose disk is too small is refused' },
       ];
+    }
+    if (told === 'failed-generation') {
+      setup.expectations.skip = [{ property: 'liveness', reason: 'a generation that is on the disk although its write failed is a history of its own: an operator must choose' }];
     }
     return setup;
   },
@@ -79,7 +86,12 @@ function optionsOf(told: Story, writes: number, random: RandomStream): PairOptio
     case 'frozen-diskless':
       return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }] };
     case 'late-generation':
+    case 'unflushed':
+    case 'disk-in-freeze':
+    case 'failed-generation':
       return { net, workload: busy };
+    case 'both-die':
+      return { net: { ...net, allowTwoPrimaries: true }, workload: busy };
     case 'busy-resync':
       return { net, workload: { thinkUs: 1000, writes: 6 * writes, fuaEvery: 2 }, disk: { cPlanAhead: 0, resyncRate: 100_000, cMinRate: 0 } };
     case 'rivals-thaw':
@@ -284,6 +296,62 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
           const trigger: Trigger = { onPacket: 'P_RETRY_WRITE', from, to, nth: time * 40 + random.integer(0, 30), when: random.pick(['sent', 'delivered']), delayUs: random.integer(1, 2000) };
           schedule.push({ id: `part-${from}-${time}`, trigger, action: { do: 'reset', from, to } });
         }
+      }
+      return;
+    case 'unflushed':
+      // bob loses power when he has acknowledged what he has not flushed (bug B012).
+      for (let time = 1; time <= 6; time++) {
+        const trigger: Trigger = { onPacket: 'P_WRITE_ACK', from: BOB, to: ALICE, nth: time * 150 + random.integer(0, 99), when: 'delivered', delayUs: random.integer(1, 400) };
+        schedule.push({ id: `power-${time}`, trigger, action: { do: 'power-loss', hosts: [BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) } });
+      }
+      return;
+    case 'disk-in-freeze':
+      // alice loses her disk and bob in one moment, freezes, and has the disk again before or after she meets him (bug B061).
+      if (random.chance(1, 2)) schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }));
+      for (let time = 0; time < 4; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        schedule.push(
+          act(`take-away-${time}`, atUs, ALICE, detachHere(true)),
+          at(`part-${time}`, atUs + random.integer(0, 2000), { do: 'reset', from: ALICE, to: BOB }),
+          act(`give-back-${time}`, atUs + random.integer(5000, random.pick([100_000, 1.5 * SECOND_US])), ALICE, attachHere),
+        );
+      }
+      return;
+    case 'failed-generation':
+      // The link breaks, and alice's disk does not take the generation that she goes on in (bug B066).
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 6 * SECOND_US;
+        schedule.push(
+          at(`bad-${time}`, atUs, { do: 'disk-error', host: ALICE, area: 'meta', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: 1 }),
+          at(`part-${time}`, atUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: SECOND_US }),
+          at(`break-${time}`, atUs, { do: 'reset', from: ALICE, to: BOB }),
+          act(`give-back-${time}`, atUs + random.integer(2, 4) * SECOND_US, ALICE, attachHere),
+        );
+      }
+      return;
+    case 'both-die':
+      // Both are Primary and lose power in the middle of their writes (bug B069).
+      setup.failover = { by: 'nobody' };
+      setup.prepare = [...setup.prepare, { host: BOB, command: promote }];
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        schedule.push(
+          at(`power-${time}`, atUs, { do: 'power-loss', hosts: [ALICE, BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) }),
+          act(`promote-alice-${time}`, atUs + 3 * SECOND_US, ALICE, promote),
+          act(`promote-bob-${time}`, atUs + 3.5 * SECOND_US, BOB, promote),
+        );
+      }
+      return;
+    case 'kept-marks':
+      // What bob could not write is marked, and nobody writes when the link breaks: equal generations, and the marks stay (bug B050).
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 6 * SECOND_US;
+        schedule.push(
+          at(`bad-${time}`, atUs, { do: 'disk-error', host: BOB, area: 'data', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: 3 }),
+          act(`demote-${time}`, atUs + 2 * SECOND_US, ALICE, demote),
+          at(`part-${time}`, atUs + 3 * SECOND_US, { do: 'reset', from: ALICE, to: BOB }),
+          act(`promote-${time}`, atUs + 5 * SECOND_US, ALICE, promote),
+        );
       }
       return;
     case 'busy-resync':

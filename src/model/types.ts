@@ -89,6 +89,8 @@ export interface Volume {
   peers: Map<string, PeerDevice>;
   /** The generation that local applications have seen; 0 before any. */
   exposedUuid: bigint;
+  /** Writes were answered by the peer's copy alone since the disk was lost; until the peer has said that a generation began, nothing else tells. */
+  answeredWithoutDisk: boolean;
   /** A new current UUID is due but I/O is frozen (NEW_CUR_UUID). */
   newCurrentUuidDue: boolean;
   /** A new current UUID is on its way to disk: completions wait for it (D5). */

@@ -128,6 +128,7 @@ export const completeIfDone = (core: Core, resource: Resource, volume: Volume, r
     // the application may rely on a write that the peer lacks (D5).
     if (isFrozen(resource) || volume.generationPending) return;
     request.completed = true;
+    if (request.kind === 'write' && !hasDisk(volume)) volume.answeredWithoutDisk = true;
     // What is submitted after this answer may depend on it: another epoch (M7).
     if (request.kind === 'write' && request.epoch === resource.log.epoch) closeEpoch(resource);
     if (isForgettable(request)) forget(core, resource, volume, request);
@@ -145,6 +146,12 @@ export const completeIfDone = (core: Core, resource: Resource, volume: Volume, r
     return;
   }
   if (isForgettable(request)) forget(core, resource, volume, request);
+  else if (request.interval >= 0 && request.submitted && !request.parked && !isWaiting(request)) {
+    // Answered before it had to go its way again: what comes after it waits for its barrier no more than after an answer.
+    if (request.epoch === resource.log.epoch) closeEpoch(resource);
+    releaseInterval(core, volume, request.interval);
+    request.interval = -1;
+  }
 };
 
 const isForgettable = (request: Request): boolean => {

@@ -191,6 +191,11 @@ const synchronousEffects = (core: Core, resource: Resource, target: Target, to: 
   if (hasUsableDisk(to.disk) && volume.backing && !volume.backing.failed) updateFlags(resource, volume, to);
   if (to.disk >= Disk.Consistent && from.disk < Disk.Consistent && volume.backing) {
     volume.exposedUuid = expose(uuidsOf(volume)).exposed;
+    volume.answeredWithoutDisk = false;
+  }
+  // What a target has shown is the source's generation, whatever the disk that it loses would have held in the end.
+  if (to.disk === Disk.Failed && (from.conn === Conn.SyncTarget || from.conn === Conn.PausedSyncT) && to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate && device.peerUuids) {
+    volume.exposedUuid = device.peerUuids.current;
   }
   if (isVerify(from.conn) && from.conn !== to.conn) endVerify(core, resource, volume, device);
   if (isVerify(to.conn) && from.conn !== to.conn) startVerify(core, resource, volume, device, connection, to.conn === Conn.VerifyS ? 'source' : 'target');

@@ -67,6 +67,7 @@ export const newResource = (core: Core, config: ResourceConfig): Resource => {
       attachments: 0,
       peers: new Map(config.peers.map(({ name }) => [name, newPeerDevice(name)])),
       exposedUuid: 0n,
+      answeredWithoutDisk: false,
       newCurrentUuidDue: false,
       generationPending: false,
       leftBehind: false,

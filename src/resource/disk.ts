@@ -60,6 +60,10 @@ export const attachPrepared = (core: Core, resource: Resource, volume: Volume): 
   const wanted = diskOf(volume);
   // While it was away the peer's disk went on: that this one is good was true then.
   if (otherData && !connection && wanted.disk > Disk.Outdated) wanted.disk = Disk.Outdated;
+  // It was taken away under writes that the peer's copy answered, and comes back before the peer could say that its data is newer now. (With
+  // protocol A they were answered by the transport: the peer may lack more than this disk does.)
+  const peerHasAll = [...resource.connections.values()].every(({ config }) => config.net.protocol !== 'A');
+  if (volume.answeredWithoutDisk && !otherData && peerHasAll) wanted.disk = Disk.Inconsistent;
   const change: Partial<State> = connection ? { disk: Disk.Negotiating } : wanted;
   for (const device of volume.peers.values()) {
     device.negotiation = connection ? { disk: wanted.disk, pdsk: wanted.pdsk ?? Disk.DUnknown } : undefined;

@@ -127,7 +127,7 @@ export const generations: readonly Mutant[] = [
     newText:
       "  if (plan.outcome === 'connected' && device.bitmap && device.bitmap.weight > 0) device.bitmap = { ...device.bitmap, weight: 0, counts: device.bitmap.counts.map(() => 0), words: new Map() };\n" +
       '  for (const name of plan.handlers) runEventHandler',
-    scenarios: ['failover', 'flapping-link'],
+    scenarios: ['online-verify'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
   },
   {
@@ -136,7 +136,8 @@ export const generations: readonly Mutant[] = [
     file: 'src/generations/compare.ts',
     oldText: "if (selfCrashed && peerCrashed) return { result: input.resolveConflicts ? -1 : 1, rule: '40' };",
     newText: "if (selfCrashed && peerCrashed) return { result: 0, rule: '40' };",
-    scenarios: ['both-lose-power', 'dual-primary'],
+    scenarios: ['traps'],
+    set: ['story=both-die'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
   },
   {

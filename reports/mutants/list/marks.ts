@@ -186,8 +186,8 @@ export const marks: readonly Mutant[] = [
     file: 'src/replication/submit.ts',
     oldText: 'if (follows || isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);',
     newText: 'if (follows && isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);',
-    scenarios: ['disk-errors', 'volumes'],
-    set: ['on-no-data-accessible=suspend-io'],
+    scenarios: ['traps'],
+    set: ['story=disk-in-freeze'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
   },
   {
@@ -263,7 +263,8 @@ export const marks: readonly Mutant[] = [
     file: 'src/resource/after-change.ts',
     oldText: '    else disownLocalWrites(resource, volume);',
     newText: '    else if (!volume.backing) disownLocalWrites(resource, volume);',
-    scenarios: ['disk-errors'],
+    scenarios: ['traps'],
+    set: ['story=failed-generation'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
   },
   {

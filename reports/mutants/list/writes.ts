@@ -138,8 +138,8 @@ export const writes: readonly Mutant[] = [
       '  part.ok = true;\n' +
       "  part.done = packet.packet === 'P_WRITE_ACK';\n" +
       "  if (packet.packet === 'P_RS_WRITE_ACK')",
-    scenarios: ['both-lose-power', 'failover'],
-    set: ['protocol=C'],
+    scenarios: ['traps'],
+    set: ['story=unflushed'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion', 'write-order'],
   },
   {
@@ -181,7 +181,8 @@ export const writes: readonly Mutant[] = [
     file: 'src/replication/acks.ts',
     oldText: 'const request = resource.log.requests.get(requestIdOf(blockId));',
     newText: "const request = [...resource.log.requests.values()].find((one) => one.sector === sector && one.kind !== 'flush') ?? resource.log.requests.get(requestIdOf(blockId));",
-    scenarios: ['failover', 'flapping-link'],
+    scenarios: ['dual-primary'],
+    set: ['contested=16'],
     expected: ['liveness', 'unexpected-disconnect', 'assertion', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
   },
   {
