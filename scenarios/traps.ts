@@ -13,7 +13,7 @@ import { type Knob, knobs, resolve, withDefault } from './parameters.js';
 const stories = [
   'role-in-handshake', 'diskless-return', 'frozen-diskless', 'split-request', 'failed-disk', 'unreadable', 'pause-at-end', 'suspended', 'parked-write', 'smaller-peer', 'primary-target',
   'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake', 'busy-resync', 'rivals-thaw', 'crowded-rivals', 'unflushed', 'disk-in-freeze', 'failed-generation',
-  'both-die', 'kept-marks',
+  'both-die', 'kept-marks', 'disk-in-fencing', 'second-promotion', 'unreachable-peer',
 ] as const;
 type Story = (typeof stories)[number];
 
@@ -44,7 +44,7 @@ export const traps: Scenario = {
     if (freezes && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
     if (told === 'unflushed' || told === 'both-die' || told === 'failed-generation') resolved['protocol'] = 'C';
     if (told === 'disk-in-freeze') resolved['on-no-data-accessible'] = 'suspend-io';
-    if (told === 'kept-marks') resolved['on-io-error'] = 'pass_on';
+    if (told === 'disk-in-fencing' && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
     if (told === 'crowded-rivals') Object.assign(resolved, { 'protocol': 'C', 'queue-depth': 32, 'protocol-max': 101 });
     if (told === 'rivals-thaw') Object.assign(resolved, { 'protocol': 'C', 'volumes': 2, 'protocol-max': 101 });
     if (told === 'fenced-in-handshake') Object.assign(resolved, { 'volumes': 4, 'protocol-max': 101 });
@@ -83,6 +83,10 @@ function optionsOf(told: Story, writes: number, random: RandomStream): PairOptio
       return { net, disk: { diskTimeout: 5 } };
     case 'split-request':
       return { net, workload: { maxRequestSectors: 128, readShare: { numerator: 8, denominator: 12 }, pattern: 'random' } };
+    case 'disk-in-fencing':
+      return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }], workload: busy };
+    case 'unreachable-peer':
+      return { net, disk: { fencing: 'resource-only' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: random.integer(1000, SECOND_US) }] };
     case 'frozen-diskless':
       return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }] };
     case 'late-generation':
@@ -343,16 +347,45 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
       }
       return;
     case 'kept-marks':
-      // What bob could not write is marked, and nobody writes when the link breaks: equal generations, and the marks stay (bug B050).
+      // A verify has marked what differs, and nobody writes when the link breaks: equal generations, and the marks stay (bug B050).
       for (let time = 0; time < 3; time++) {
-        const atUs = startUs + time * 6 * SECOND_US;
+        const atUs = startUs + time * 7 * SECOND_US;
         schedule.push(
-          at(`bad-${time}`, atUs, { do: 'disk-error', host: BOB, area: 'data', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: 3 }),
-          act(`demote-${time}`, atUs + 2 * SECOND_US, ALICE, demote),
-          at(`part-${time}`, atUs + 3 * SECOND_US, { do: 'reset', from: ALICE, to: BOB }),
-          act(`promote-${time}`, atUs + 5 * SECOND_US, ALICE, promote),
+          act(`demote-${time}`, atUs, ALICE, demote),
+          at(`rot-${time}`, atUs + SECOND_US / 2, { do: 'corrupt', host: BOB, firstSector: random.integer(0, 7000), sectors: 1 }),
+          act(`verify-${time}`, atUs + SECOND_US, ALICE, { verb: 'verify', resource: RESOURCE, volume: 0 }),
+          at(`part-${time}`, atUs + 4.5 * SECOND_US, { do: 'reset', from: ALICE, to: BOB }),
+          act(`promote-${time}`, atUs + 6 * SECOND_US, ALICE, promote),
         );
       }
+      // What a verify has found is for an operator to mend.
+      schedule.push(act('mend', startUs + 22 * SECOND_US, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }));
+      return;
+    case 'disk-in-fencing':
+      // alice is frozen until bob is fenced; meanwhile her disk is taken away under her writes, and given back (bug B061).
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }));
+      for (let time = 0; time < 4; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        schedule.push(
+          at(`part-${time}`, atUs, { do: 'reset', from: ALICE, to: BOB }),
+          act(`take-away-${time}`, atUs + random.integer(0, 3000), ALICE, detachHere(true)),
+          act(`give-back-${time}`, atUs + random.integer(10_000, 200_000), ALICE, attachHere),
+        );
+      }
+      return;
+    case 'second-promotion':
+      // Somebody promotes bob while alice is Primary: he is refused (bug B207).
+      setup.failover = { by: 'nobody' };
+      for (let time = 0; time < 6; time++) schedule.push(act(`promote-bob-${time}`, startUs + time * 3 * SECOND_US, BOB, promote));
+      return;
+    case 'unreachable-peer':
+      // bob comes back behind a broken link, where his handler cannot reach alice, who goes on: he is not promoted (bug B139).
+      setup.failover = { by: 'nobody' };
+      schedule.push(
+        at('part', startUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 16 * SECOND_US }),
+        at('bob-restarts', startUs + 4 * SECOND_US, { do: 'crash', host: BOB, restartAfterUs: SECOND_US }),
+        act('promote-bob', startUs + 8 * SECOND_US, BOB, promote),
+      );
       return;
     case 'busy-resync':
       // The application writes much while all of bob's blocks are copied, time and again (bug B006). On a slow disk a write is under way for long, with FUA longer than a read.

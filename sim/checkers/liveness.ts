@@ -1,7 +1,8 @@
 /**
  * Liveness: once faults stop and links heal, every request completes and every replica is UpToDate and connected, without
- * an operator, unless the state truly needs one (I10, I11); and no request fails while the peer's good disk is in reach (bugs B158, B170). An excuse is believed only with its proof: for a split brain, that
- * a rule said so and that the simulator saw both sides go on without each other.
+ * an operator, unless the state truly needs one (I10, I11); and no request fails while a good disk is in reach, the Primary's own or the peer's
+ * (bugs B158, B170). An excuse is believed only with its proof: for a split brain, that a rule said so and that the simulator saw both sides go on
+ * without each other.
  */
 
 import { Conn, Disk, Role, connName, diskName } from '../../src/state/states.js';
@@ -21,14 +22,19 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
 
   /** Hosts of which a disk has failed anything. */
   const badDisks = new Set<number>();
-  /** Since when each host has had the good disk of its peer in reach, as both see it, by volume. */
+  /** Since when each host has had the good disk of its peer in reach, as both see it, and its own as Primary, by volume. */
   const inReachSinceUs = setup.hosts.map(() => new Map<number, number>());
+  const ownSinceUs = setup.hosts.map(() => new Map<number, number>());
+  const noteGood = (since: Map<number, number>, volume: number, isGood: boolean, nowUs: number): void => {
+    if (!isGood) since.delete(volume);
+    else if (!since.has(volume)) since.set(volume, nowUs);
+  };
   const noteReach = (volume: number, nowUs: number): void => {
-    for (const [host, since] of inReachSinceUs.entries()) {
+    for (const host of setup.hosts.keys()) {
       const [own, peer] = [lineage.status(host, volume), lineage.status(lineage.peerOf(host), volume)];
       const isInReach = own.conn >= Conn.Connected && own.pdsk === Disk.UpToDate && peer.conn >= Conn.Connected && peer.disk === Disk.UpToDate;
-      if (!isInReach) since.delete(volume);
-      else if (!since.has(volume)) since.set(volume, nowUs);
+      noteGood(inReachSinceUs[host]!, volume, isInReach, nowUs);
+      noteGood(ownSinceUs[host]!, volume, own.role === Role.Primary && own.disk === Disk.UpToDate, nowUs);
     }
   };
 
@@ -38,16 +44,18 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (input.type === 'disk-failed') badDisks.add(lineage.hostPlace(name));
     },
     onHost() {
-      for (const since of inReachSinceUs) since.clear();
+      for (const since of [...inReachSinceUs, ...ownSinceUs]) since.clear();
     },
     onOutput(name, output, world) {
       if (output.type === 'observe' && output.event.event === 'state') return noteReach(output.event.volume, world.nowUs);
       if (output.type !== 'app-failed' || output.error !== 'EIO') return;
       const host = lineage.hostPlace(name);
       const { id, volume } = output;
-      const sinceUs = inReachSinceUs[host]!.get(volume) ?? Infinity;
-      if (badDisks.has(lineage.peerOf(host)) || sinceUs >= (recordOf(world.ghost).pending.get(id)?.issuedUs ?? 0)) return;
-      report(`${name} fails request ${id} of volume ${volume}, although the good disk of its peer was in reach all the time`, world);
+      const issuedUs = recordOf(world.ghost).pending.get(id)?.issuedUs ?? 0;
+      for (const [since, place, whose] of [[inReachSinceUs, lineage.peerOf(host), 'of its peer'], [ownSinceUs, host, 'of its own']] as const) {
+        if (badDisks.has(place) || (since[host]!.get(volume) ?? Infinity) >= issuedUs) continue;
+        return report(`${name} fails request ${id} of volume ${volume}, although the good disk ${whose} was in reach all the time`, world);
+      }
     },
     onEnd(world) {
       const excuse = volumesOf(setup.hosts[0]!).map(({ volume }) => excuseOf(volume)).find((one) => one !== undefined);

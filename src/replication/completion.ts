@@ -128,7 +128,6 @@ export const completeIfDone = (core: Core, resource: Resource, volume: Volume, r
     // the application may rely on a write that the peer lacks (D5).
     if (isFrozen(resource) || volume.generationPending) return;
     request.completed = true;
-    if (request.kind === 'write' && !hasDisk(volume)) volume.answeredWithoutDisk = true;
     // What is submitted after this answer may depend on it: another epoch (M7).
     if (request.kind === 'write' && request.epoch === resource.log.epoch) closeEpoch(resource);
     if (isForgettable(request)) forget(core, resource, volume, request);
@@ -174,6 +173,7 @@ const forget = (core: Core, resource: Resource, volume: Volume, request: Request
 const answer = (core: Core, volume: Volume, request: Request): void => {
   const { application } = request;
   if (!succeeded(volume, request)) application.failed = true;
+  else if (request.kind === 'write') volume.answeredWithoutDisk ||= !hasDisk(volume);
   else if (request.kind === 'read' && application.data) {
     if (request.data) application.data.set(request.data, (request.sector - application.sector) * 512);
   }

@@ -73,8 +73,8 @@ export const disks: readonly Mutant[] = [
     file: 'src/state/sanitize.ts',
     oldText: '  state.role === Role.Primary && state.disk < Disk.UpToDate && state.pdsk < Disk.UpToDate;',
     newText: '  state.role === Role.Primary && state.disk < Disk.Inconsistent && state.pdsk < Disk.UpToDate;',
-    scenarios: ['disk-errors', 'volumes'],
-    set: ['on-no-data-accessible=suspend-io'],
+    scenarios: ['traps'],
+    set: ['story=disk-in-freeze'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'linearizability'],
   },
   {
@@ -85,7 +85,7 @@ export const disks: readonly Mutant[] = [
     newText: 'if (resource.role !== Role.Primary && contactLost) startFencing',
     scenarios: ['degraded-then-failover', 'partition'],
     set: ['fencing=resource-and-stonith'],
-    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
+    expected: ['frozen-io', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
   },
   {
     id: 'B154',
@@ -145,7 +145,8 @@ export const disks: readonly Mutant[] = [
     file: 'src/state/validity.ts',
     oldText: 'if (state.peer === Role.Primary) return ReturnCode.TwoPrimaries;',
     newText: 'if (state.peer === Role.Primary && context.otherVolumePeerPrimary) return ReturnCode.TwoPrimaries;',
-    scenarios: ['traps', 'split-brain'],
+    scenarios: ['traps'],
+    set: ['story=second-promotion'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain', 'linearizability'],
   },
   {
@@ -154,8 +155,8 @@ export const disks: readonly Mutant[] = [
     file: 'src/resource/fencing.ts',
     oldText: 'return ownDisk === Disk.UpToDate ? { pdsk: Disk.Outdated } : undefined;',
     newText: 'return ownDisk >= Disk.Consistent ? { pdsk: Disk.Outdated } : undefined;',
-    scenarios: ['degraded-then-failover', 'failover'],
-    set: ['fencing=resource-only'],
+    scenarios: ['traps'],
+    set: ['story=unreachable-peer'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
   },
 ];

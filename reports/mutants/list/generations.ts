@@ -127,7 +127,8 @@ export const generations: readonly Mutant[] = [
     newText:
       "  if (plan.outcome === 'connected' && device.bitmap && device.bitmap.weight > 0) device.bitmap = { ...device.bitmap, weight: 0, counts: device.bitmap.counts.map(() => 0), words: new Map() };\n" +
       '  for (const name of plan.handlers) runEventHandler',
-    scenarios: ['online-verify'],
+    scenarios: ['traps'],
+    set: ['story=kept-marks'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
   },
   {
@@ -146,7 +147,7 @@ export const generations: readonly Mutant[] = [
     file: 'src/resource/peer-state.ts',
     oldText: 'if (isHandshake(peer.conn)) peerDisk = Disk.Inconsistent;',
     newText: 'if (isHandshake(peer.conn)) return;',
-    scenarios: ['resync-interrupted', 'traps'],
+    scenarios: ['resync-after', 'volumes'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
   },
   {
@@ -155,7 +156,8 @@ export const generations: readonly Mutant[] = [
     file: 'src/resource/disk.ts',
     oldText: '  if ([...resource.connections.values()].some(({ stateSent }) => stateSent)) return;',
     newText: '  if ([...resource.connections.values()].some(({ stateSent, loss }) => stateSent && loss)) return;',
-    scenarios: ['disk-errors'],
+    scenarios: ['traps'],
+    set: ['story=attach-both'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'unexpected-disconnect', 'assertion'],
   },
   {

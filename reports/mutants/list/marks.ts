@@ -187,7 +187,7 @@ export const marks: readonly Mutant[] = [
     oldText: 'if (follows || isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);',
     newText: 'if (follows && isOfAnotherDisk(volumeOf(resource, request.volume), request)) again.push(request);',
     scenarios: ['traps'],
-    set: ['story=disk-in-freeze'],
+    set: ['story=disk-in-fencing'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
   },
   {

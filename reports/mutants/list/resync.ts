@@ -147,7 +147,8 @@ export const resync: readonly Mutant[] = [
       '      resync.cursorBit = 0;\n' +
       '      return;',
     newText: '      return;',
-    scenarios: ['resync-interrupted', 'flapping-link'],
+    scenarios: ['traps'],
+    set: ['story=primary-target'],
     expected: ['liveness', 'complementary-states'],
   },
   {
