@@ -47,6 +47,33 @@ test('the adaptive controller starts at resync-rate, speeds up while answers are
   assert.ok(kibPerS(asked.slice(-100)) > 3900, `${kibPerS(asked.slice(-100))} KiB/s at the end`);
 });
 
+test('while answers are prompt the speed grows in proportion to itself: the active set of a crashed primary is done within three minutes', () => {
+  const asked = run({}, 1400);
+  const setKib = defaultDiskOptions.alExtents * 4096;
+  assert.ok(sum(asked) * 4 > setKib, `${Math.trunc((sum(asked) * 4) / 1024)} of ${setKib / 1024} MiB in 140 s with the default options`);
+  const large = run({}, 400, 0, 8192);
+  assert.ok(kibPerS(large.slice(-100)) > 0.99 * defaultDiskOptions.cMaxRate, `${kibPerS(large.slice(-100))} KiB/s after 30 s with room for it`);
+  for (let tick = 20; tick < 300; tick++) assert.ok(large[tick]! <= 5 * large[tick - 20]!, `from ${large[tick - 20]} to ${large[tick]} blocks within two seconds`);
+});
+
+test('a peer that answers only so much in a step is kept busy, with little more than c-fill-target waiting for it', () => {
+  for (const most of [5, 50, 500, 900]) {
+    let controller = newController();
+    let [waiting, answered, total] = [0, 0, 0];
+    for (let tick = 0; tick < 1500; tick++) {
+      const plan = ratePlan(controller, defaultDiskOptions, { answeredSectors: answered * 8, inFlightSectors: waiting * 8, unwrittenSectors: waiting * 8, maxBuffers: 8192 });
+      controller = plan.controller;
+      waiting += plan.blocks;
+      answered = Math.min(waiting, most);
+      waiting -= answered;
+      if (tick < 500) continue;
+      total += answered;
+      assert.ok(waiting * 8 <= 4 * defaultDiskOptions.cFillTarget + 8, `${most} blocks a step: ${waiting * 8} sectors wait`);
+    }
+    assert.ok(total > 0.99 * 1000 * most, `${most} blocks a step: ${total / 1000}`);
+  }
+});
+
 test('with c-fill-target the sectors on their way settle at the target', () => {
   // Answers later than about a third of c-plan-ahead make it swing: the kernel's formula does.
   for (const delayTicks of [1, 3, 6]) {

@@ -2,9 +2,10 @@
  * How fast a resync may go: pure arithmetic on integers, no clock of its own. The target asks `ratePlan` once per tick how many
  * blocks to request; both sides ask `throttle` whether the application goes first (sync-and-activity-log.md §7.3).
  *
- * The formulas are the kernel's, with three differences: what a fixed rate leaves over of a block is carried on (at 10 KiB/s
+ * The formulas are the kernel's, with four differences: what a fixed rate leaves over of a block is carried on (at 10 KiB/s
  * the kernel never asks for anything); the adaptive controller always asks for something when nothing is on its way (B122);
- * and what is received but not yet written counts against max-buffers, so that a slow disk bounds what is kept in memory.
+ * while answers keep up it grows in proportion to its speed (`wantedSectors`); and what is received but not yet written counts
+ * against max-buffers, so that a slow disk bounds what is kept in memory.
  */
 
 import type { DiskOptions } from '../config/types.js';
@@ -62,10 +63,16 @@ export const ratePlan = (
 /** KiB/s to sectors in a step. */
 const sectorsPerStep = (rateKiB: number): number => Math.trunc((rateKiB * 2) / 10);
 
-/** How many sectors should be on their way. */
+/**
+ * How many sectors should be on their way. Less than c-fill-target at the end of a step says that neither link nor disks are full yet: the
+ * speed grows in proportion to itself, with the default c-plan-ahead to the double in a second. The kernel adds c-fill-target then,
+ * whatever the speed is (250 KiB/s in each second with the defaults): the active set of a crashed primary takes three minutes on any line.
+ */
 const wantedSectors = (options: Pick<DiskOptions, 'resyncRate' | 'cPlanAhead' | 'cDelayTarget' | 'cFillTarget'>, step: RateStep): number => {
+  const { cFillTarget } = options;
   if (step.inFlightSectors + step.answeredSectors === 0) return sectorsPerStep(options.resyncRate) * options.cPlanAhead;
-  return options.cFillTarget > 0 ? options.cFillTarget : step.answeredSectors * options.cDelayTarget;
+  if (cFillTarget === 0) return step.answeredSectors * options.cDelayTarget;
+  return step.inFlightSectors < cFillTarget ? Math.max(cFillTarget, step.answeredSectors) : cFillTarget;
 };
 
 export const newMarks = (nowUs: number, leftBits: number): SpeedMarks => ({ older: { atUs: nowUs, leftBits }, latest: { atUs: nowUs, leftBits } });
