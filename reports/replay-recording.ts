@@ -1,12 +1,13 @@
 /**
  * `lockstep replay` of what a production node recorded: each segment is repeated input by input, and the first output that differs by
- * a byte is shown. Exit 0: identical; 4: the core is not deterministic, or is not the one that recorded.
+ * a byte is shown, or with what the core broke. Exit 0: identical; 1: it broke where the recorded one ended; 4: the core is not
+ * deterministic, or is not the one that recorded.
  */
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { decodeRecording, isRecording } from '../src/contract/recording.js';
 import { digests } from '../src/digests/digests.js';
-import { replaySegment, type Difference } from '../src/node/replay.js';
+import { replaySegment, type Break, type Difference } from '../src/node/replay.js';
 import { UsageError } from '../sim/types.js';
 import type { CommandContext } from './context.js';
 import { exitCodes, type ExitCode } from './exit-codes.js';
@@ -25,7 +26,7 @@ export function isRecordingFile(path: string): boolean {
   return isRecording(head);
 }
 
-export function replayRecording(path: string, context: CommandContext): ExitCode {
+export function replayRecording(path: string, context: Pick<CommandContext, 'out'>): ExitCode {
   const { header, segments } = read(path);
   context.out(`recording of ${header.node}: ${segments.length} segments`);
   let [inputs, outputs] = [0, 0];
@@ -33,10 +34,11 @@ export function replayRecording(path: string, context: CommandContext): ExitCode
     const repetition = replaySegment(segment, digests);
     inputs += repetition.inputs;
     outputs += repetition.outputs;
-    if (!repetition.difference) continue;
-    for (const line of differenceLines(index, repetition.difference)) context.out(line);
+    const { difference, broken } = repetition;
+    if (!difference && !broken) continue;
+    for (const line of difference ? differenceLines(index, difference) : breakLines(index, broken!)) context.out(line);
     context.out(`repeat: lockstep replay ${quoteWord(path)}`);
-    return exitCodes.nondeterminism;
+    return difference || broken!.wentOn ? exitCodes.nondeterminism : exitCodes.violation;
   }
   context.out(`${inputs} inputs repeated: ${outputs} outputs are identical to the last byte`);
   return exitCodes.held;
@@ -47,7 +49,7 @@ function read(path: string): ReturnType<typeof decodeRecording> {
     return decodeRecording(readFileSync(path));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new UsageError(`replay: '${path}' is damaged: ${error.message}`);
+    throw new UsageError(`replay: '${path}' cannot be read: ${error.message}`);
   }
 }
 
@@ -55,6 +57,11 @@ const differenceLines = (segment: number, { inputs, nowUs, index, recorded, repe
   `DIFFERS in segment ${segment}, after ${inputs} inputs (at ${nowUs} µs), output ${index}:`,
   `  recorded: ${textOf(recorded)}`,
   `  repeated: ${textOf(repeated)}`,
+];
+
+const breakLines = (segment: number, { inputs, nowUs, input, error, wentOn }: Break): string[] => [
+  `BREAKS in segment ${segment}, with input ${inputs} (${input ?? 'none'}, at ${nowUs} µs); ${wentOn ? 'the recorded one went on' : 'there the recording ends'}:`,
+  `  ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
 ];
 
 /** Bytes as hexadecimal digits, the first of them; numbers of any size. */

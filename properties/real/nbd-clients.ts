@@ -1,23 +1,26 @@
 /**
  * `npm run test:nbd`: other people's NBD clients against two real daemons: nbdinfo, nbdcopy, qemu-io, qemu-img, fio with verify, nbdkit's nbd
- * plugin. Needs Debian's packages libnbd-bin, qemu-utils, fio, nbdkit; a check whose tool is missing is unchecked, never passed.
+ * plugin, and the first three over TLS too. Needs Debian's packages libnbd-bin, qemu-utils, fio, nbdkit, openssl; a check whose tool is missing is unchecked, never passed.
  * Exit 0: everything that could be checked passed, and something was; 1: a check failed, or nothing could be checked.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isHealthy, newPair, startPair, type Machine } from '../../real/demo/machine.js';
+import { isHealthy, newPair, sleep, startPair, type Machine, type Pair } from '../../real/demo/machine.js';
 import { NbdClient } from '../../real/nbd/client.js';
+import { secureChecks } from './nbd-tls.js';
 
-interface Check {
+export interface Check {
   name: string;
   tools: string[];
   command: string;
   /** What the output must show. */
   shows?: RegExp;
+  /** What exactly one new line of a log must tell. */
+  tells?: { path: string; line: RegExp } | undefined;
 }
 
 const BOUND_S = 120;
@@ -72,9 +75,32 @@ async function hostileClients(path: string, machine: Machine): Promise<string | 
   return slowestMs < 10_000 ? undefined : `a write and a read took ${slowestMs} ms`;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'lockstep-clients-'));
-const pair = await newPair(folder, 128 << 20, 'net { ping-int 2; }');
 let [passed, failed, unchecked] = [0, 0, 0];
+
+async function perform({ name, tools, command, shows, tells }: Check): Promise<void> {
+  const missing = tools.filter((tool) => !hasTool(tool));
+  if (missing.length > 0) {
+    unchecked++;
+    console.log(`unchecked  ${name}: ${missing.join(', ')} is not installed`);
+    return;
+  }
+  const before = tells ? readFileSync(tells.path).length : 0;
+  const { code, out } = await shell(command);
+  const told = (): number => readFileSync(tells!.path).subarray(before).toString().split('\n').filter((line) => tells!.line.test(line)).length;
+  for (let tries = 0; tells && told() === 0 && tries < 100; tries++) await sleep(20);
+  const lines = tells ? told() : 1;
+  const isGood = code === 0 && (shows?.test(out) ?? true) && lines === 1;
+  if (isGood) passed++;
+  else failed++;
+  console.log(`${isGood ? 'passed   ' : 'FAILED   '}  ${name}${isGood ? '' : ` (exit ${code}${lines === 1 ? '' : `, ${lines} lines in the log that match ${tells!.line.source}`})\n${out}`}`);
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'lockstep-clients-'));
+const secureFolder = join(folder, 'tls');
+mkdirSync(secureFolder);
+const pairs: Pair[] = [];
+const pair = await newPair(folder, 128 << 20, 'net { ping-int 2; }');
+pairs.push(pair);
 try {
   await startPair(pair);
   const socketOf = (name: 'alpha' | 'beta'): string => join(pair[name].run, 'nbd.sock');
@@ -120,19 +146,7 @@ try {
     },
     { name: 'a Secondary refuses', tools: ['nbdinfo'], command: `! nbdinfo 'nbd+unix:///r0?socket=${socketOf('beta')}'` },
   ];
-  for (const { name, tools, command, shows } of checks) {
-    const missing = tools.filter((tool) => !hasTool(tool));
-    if (missing.length > 0) {
-      unchecked++;
-      console.log(`unchecked  ${name}: ${missing.join(', ')} is not installed`);
-      continue;
-    }
-    const { code, out } = await shell(command);
-    const isGood = code === 0 && (shows?.test(out) ?? true);
-    if (isGood) passed++;
-    else failed++;
-    console.log(`${isGood ? 'passed   ' : 'FAILED   '}  ${name}${isGood ? '' : ` (exit ${code})\n${out}`}`);
-  }
+  for (const check of checks) await perform(check);
   const hurt = await hostileClients(socketOf('alpha'), pair.alpha);
   if (hurt === undefined) passed++;
   else failed++;
@@ -145,8 +159,16 @@ try {
   if (isEqual) passed++;
   else failed++;
   console.log(`${isEqual ? 'passed   ' : 'FAILED   '}  both images are equal in the end`);
+  if (hasTool('openssl')) {
+    const secure = await newPair(secureFolder, 64 << 20, 'net { ping-int 2; }');
+    pairs.push(secure);
+    for (const check of await secureChecks(secure)) await perform(check);
+  } else {
+    unchecked++;
+    console.log('unchecked  TLS: openssl, which makes the certificates, is not installed');
+  }
 } finally {
-  for (const machine of [pair.alpha, pair.beta]) if (machine.child) await machine.end('SIGKILL');
+  for (const machine of pairs.flatMap(({ alpha, beta }) => [alpha, beta])) if (machine.child) await machine.end('SIGKILL');
   if (failed === 0) rmSync(folder, { recursive: true });
   else console.log(`logs and images are in ${folder}`);
 }

@@ -7,11 +7,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
 import type { Input, ResourceConfig } from '../../src/contract/index.js';
-import { decodeRecording, encodeHeader, encodeSegment, isRecording } from '../../src/contract/recording.js';
+import { decodeRecording, encodeHeader, encodeSegment, isRecording, type RecordedEntry } from '../../src/contract/recording.js';
 import { digests } from '../../src/digests/digests.js';
 import { createNode } from '../../src/node/index.js';
 import { replaySegment } from '../../src/node/replay.js';
 import { FlightRecorder } from '../../real/daemon/recorder.js';
+import { replayRecording } from '../../reports/replay-recording.js';
+import { UsageError } from '../../sim/types.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-recorder-'));
 test.after(() => rmSync(folder, { recursive: true }));
@@ -72,8 +74,9 @@ test('what was recorded repeats itself to the last byte', async () => {
   const { header, segments } = decodeRecording(await written(recorded(300, 1 << 30), 'whole'));
   assert.is(header.node, 'alpha');
   assert.is(segments.length, 1);
-  const { inputs, outputs, difference } = replaySegment(segments[0]!, digests);
+  const { inputs, outputs, difference, broken } = replaySegment(segments[0]!, digests);
   assert.is(difference, undefined);
+  assert.is(broken, undefined);
   assert.ok(inputs > 900 && outputs > 600, `${inputs} inputs, ${outputs} outputs`);
 });
 
@@ -97,12 +100,55 @@ test('a byte, an output, or an input that differs is found', async () => {
   assert.ok(replaySegment(without, digests).difference);
 });
 
+/** `lockstep replay` of these bytes: its exit code and words. */
+function replayed(name: string, bytes: Uint8Array): { code: number; out: string } {
+  const path = join(folder, name);
+  writeFileSync(path, bytes);
+  const lines: string[] = [];
+  return { code: replayRecording(path, { out: (line) => lines.push(line) }), out: lines.join('\n') };
+}
+
+test('lockstep replay: identical, another output, a broken core, a damaged file', async () => {
+  const bytes = await written(recorded(60, 1 << 30), 'original');
+  const whole = replayed('same', bytes);
+  assert.is(whole.code, 0);
+  assert.match(whole.out, /[1-9]\d* inputs repeated: [1-9]\d* outputs are identical to the last byte/);
+
+  /** The same recording with other entries. */
+  const changed = (change: (entries: RecordedEntry[]) => RecordedEntry[]): Uint8Array => {
+    const { header, segments } = decodeRecording(bytes);
+    return Buffer.concat([encodeHeader(header), ...segments.map(({ snapshot, entries }) => encodeSegment({ snapshot, entries: change(entries) }))]);
+  };
+  const later = replayed('later', changed((entries) => entries.filter((entry) => entry.is !== 'input' || entry.input.type !== 'woken' || entry.nowUs > 1_000_000)));
+  assert.is(later.code, 4, later.out);
+  assert.match(later.out, /^DIFFERS in segment 0, after \d+ inputs \(at \d+ µs\), output \d+:$/m);
+
+  // An operation that nobody began: the core says that its driver is broken.
+  const impossible: RecordedEntry = { is: 'input', nowUs: 10 ** 9, input: { type: 'disk-done', op: 12345 } };
+  const broken = replayed('broken', changed((entries) => [...entries, impossible]));
+  assert.is(broken.code, 1, broken.out);
+  assert.match(broken.out, /^BREAKS in segment 0, with input \d+ \(disk-done, at 1000000000 µs\); there the recording ends:$/m);
+  const early = replayed('early', changed((entries) => [...entries.slice(0, 50), { ...impossible, nowUs: 10 ** 6 }, ...entries.slice(50)]));
+  assert.is(early.code, 4, early.out);
+  assert.match(early.out, /with input \d+ \(disk-done, .*; the recorded one went on:$/m);
+
+  // Every byte that is damaged is found, wherever it is, and the core is not blamed.
+  for (let at = 8; at < bytes.length; at += 1 + Math.floor(bytes.length / 200)) {
+    const damaged = bytes.slice();
+    damaged[at]! ^= 0x10;
+    assert.throws(() => replayed('damaged', damaged), (error: Error) => error instanceof UsageError && /damaged' cannot be read: (a byte was changed|it ends in a part|its format|it ends in a length)/.test(error.message), `byte ${at}`);
+  }
+  const old = bytes.slice();
+  old[7] = 1;
+  assert.throws(() => replayed('old', old), /its format is version 1, and this is 2/);
+});
+
 test('the ring drops whole segments, and every segment that is left repeats itself', async () => {
   const { segments } = decodeRecording(await written(recorded(2000, 1 << 20), 'ring'));
   assert.ok(segments.length >= 1 && segments.length <= 4, `${segments.length} segments`);
   const kept = segments.flatMap(({ entries }) => entries).filter((entry) => entry.is === 'input').length;
   assert.ok(kept < 2000 * 4, 'something was dropped');
-  for (const segment of segments) assert.is(replaySegment(segment, digests).difference, undefined);
+  for (const { difference, broken } of segments.map((segment) => replaySegment(segment, digests))) assert.ok(!difference && !broken);
 });
 
 test('what is no recording is refused', () => {

@@ -2,12 +2,13 @@
 /**
  * `npm run demo`: two daemons on this machine mirror a disk. An application writes over NBD; the Primary is killed in the middle of
  * it; the other node takes over, and every acknowledged byte is there; the old one comes back, is synced, and the images are equal.
+ * What the flight recorders of both kept is repeated, and lies in reports/out/demo afterwards.
  */
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SingleBar, Presets } from 'cli-progress';
 import { NbdClient } from '../nbd/client.js';
@@ -15,6 +16,9 @@ import { BLOCK_BYTES, contentOf, Ledger } from './ledger.js';
 import { isHealthy, newPair, sleep, startPair, type Machine } from './machine.js';
 
 const lockstep = fileURLToPath(new URL('../../reports/lockstep.js', import.meta.url));
+const recordings = fileURLToPath(new URL('../../../reports/out/demo', import.meta.url));
+/** The flight recorders keep the whole story. */
+const RECORD_MIB = 512;
 
 const IMAGE_BYTES = 128 << 20;
 const DEPTH = 16;
@@ -76,11 +80,21 @@ async function showResync(machine: Machine): Promise<void> {
   if (isTerminal) bar.stop();
 }
 
+const recordingOf = (name: string): string => join(recordings, `${name}.recording`);
+
+/** Repeats a recording as an operator would; says whether each output was the same. */
+function repeats(name: string): boolean {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [lockstep, 'replay', recordingOf(name)], { encoding: 'utf8' });
+  const lines = `${stdout}${stderr}`.trim().split('\n');
+  say(`npx lockstep replay ${relative('', recordingOf(name))}: ${status === 0 ? lines.at(-1) : `exit ${status}\n${lines.join('\n')}`}`);
+  return status === 0;
+}
+
 async function demonstrate(folder: string): Promise<boolean> {
   const pair = await newPair(folder, IMAGE_BYTES, 'net { protocol C; ping-int 2; connect-int 2; } disk { c-plan-ahead 0; resync-rate 100M; c-min-rate 0; }');
   const { alpha, beta } = pair;
   try {
-    await startPair(pair);
+    await startPair(pair, () => ['--record', String(RECORD_MIB)]);
     say(`two nodes mirror ${IMAGE_BYTES >> 20} MiB; alpha is Primary`);
 
     const ledger = new Ledger();
@@ -89,6 +103,7 @@ async function demonstrate(folder: string): Promise<boolean> {
     const load = writeLoad(onAlpha, ledger, () => false);
     await sleep(WRITE_MS);
     const before = ledger.acknowledged;
+    await alpha.ask({ do: 'record', path: recordingOf('alpha-killed') });
     await alpha.end('SIGKILL');
     await load;
     say(`alpha is killed (SIGKILL) while the application writes: ${ledger.acknowledged} writes were acknowledged (${Math.round(before / (WRITE_MS / 1000))} a second)`);
@@ -104,25 +119,19 @@ async function demonstrate(folder: string): Promise<boolean> {
     await writeLoad(onBeta, ledger, () => Date.now() > until);
     say(`the application went on at beta: ${ledger.acknowledged} writes by now`);
 
-    await alpha.start();
+    await alpha.start('--record', String(RECORD_MIB));
     say('alpha is back');
     await showResync(beta);
     say(`in sync: ${(await beta.status())!.devices[0]!['disk-state']}/${(await beta.status())!.connections[0]!.peer_devices[0]!['peer-disk-state']}`);
     const again = await verify(onBeta, ledger);
     onBeta.close();
-    let isRepeated = true;
-    for (const machine of [alpha, beta]) {
-      const path = join(folder, `${machine.name}.recording`);
-      await machine.ask({ do: 'record', path });
-      const replay = spawnSync(process.execPath, [lockstep, 'replay', path], { encoding: 'utf8' });
-      isRepeated &&= replay.status === 0;
-      say(`lockstep replay of ${machine.name}'s recording: ${replay.stdout.trim().split('\n').at(-1) ?? ''}`);
-    }
+    for (const machine of [alpha, beta]) await machine.ask({ do: 'record', path: recordingOf(machine.name) });
     const codes = [await beta.end('SIGTERM'), await alpha.end('SIGTERM')];
     const sums = [await alpha.checksum(sizeBytes), await beta.checksum(sizeBytes)];
     console.log(`         sha256 of alpha's data: ${sums[0]}\n         sha256 of beta's data:  ${sums[1]}`);
     const isEqual = sums[0] === sums[1];
     say(isEqual ? 'the images are equal' : 'the images DIFFER');
+    const isRepeated = ['alpha-killed', 'alpha', 'beta'].map(repeats).every((is) => is);
     const isGood = isEqual && isRepeated && wrong.length === 0 && again.wrong.length === 0 && codes.every((code) => code === 0);
     say(isGood ? 'nothing acknowledged was lost' : `something is WRONG (exit codes ${codes.join(', ')}; ${again.wrong.length} blocks wrong after the resync)`);
     return isGood;
@@ -131,6 +140,7 @@ async function demonstrate(folder: string): Promise<boolean> {
   }
 }
 
+mkdirSync(recordings, { recursive: true });
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-demo-'));
 let isGood = false;
 try {

@@ -168,9 +168,9 @@ export const isConnected = (status: ResourceStatus): boolean => status.connectio
 export const isHealthy = (status: ResourceStatus): boolean =>
   isConnected(status) && status.devices[0]!['disk-state'] === 'UpToDate' && status.connections[0]!.peer_devices[0]!['peer-disk-state'] === 'UpToDate';
 
-/** Both daemons run, connected; two fresh disks are equal, so no first sync is needed. `alpha` is Primary. */
-export async function startPair({ alpha, beta }: Pair): Promise<void> {
-  await Promise.all([alpha.start(), beta.start()]);
+/** Both daemons run, with these arguments, connected; two fresh disks are equal, so no first sync is needed. `alpha` is Primary. */
+export async function startPair({ alpha, beta }: Pair, argsOf: (machine: Machine) => string[] = () => []): Promise<void> {
+  await Promise.all([alpha, beta].map((machine) => machine.start(...argsOf(machine))));
   await alpha.until('connected', isConnected);
   await alpha.must('new-current-uuid', { clearBitmap: true });
   await alpha.until('UpToDate on both sides', isHealthy);

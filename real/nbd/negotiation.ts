@@ -49,6 +49,8 @@ export class Negotiation {
   private length = 0;
   private toSkip = 0;
   private options = 0;
+  /** It asked for something before TLS was spoken, and has not spoken it yet. */
+  wantsPlain = false;
 
   constructor(
     private readonly volumes: Volumes,
@@ -112,6 +114,7 @@ export class Negotiation {
   private answer(data: Uint8Array): Outcome | undefined {
     if (this.needsTls && this.option !== NbdOption.StartTls && this.option !== NbdOption.Abort) {
       if (this.option === NbdOption.ExportName) return { result: 'over', reason: 'it wants an export without TLS' };
+      this.wantsPlain = true;
       return this.refuse(OptionReply.TlsRequired, 'this server speaks TLS only');
     }
     switch (this.option) {
@@ -120,6 +123,7 @@ export class Negotiation {
         if (data.length > 0) return this.refuse(OptionReply.Invalid, 'NBD_OPT_STARTTLS takes no data');
         this.reply(OptionReply.Ack);
         this.needsTls = false;
+        this.wantsPlain = false;
         return { result: 'secures' };
       case NbdOption.ExportName: {
         // There is no way to say no but to hang up.

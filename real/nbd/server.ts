@@ -186,7 +186,7 @@ class Client {
     if (this.where) {
       this.volumes.closed(this.where, this.who);
       this.log(`${this.where.name}: ${this.who} is gone: ${reason}`);
-    } else this.log(`${this.who} is gone: ${reason}`);
+    } else this.log(`${this.who} is gone: ${this.negotiation.wantsPlain ? 'it speaks in the clear, and here everybody speaks TLS' : reason}`);
   }
 
   private open(agreed: Agreed): void {

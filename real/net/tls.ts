@@ -51,7 +51,7 @@ export class TlsFolder {
     const options = { ...this.files(), minVersion: MIN_VERSION, requestCert: true, rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS, allowHalfOpen: true, noDelay: true } as const;
     const server = createServer(options, (socket) => {
       if (socket.authorized) return accepted(socket);
-      refused(socket.remoteAddress, tlsReason(socket.authorizationError));
+      refused(socket.remoteAddress, certificateReason(socket));
       socket.destroy();
     });
     server.on('tlsClientError', (error, socket) => refused(socket.remoteAddress, tlsReason(error)));
@@ -95,9 +95,27 @@ export function nameError(certificate: PeerCertificate, names: readonly string[]
   return errors.includes(undefined) ? undefined : errors[0];
 }
 
+const UNKNOWN_AUTHORITY = 'its certificate is not signed by the authority in ca-cert.pem';
+/** By the names that OpenSSL has for what is wrong with a certificate. */
+const certificateReasons: Partial<Record<string, string>> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_AUTHORITY,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_AUTHORITY,
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_AUTHORITY,
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet',
+};
+
+/** Why the certificate of a client is not good enough. */
+function certificateReason(socket: TLSSocket): string {
+  if (Object.keys(socket.getPeerCertificate()).length === 0) return 'it shows no certificate';
+  // A name, although the types say an error.
+  const name = String(socket.authorizationError);
+  return certificateReasons[name] ?? `its certificate is refused: ${name}`;
+}
+
 /** One line; OpenSSL's own texts begin with a thread and a number. */
-export function tlsReason(error: Error | string): string {
-  if (typeof error === 'string') return error;
+export function tlsReason(error: Error): string {
   const { reason, code } = error as Error & { reason?: unknown; code?: unknown };
   if (typeof code === 'string' && code.startsWith('ERR_SSL') && typeof reason === 'string') return reason;
   return reasonOf(error).split('\n')[0]!;

@@ -1,6 +1,7 @@
-/** Repeats a recorded segment, input by input, and finds the first output that is not what was recorded. */
+/** Repeats a recorded segment, input by input, and finds the first output that is not what was recorded, or the input with which the core broke. */
 
 import type { Environment } from '../contract/environment.js';
+import type { Input } from '../contract/input.js';
 import type { Output } from '../contract/output.js';
 import type { RecordedSegment } from '../contract/recording.js';
 import { restoreNode } from './node.js';
@@ -15,10 +16,22 @@ export interface Difference {
   repeated: Output | undefined;
 }
 
+/** A broken invariant of the core. */
+export interface Break {
+  /** Inputs handled before and with it, the time of the last one, and what it was. */
+  inputs: number;
+  nowUs: number;
+  input: Input['type'] | undefined;
+  error: unknown;
+  /** The recorded core did not break there. */
+  wentOn: boolean;
+}
+
 export interface Repetition {
   inputs: number;
   outputs: number;
-  difference: Difference | undefined;
+  difference?: Difference;
+  broken?: Break;
 }
 
 export const replaySegment = (segment: RecordedSegment, environment: Omit<Environment, 'random64'>): Repetition => {
@@ -30,22 +43,30 @@ export const replaySegment = (segment: RecordedSegment, environment: Omit<Enviro
   let inputs = 0;
   let outputs = 0;
   let nowUs = 0;
-  for (const entry of segment.entries) {
-    if (entry.is === 'input') {
-      inputs++;
-      nowUs = entry.nowUs;
-      node.handle(entry.input, nowUs);
-    } else if (entry.is === 'outputs') {
-      const repeated = node.outputs();
-      const count = Math.max(repeated.length, entry.outputs.length);
-      for (let index = 0; index < count; index++) {
-        if (isEqual(entry.outputs[index], repeated[index])) continue;
-        return { inputs, outputs, difference: { inputs, nowUs, index, recorded: entry.outputs[index], repeated: repeated[index] } };
+  let input: Input['type'] | undefined = undefined;
+  for (const [at, entry] of segment.entries.entries()) {
+    try {
+      if (entry.is === 'input') {
+        inputs++;
+        nowUs = entry.nowUs;
+        input = entry.input.type;
+        node.handle(entry.input, nowUs);
+      } else if (entry.is === 'outputs') {
+        const repeated = node.outputs();
+        const count = Math.max(repeated.length, entry.outputs.length);
+        for (let index = 0; index < count; index++) {
+          if (isEqual(entry.outputs[index], repeated[index])) continue;
+          return { inputs, outputs, difference: { inputs, nowUs, index, recorded: entry.outputs[index], repeated: repeated[index] } };
+        }
+        outputs += count;
       }
-      outputs += count;
+    } catch (error) {
+      // What a core draws before it breaks was recorded, too.
+      const wentOn = segment.entries.slice(at + 1).some(({ is }) => is !== 'drawn');
+      return { inputs, outputs, broken: { inputs, nowUs, input, error, wentOn } };
     }
   }
-  return { inputs, outputs, difference: undefined };
+  return { inputs, outputs };
 };
 
 /** Plain data, byte for byte. Whether two parts are one object does not count. */
