@@ -17,13 +17,16 @@ function openssl(...words: string[]): void {
   if (error || status !== 0) throw new Error(`openssl ${words[0]}: ${error?.message ?? stderr.trim()}`);
 }
 
-/** The folders below `parent`. What `foreign` shows is signed by another authority; whom it trusts is the same one. */
+/**
+ * The folders below `parent`. What `foreign` shows is signed by another authority that has taken the name of ours (else a client would keep it
+ * to itself); whom it trusts is ours.
+ */
 function makeCertificates(parent: string): void {
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   const names = join(parent, 'names');
   writeFileSync(names, 'subjectAltName=DNS:alpha,DNS:beta,DNS:localhost,IP:127.0.0.1\n');
   for (const authority of ['ours', 'theirs']) {
-    openssl('req', '-x509', ...newKey, '-days', '2', '-subj', `/CN=${authority}`, '-keyout', join(parent, `${authority}-key.pem`), '-out', join(parent, `${authority}.pem`));
+    openssl('req', '-x509', ...newKey, '-days', '2', '-subj', '/CN=authority', '-keyout', join(parent, `${authority}-key.pem`), '-out', join(parent, `${authority}.pem`));
   }
   for (const folder of folders) {
     const inside = (name: string): string => join(parent, folder, name);
