@@ -11,12 +11,16 @@ import type { Recorder } from './driver.js';
 
 /** A ring of so many segments: the oldest goes when one is full. */
 const SEGMENTS = 4;
-/** A segment is worth its snapshot when making it took at most this part of the segment's time; at half of the ring it ends in any case. */
+/**
+ * A segment is worth its snapshot when making it took at most this part of the segment's time. It ends in any case when what went in and out
+ * fills half of the ring, and is as large as the snapshot: what a large device costs is so never more than what is moved on it.
+ */
 const SNAPSHOT_SHARE = 0.01;
 /** What an entry costs beside its bytes. */
 const ENTRY_BYTES = 200;
 
 interface Segment extends RecordedSegment {
+  /** Of its entries. */
   bytes: number;
   startedMs: number;
   snapshotMs: number;
@@ -50,10 +54,10 @@ export class FlightRecorder implements Recorder {
       this.current.entries.push({ is: 'outputs', outputs });
       for (const output of outputs) this.current.bytes += ENTRY_BYTES + bytesOf(output);
     }
-    const { bytes, startedMs, snapshotMs } = this.current;
+    const { bytes, snapshot, startedMs, snapshotMs } = this.current;
     if (bytes < this.ringBytes / SEGMENTS) return;
     const isWorthIt = snapshotMs < SNAPSHOT_SHARE * (performance.now() - startedMs);
-    if (isWorthIt || bytes >= this.ringBytes / 2) this.current = this.newSegment();
+    if (isWorthIt || bytes >= Math.max(this.ringBytes / 2, snapshot.length)) this.current = this.newSegment();
   }
 
   /** Writes what the ring holds. */
@@ -90,14 +94,15 @@ export class FlightRecorder implements Recorder {
   private newSegment(): Segment {
     const startedMs = performance.now();
     const snapshot = this.node.snapshot();
-    const segment: Segment = { snapshot, entries: [], bytes: snapshot.length, startedMs, snapshotMs: performance.now() - startedMs };
+    const segment: Segment = { snapshot, entries: [], bytes: 0, startedMs, snapshotMs: performance.now() - startedMs };
     this.segments.push(segment);
-    while (this.segments.length > SEGMENTS || (this.segments.length > 1 && this.keptBytes() > this.ringBytes)) this.segments.shift();
+    // One that is whole is kept beside the one that has just begun.
+    while (this.segments.length > SEGMENTS || (this.segments.length > 2 && this.keptBytes() > this.ringBytes)) this.segments.shift();
     return segment;
   }
 
   private keptBytes(): number {
-    return this.segments.reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.segments.reduce((sum, { bytes, snapshot }) => sum + bytes + snapshot.length, 0);
   }
 }
 

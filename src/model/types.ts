@@ -290,8 +290,8 @@ export type MetadataJob =
   | { job: 'superblock'; purposes: MetadataPurpose[]; step: number; pending: number; version: number }
   /** One activity-log transaction: pages of evicted extents first (D2), then the block. */
   | { job: 'transaction'; purposes: MetadataPurpose[]; step: number; pending: number; pages: PageRun[] }
-  /** Dirty bitmap pages (D10: the data they describe first, where cleared). */
-  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: PageRun[] }
+  /** Dirty bitmap pages (D10: the data they describe first, where cleared), so many at a time; the next round is from page `restFrom` on, 0: there is none. */
+  | { job: 'bitmap'; purposes: MetadataPurpose[]; step: number; pending: number; pages: PageRun[]; restFrom: number }
   /** FULL_SYNC flag, whole bitmap, flag off (D11). Bits are set in memory when it is queued. */
   | { job: 'full-sync'; purposes: MetadataPurpose[]; step: number; pending: number }
   /** Another size, and perhaps another place (metadata/move); `old`: where it was. */

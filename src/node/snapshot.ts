@@ -47,6 +47,9 @@ const Tag = {
 
 type Words = Uint8Array | Uint16Array | Uint32Array;
 
+/** The format's order of bytes is this machine's: words need not be taken apart. */
+const isLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
 // ---- Writing ---------------------------------------------------------------------------------------------------------
 
 interface Writer {
@@ -169,14 +172,12 @@ function writeContent(writer: Writer, value: object): void {
     case Uint8Array.prototype: {
       const bytes = value as Uint8Array;
       writeHead(writer, Tag.Bytes, bytes.length);
-      reserve(writer, bytes.length);
-      writer.bytes.set(bytes, writer.at);
-      writer.at += bytes.length;
-      return;
+      return writeContentOf(writer, bytes);
     }
     case Uint16Array.prototype: {
       const words = value as Uint16Array;
       writeHead(writer, Tag.Words16, words.length);
+      if (isLittleEndian) return writeContentOf(writer, words);
       reserve(writer, words.length * 2);
       for (const word of words) {
         writer.bytes[writer.at++] = word;
@@ -187,6 +188,7 @@ function writeContent(writer: Writer, value: object): void {
     case Uint32Array.prototype: {
       const words = value as Uint32Array;
       writeHead(writer, Tag.Words32, words.length);
+      if (isLittleEndian) return writeContentOf(writer, words);
       reserve(writer, words.length * 4);
       for (const word of words) writeWord(writer, word);
       return;
@@ -196,6 +198,13 @@ function writeContent(writer: Writer, value: object): void {
       refuse(writer, typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'an object with an unknown prototype');
     }
   }
+}
+
+/** As it lies in memory: bytes, or words of a machine that has them in the order of the format. A large bitmap is many of those. */
+function writeContentOf(writer: Writer, content: Words): void {
+  reserve(writer, content.byteLength);
+  writer.bytes.set(new Uint8Array(content.buffer, content.byteOffset, content.byteLength), writer.at);
+  writer.at += content.byteLength;
 }
 
 function writeFields(writer: Writer, value: Record<string, unknown>): void {

@@ -22,6 +22,8 @@ import { evictedExtents, isIdle, newActivityLog } from './activity-log.js';
 const SECTORS_PER_BLOCK = 8;
 /** Neighbouring bitmap pages go out together, up to 1 MiB. */
 const PAGES_PER_WRITE = 256;
+/** What a bitmap job copies and writes before it goes on to the next pages: 8 MiB, of the 128 MiB that a device of 4 TiB has. */
+const PAGES_PER_ROUND = 2048;
 
 /** The superblock in memory changed: it is to be written at the next `queueSuperblock`, or with whatever writes it first. */
 export const touchSuperblock = (backing: Backing): void => {
@@ -50,7 +52,7 @@ export const queueBitmapWrite = (core: Core, volume: Volume, purpose: MetadataPu
   if (isGone(volume)) return tell(core, volume, [purpose], false);
   const last = volume.backing!.metadataJobs.at(-1);
   if (last?.job === 'bitmap' && last.step === 0) last.purposes.push(purpose);
-  else queue(core, volume, { job: 'bitmap', purposes: [purpose], step: 0, pending: 0, pages: [] });
+  else queue(core, volume, { job: 'bitmap', purposes: [purpose], step: 0, pending: 0, pages: [], restFrom: 0 });
 };
 
 /** All bits are set in memory: FULL_SYNC, the whole bitmap, FULL_SYNC off (D11). */
@@ -118,7 +120,9 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
         break;
       case 'bitmap':
         if (step === 0) {
-          job.pages = takePages(volume, collectDirty(volume));
+          const { pages, restFrom } = collectDirty(volume, job.restFrom);
+          job.pages = takePages(volume, pages);
+          job.restFrom = restFrom;
           if (job.pages.length === 0) return true;
           flushData(core, volume, job);
         } else if (step === 1) {
@@ -127,7 +131,8 @@ const runStep = (core: Core, volume: Volume, backing: Backing, job: MetadataJob)
           flushMeta(core, volume, job);
         } else if (step === 3) {
           endPages(volume, job);
-          return true;
+          if (job.restFrom === 0) return true;
+          job.step = 0;
         } else if (step === MARKS_LOST) {
           backing.superblock.flags |= SuperblockFlag.FullSync;
           touchSuperblock(backing);
@@ -261,12 +266,15 @@ const evictedPages = (volume: Volume, backing: Backing): { peer: string; page: n
   return pages;
 };
 
-const collectDirty = (volume: Volume): { peer: string; page: number }[] => {
+/** Pages from `firstPage` on that owe something, as many as one round takes, and the page that the next round begins with (0: all are in this one). */
+const collectDirty = (volume: Volume, firstPage: number): { pages: { peer: string; page: number }[]; restFrom: number } => {
   const pages: { peer: string; page: number }[] = [];
   for (const device of volume.peers.values()) {
-    if (device.bitmap) for (const page of dirtyPages(device.bitmap, 'any')) pages.push({ peer: device.peer, page });
+    if (device.bitmap) for (const page of dirtyPages(device.bitmap, 'any')) if (page >= firstPage) pages.push({ peer: device.peer, page });
   }
-  return pages;
+  if (pages.length <= PAGES_PER_ROUND) return { pages, restFrom: 0 };
+  const last = pages.map(({ page }) => page).sort((one, other) => one - other)[PAGES_PER_ROUND - 1]!;
+  return { pages: pages.filter(({ page }) => page <= last), restFrom: last + 1 };
 };
 
 /**
