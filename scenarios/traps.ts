@@ -40,6 +40,7 @@ export const traps: Scenario = {
     if (told === 'parked-write') resolved['protocol'] = random.fork('early').pick(['A', 'A', 'B']);
     // Requests of 32 KiB would not bring a large device back in the time there is (327).
     if (told === 'unreadable' || told === 'failed-disk' || told === 'torn-log') resolved['protocol-max'] = 101;
+    if (told === 'unreachable-peer') resolved['protocol'] = 'C';
     const freezes = told === 'frozen-diskless' || told === 'fenced-in-handshake';
     if (freezes && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
     if (told === 'unflushed' || told === 'both-die' || told === 'failed-generation') resolved['protocol'] = 'C';
@@ -86,7 +87,7 @@ function optionsOf(told: Story, writes: number, random: RandomStream): PairOptio
     case 'disk-in-fencing':
       return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }], workload: busy };
     case 'unreachable-peer':
-      return { net, disk: { fencing: 'resource-only' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: random.integer(1000, SECOND_US) }] };
+      return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: random.integer(1000, SECOND_US) }] };
     case 'frozen-diskless':
       return { net, disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 5, delayUs: 40 * SECOND_US }] };
     case 'late-generation':
@@ -381,6 +382,7 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
     case 'unreachable-peer':
       // bob comes back behind a broken link, where his handler cannot reach alice, who goes on: he is not promoted (bug B139).
       setup.failover = { by: 'nobody' };
+      setup.expectations.splitBrainPossible = false;
       schedule.push(
         at('part', startUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 16 * SECOND_US }),
         at('bob-restarts', startUs + 4 * SECOND_US, { do: 'crash', host: BOB, restartAfterUs: SECOND_US }),

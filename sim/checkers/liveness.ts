@@ -20,6 +20,8 @@ const REQUEST_AGE_US = 10_000_000;
 export function liveness(setup: Setup, lineage: Lineage): Checker {
   const report = (detail: string, world: WorldView): void => world.report({ property: 'liveness', atUs: world.nowUs, detail });
 
+  const waitsForData = setup.hosts.every(({ config }) => config.onNoDataAccessible === 'suspend-io');
+  let toldToGoOn = false;
   /** Hosts of which a disk has failed anything. */
   const badDisks = new Set<number>();
   /** Since when each host has had the good disk of its peer in reach, as both see it, and its own as Primary, by volume. */
@@ -41,6 +43,7 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   return {
     property: 'liveness',
     onInput(name, input) {
+      if (input.type === 'command' && (input.command.verb === 'resume-io' || input.command.verb === 'options')) toldToGoOn = true;
       if (input.type === 'disk-failed') badDisks.add(lineage.hostPlace(name));
     },
     onHost() {
@@ -51,6 +54,8 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (output.type !== 'app-failed' || output.error !== 'EIO') return;
       const host = lineage.hostPlace(name);
       const { id, volume } = output;
+      // Who is told to wait for data waits for it, unless told otherwise.
+      if (waitsForData && badDisks.size === 0 && !toldToGoOn) return report(`${name} fails request ${id} of volume ${volume}, and was told to wait while there is no data`, world);
       const issuedUs = recordOf(world.ghost).pending.get(id)?.issuedUs ?? 0;
       for (const [since, place, whose] of [[inReachSinceUs, lineage.peerOf(host), 'of its peer'], [ownSinceUs, host, 'of its own']] as const) {
         if (badDisks.has(place) || (since[host]!.get(volume) ?? Infinity) >= issuedUs) continue;
