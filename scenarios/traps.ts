@@ -13,7 +13,7 @@ import { type Knob, knobs, resolve, withDefault } from './parameters.js';
 const stories = [
   'role-in-handshake', 'diskless-return', 'frozen-diskless', 'split-request', 'failed-disk', 'unreadable', 'pause-at-end', 'suspended', 'parked-write', 'smaller-peer', 'primary-target',
   'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake', 'busy-resync', 'rivals-thaw', 'crowded-rivals', 'unflushed', 'disk-in-freeze', 'failed-generation',
-  'both-die', 'kept-marks', 'disk-in-fencing', 'second-promotion', 'unreachable-peer',
+  'both-die', 'kept-marks', 'disk-in-fencing', 'second-promotion', 'unreachable-peer', 'unreadable-verify',
 ] as const;
 type Story = (typeof stories)[number];
 
@@ -40,6 +40,7 @@ export const traps: Scenario = {
     if (told === 'parked-write') resolved['protocol'] = random.fork('early').pick(['A', 'A', 'B']);
     // Requests of 32 KiB would not bring a large device back in the time there is (327).
     if (told === 'unreadable' || told === 'failed-disk' || told === 'torn-log') resolved['protocol-max'] = 101;
+    if (told === 'unreadable-verify') resolved['on-io-error'] = 'pass_on';
     if (told === 'unreachable-peer') resolved['protocol'] = 'C';
     const freezes = told === 'frozen-diskless' || told === 'fenced-in-handshake';
     if (freezes && resolved['protocol'] === 'A') resolved['protocol'] = 'C';
@@ -361,6 +362,22 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
       }
       // What a verify has found is for an operator to mend.
       schedule.push(act('mend', startUs + 22 * SECOND_US, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }));
+      return;
+    case 'unreadable-verify':
+      // A verify finds what a disk would not read: it is equal to nothing (bug B160). Nobody is Primary when they part: the disk is Inconsistent in an
+      // equal generation (bug B153).
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 7 * SECOND_US;
+        const [host, other] = random.pick([[ALICE, BOB], [BOB, ALICE]] as const);
+        schedule.push(
+          at(`rot-${time}`, atUs, { do: 'latent-error', host, firstSector: random.integer(0, 7000), sectors: random.integer(1, 40) }),
+          act(`verify-${time}`, atUs + SECOND_US / 2, random.pick([host, other]), { verb: 'verify', resource: RESOURCE, volume: 0 }),
+          act(`demote-${time}`, atUs + 3 * SECOND_US, ALICE, demote),
+          act(`part-${time}`, atUs + 4 * SECOND_US, BOB, disconnectFrom(ALICE)),
+          act(`meet-${time}`, atUs + 5 * SECOND_US, BOB, connectTo(ALICE)),
+          act(`promote-${time}`, atUs + 6 * SECOND_US, ALICE, promote),
+        );
+      }
       return;
     case 'disk-in-fencing':
       // alice is frozen until bob is fenced; meanwhile her disk is taken away under her writes, and given back (bug B061).

@@ -5,12 +5,18 @@
 
 import { setInSync, setOutOfSync } from '../metadata/bitmap.js';
 import { signal, type Core } from '../model/core.js';
+import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { PeerDevice, Request, Volume } from '../model/types.js';
 import { Conn } from '../state/states.js';
 
 /** Marks a range (sectors) towards a peer. A diskless volume has nothing to mark on. */
 export const markOutOfSync = (device: PeerDevice, sector: number, sectors: number): void => {
   if (markForNotice(device, sector, sectors) > 0 && device.repl === Conn.Ahead) device.hasUnannouncedMarks = true;
+};
+
+/** Nobody waits for this read any more; what a disk cannot read is equal to nothing all the same (bugs B031, B160). */
+export const markUnreadable = (device: PeerDevice, { sector, sectors }: DiskOperation, result: OperationResult): void => {
+  if (!result.ok && result.failure !== 'aborted') markOutOfSync(device, sector, sectors);
 };
 
 /** The same for who tells the peer at once, if any bit was newly set: returns how many were. */

@@ -229,7 +229,7 @@ const tellOwner = (core: Core, resource: Resource, volume: Volume, operation: Di
       resyncWriteDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
       break;
     case 'verify-read':
-      verifyReadDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, result);
+      verifyReadDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);
       break;
     case 'resync-flush':
       resyncFlushDone(core, resource, volume, deviceOf(volume, then.peer), connectionTo(resource, then.peer), then, operation, result);

@@ -11,7 +11,7 @@ import { assert, readDisk, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import { isTimerSet, setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
-import { markOutOfSync, markWrittenOnBoth } from '../replication/bits.js';
+import { markOutOfSync, markUnreadable, markWrittenOnBoth } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
@@ -144,12 +144,12 @@ export const resyncReadDone = (
   peerDevice: PeerDevice,
   connection: Connection,
   then: Then & { to: 'resync-read' },
-  _operation: DiskOperation,
+  operation: DiskOperation,
   result: OperationResult,
 ): void => {
   const server = serverOf(peerDevice);
   const range = server?.reads.get(then.interval);
-  if (!server || !range) return;
+  if (!server || !range) return markUnreadable(peerDevice, operation, result);
   server.reads.delete(then.interval);
   if (range.answer === 'digest') replyDigest(core, resource, volume, peerDevice, connection, range, result);
   else replyData(core, resource, volume, peerDevice, connection, range, result);

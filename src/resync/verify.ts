@@ -14,10 +14,10 @@
 import { loseConnection } from '../connection/loss.js';
 import { sendPacket, unsentBytes } from '../connection/send.js';
 import { assert, emit, readDisk, signal, type Core } from '../model/core.js';
-import type { OperationResult, Then } from '../model/operations.js';
+import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
 import { clearTimer, setTimer } from '../model/timers.js';
 import type { Connection, Interval, PeerDevice, Resource, Volume } from '../model/types.js';
-import { markOutOfSync } from '../replication/bits.js';
+import { markOutOfSync, markUnreadable } from '../replication/bits.js';
 import { rangeError, sendAck } from '../replication/receiver.js';
 import { findInterval, registerInterval, releaseInterval, requestIsAnswered } from '../volume/intervals.js';
 import { zeros } from '../volume/zeros.js';
@@ -219,11 +219,12 @@ export const verifyReadDone = (
   peerDevice: PeerDevice,
   connection: Connection,
   then: Then & { to: 'verify-read' },
+  operation: DiskOperation,
   result: OperationResult,
 ): void => {
   const { verify } = peerDevice;
   const request = verify?.requests.find((one) => one.interval === then.interval);
-  if (!verify || !request) return;
+  if (!verify || !request) return markUnreadable(peerDevice, operation, result);
   const { sector, sectors } = request;
   const data = result.ok ? (result.data ?? zeros(sectors * 512)) : undefined;
   const isEqual = data !== undefined && sameBytes(blockDigest(core, connection.config.net.verifyAlg, data), request.digest);

@@ -272,7 +272,8 @@ export const generations: readonly Mutant[] = [
     file: 'src/generations/decide.ts',
     oldText: '  if (oneIsBad) {',
     newText: '  if (oneIsBad && comparison.result !== 0) {',
-    scenarios: ['disk-errors', 'resync-interrupted'],
+    scenarios: ['traps'],
+    set: ['story=unreadable-verify'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
   },
   {

@@ -134,17 +134,6 @@ export const marks: readonly Mutant[] = [
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'bounded-recovery'],
   },
   {
-    id: 'B032',
-    summary: "marks that were merged from the peer's bitmap are not on disk when the resync begins",
-    file: 'src/resource/after-change.ts',
-    oldText:
-      '    queueSuperblock(context.core, context.volume);\n' +
-      "    queueBitmapWrite(context.core, context.volume, { for: 'worker' });",
-    newText: "    queueSuperblock(context.core, context.volume, { for: 'worker' });",
-    scenarios: ['resync-interrupted', 'both-lose-power'],
-    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
-  },
-  {
     id: 'B034',
     summary: 'bits that are set already are counted once more when a run is set',
     file: 'src/metadata/bitmap.ts',

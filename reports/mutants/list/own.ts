@@ -44,6 +44,16 @@ export const own: readonly Mutant[] = [
     expected: ['liveness', 'assertion', 'complementary-states'],
   },
   {
+    id: 'given-up-unread',
+    summary: 'what a disk could not read for a verify that was given up meanwhile is not marked (traps, unreadable-verify 2)',
+    file: 'src/replication/bits.ts',
+    oldText: "if (!result.ok && result.failure !== 'aborted') markOutOfSync",
+    newText: "if (!result.ok && result.failure === 'aborted') markOutOfSync",
+    scenarios: ['traps'],
+    set: ['story=unreadable-verify'],
+    expected: ['no-silent-divergence'],
+  },
+  {
     id: 'hanging-range',
     summary: 'a resync write that hangs in a disk that is given up keeps its range for ever (disk-errors 404)',
     file: 'src/resource/dispatch.ts',

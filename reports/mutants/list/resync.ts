@@ -166,7 +166,8 @@ export const resync: readonly Mutant[] = [
     file: 'src/resync/verify.ts',
     oldText: 'const isEqual = data !== undefined && sameBytes(',
     newText: 'const isEqual = data === undefined || sameBytes(',
-    scenarios: ['online-verify', 'disk-errors'],
+    scenarios: ['traps'],
+    set: ['story=unreadable-verify'],
     expected: ['online-verify', 'no-silent-divergence'],
   },
   {
