@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import fc from '../fast-check.js';
 import { defaultDiskOptions } from '../../src/config/defaults.js';
 import type { DiskOptions } from '../../src/config/types.js';
-import { advanceMarks, measuredRate, newController, newMarks, ratePlan, throttle } from '../../src/resync/rate.js';
+import { advanceMarks, measuredRate, newController, newMarks, ratePlan, roomBlocks, throttle } from '../../src/resync/rate.js';
 
 const TICKS_PER_S = 10;
 
@@ -17,9 +17,9 @@ function run(options: Partial<DiskOptions>, ticks: number, delayTicks = 0, maxBu
   for (let tick = 0; tick < ticks; tick++) {
     const inFlight = asked.slice(Math.max(0, tick - delayTicks), tick).reduce((sum, blocks) => sum + blocks, 0);
     const answered = asked[tick - delayTicks - 1] ?? 0;
-    const plan = ratePlan(controller, disk, { answeredSectors: answered * 8, inFlightSectors: inFlight * 8, unwrittenSectors: inFlight * 8, maxBuffers });
+    const plan = ratePlan(controller, disk, { answeredSectors: answered * 8, inFlightSectors: inFlight * 8, unwrittenSectors: inFlight * 8 });
     controller = plan.controller;
-    asked.push(plan.blocks);
+    asked.push(Math.min(plan.blocks, roomBlocks(maxBuffers, inFlight * 8)));
   }
   return asked;
 }
@@ -61,7 +61,7 @@ test('a peer that answers only so much in a step is kept busy, with little more 
     let controller = newController();
     let [waiting, answered, total] = [0, 0, 0];
     for (let tick = 0; tick < 1500; tick++) {
-      const plan = ratePlan(controller, defaultDiskOptions, { answeredSectors: answered * 8, inFlightSectors: waiting * 8, unwrittenSectors: waiting * 8, maxBuffers: 8192 });
+      const plan = ratePlan(controller, defaultDiskOptions, { answeredSectors: answered * 8, inFlightSectors: waiting * 8, unwrittenSectors: waiting * 8 });
       controller = plan.controller;
       waiting += plan.blocks;
       answered = Math.min(waiting, most);
@@ -104,8 +104,9 @@ test('never more than half of max-buffers is on its way, and something is asked 
       let answered = 0;
       let idle = 0;
       for (const percent of answers) {
-        const { blocks, controller: next } = ratePlan(controller, options, { answeredSectors: answered * 8, inFlightSectors: inFlight * 8, unwrittenSectors: inFlight * 8, maxBuffers });
-        controller = next;
+        const plan = ratePlan(controller, options, { answeredSectors: answered * 8, inFlightSectors: inFlight * 8, unwrittenSectors: inFlight * 8 });
+        controller = plan.controller;
+        const blocks = Math.min(plan.blocks, roomBlocks(maxBuffers, inFlight * 8));
         assert.ok(Number.isSafeInteger(blocks) && blocks >= 0);
         assert.ok(blocks + inFlight <= Math.trunc(maxBuffers / 2));
         assert.ok(controller.plan.every(Number.isSafeInteger));

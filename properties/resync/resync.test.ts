@@ -3,6 +3,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { defaultNetOptions } from '../../src/config/defaults.js';
 import fc, { runsOr } from '../fast-check.js';
 import { findInterval } from '../../src/volume/intervals.js';
 import { countBits } from '../../src/metadata/bitmap.js';
@@ -338,6 +339,24 @@ test('resync-rate 30M with c-plan-ahead 0: 30 MiB/s, measured', () => {
   const mibPerS = 128 / (pair.nowUs / 1e6);
   console.log(`${mibPerS.toFixed(2)} MiB/s`);
   assert.ok(mibPerS > 28.5 && mibPerS < 31.5);
+});
+
+test('half of max-buffers is all that is asked for and not written at any moment, and does not bound the speed', () => {
+  const pair = newPair({ disk: { resyncRate: 100 * 1024, cPlanAhead: 0 }, sectors: 524288 });
+  makeDirty(pair, 0, 65536);
+  startSync(pair);
+  let most = 0;
+  const isBounded = (): boolean => {
+    const { resync } = deviceOf(volumeOf(pair.target));
+    most = Math.max(most, resync?.requests.reduce((sum, { sectors }) => sum + sectors, 0) ?? 0);
+    return isOver(pair);
+  };
+  assert.ok(runUntil(pair, isBounded, MINUTE_US));
+  const mibPerS = 256 / (pair.nowUs / 1e6);
+  console.log(`${mibPerS.toFixed(2)} MiB/s, ${most / 8} blocks of ${defaultNetOptions.maxBuffers} buffers`);
+  assert.ok(mibPerS > 95 && mibPerS < 105);
+  assert.is(most / 8, defaultNetOptions.maxBuffers / 2);
+  assertEqualDisks(pair);
 });
 
 test('with its default options a resync starts at 250 KiB/s and speeds up', () => {

@@ -40,7 +40,7 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     cursorBit: 0,
     requests: [],
     answeredSectors: 0,
-    owedBlocks: 0,
+    budgetBlocks: 0,
     controller: newController(),
     targetIsDone: false,
     isHeld: false,

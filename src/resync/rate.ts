@@ -1,11 +1,12 @@
 /**
  * How fast a resync may go: pure arithmetic on integers, no clock of its own. The target asks `ratePlan` once per tick how many
- * blocks to request; both sides ask `throttle` whether the application goes first (sync-and-activity-log.md §7.3).
+ * blocks to request, and `roomBlocks` whenever it requests some; both sides ask `throttle` whether the application goes first (sync-and-activity-log.md §7.3).
  *
  * The formulas are the kernel's, with four differences: what a fixed rate leaves over of a block is carried on (at 10 KiB/s
  * the kernel never asks for anything); the adaptive controller always asks for something when nothing is on its way (B122);
- * while answers keep up it grows in proportion to its speed (`wantedSectors`); and what is received but not yet written counts
- * against max-buffers, so that a slow disk bounds what is kept in memory.
+ * while answers keep up it grows in proportion to its speed (`wantedSectors`); and max-buffers bounds what is asked for and not yet
+ * written at any moment, so that a slow disk bounds what is kept in memory, and not what is asked for in one step, which would
+ * hold a resync to 40 MiB/s with the defaults.
  */
 
 import type { DiskOptions } from '../config/types.js';
@@ -31,9 +32,11 @@ export interface RateStep {
   inFlightSectors: number;
   /** Sectors asked for and not yet written, those in flight included. */
   unwrittenSectors: number;
-  /** Pages of 4 KiB. */
-  maxBuffers: number;
 }
+
+/** Blocks that may be asked for now: half of max-buffers (pages of 4 KiB) are for what is not written yet. */
+export const roomBlocks = (maxBuffers: number, unwrittenSectors: number): number =>
+  Math.max(0, Math.trunc(maxBuffers / 2) - Math.ceil(unwrittenSectors / SECTORS_PER_BLOCK));
 
 /** Blocks of 4 KiB to ask for in this step, and the controller's memory for the next. */
 export const ratePlan = (
@@ -41,10 +44,9 @@ export const ratePlan = (
   options: Pick<DiskOptions, 'resyncRate' | 'cPlanAhead' | 'cDelayTarget' | 'cFillTarget' | 'cMaxRate'>,
   step: RateStep,
 ): { blocks: number; controller: RateController } => {
-  const room = Math.max(0, Math.trunc(step.maxBuffers / 2) - Math.ceil(step.unwrittenSectors / SECTORS_PER_BLOCK));
   if (options.cPlanAhead === 0) {
     const parts = controller.remainder + options.resyncRate;
-    return { blocks: Math.min(Math.trunc(parts / TICK_PARTS), room), controller: { plan: [], remainder: parts % TICK_PARTS } };
+    return { blocks: Math.trunc(parts / TICK_PARTS), controller: { plan: [], remainder: parts % TICK_PARTS } };
   }
   const steps = options.cPlanAhead;
   const plan = controller.plan.length === steps ? [...controller.plan] : new Array<number>(steps).fill(0);
@@ -57,7 +59,7 @@ export const ratePlan = (
   const sectors = Math.min(Math.max(step.answeredSectors + now, 0), most);
   const least = step.unwrittenSectors === 0 ? 1 : 0;
   const blocks = Math.max(Math.trunc(sectors / SECTORS_PER_BLOCK), least);
-  return { blocks: Math.min(blocks, room), controller: { plan, remainder: 0 } };
+  return { blocks, controller: { plan, remainder: 0 } };
 };
 
 /** KiB/s to sectors in a step. */

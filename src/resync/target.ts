@@ -31,7 +31,7 @@ import { maxRequestBytes } from '../wire/context.js';
 import { FeatureFlag, ID_SYNCER, type AckPacket, type BlockRangePacket, type DataPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
 import { bitmapOf, blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sendBufferBytes, signalDiskError } from './progress.js';
-import { ratePlan, TICK_US } from './rate.js';
+import { ratePlan, roomBlocks, TICK_US } from './rate.js';
 import type { ResyncRequest, ResyncState } from './types.js';
 
 const SECTORS_PER_BIT = 8;
@@ -44,43 +44,56 @@ export const resyncTick = (core: Core, resource: Resource, volume: Volume, peerD
   setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, TICK_US);
   checkFinished(core, resource, volume, peerDevice, connection);
   if (resync.phase !== 'running') return;
-  const blocks = takeBudget(resync, volume, connection);
-  if (mustGiveWay(core, volume, peerDevice, resync)) return;
-  askForBlocks(core, volume, peerDevice, connection, resync, blocks);
+  takeBudget(resync, volume);
+  if (mustGiveWay(core, volume, peerDevice, resync)) endBudget(resync);
+  else askForBlocks(core, volume, peerDevice, connection, resync);
 };
 
 /** One step of the rate controller. It is made in every tick, also in one that then gives way, so that nothing piles up. */
-const takeBudget = (resync: ResyncState, volume: Volume, connection: Connection): number => {
+const takeBudget = (resync: ResyncState, volume: Volume): void => {
   let inFlightSectors = 0;
-  let unwrittenSectors = 0;
-  for (const request of resync.requests) {
-    unwrittenSectors += request.sectors;
-    if (request.stage === 'asked' || request.stage === 'reading') inFlightSectors += request.sectors;
-  }
-  const { maxBuffers } = connection.config.net;
-  const step = { answeredSectors: resync.answeredSectors, inFlightSectors, unwrittenSectors, maxBuffers };
+  for (const { stage, sectors } of resync.requests) if (stage === 'asked' || stage === 'reading') inFlightSectors += sectors;
+  const step = { answeredSectors: resync.answeredSectors, inFlightSectors, unwrittenSectors: unwrittenSectors(resync) };
   const plan = ratePlan(resync.controller, volume.config.disk, step);
   resync.answeredSectors = 0;
   resync.controller = plan.controller;
-  const blocks = plan.blocks - resync.owedBlocks;
-  resync.owedBlocks = Math.max(0, -blocks);
-  return blocks;
+  endBudget(resync);
+  resync.budgetBlocks += plan.blocks;
 };
 
-const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState, budget: number): void => {
+/** What a step did not ask for is not made up for. */
+const endBudget = (resync: ResyncState): void => {
+  resync.budgetBlocks = Math.min(0, resync.budgetBlocks);
+};
+
+const unwrittenSectors = ({ requests }: ResyncState): number => requests.reduce((sum, { sectors }) => sum + sectors, 0);
+
+/**
+ * A request is done: what this step may still ask for, and had no room, may have it now. A quarter of all room is waited for, or little requests
+ * would ask for ever littler ones.
+ */
+const askForMore = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
+  if (resync.budgetBlocks <= 0 || resync.phase !== 'running' || peerDevice.repl !== Conn.SyncTarget || !hasDisk(volume)) return;
+  const { maxBuffers } = connection.config.net;
+  if (roomBlocks(maxBuffers, unwrittenSectors(resync)) < roomBlocks(maxBuffers, 0) / 4) return;
+  askForBlocks(core, volume, peerDevice, connection, resync);
+};
+
+const askForBlocks = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, resync: ResyncState): void => {
   const bitmap = bitmapOf(peerDevice);
   const granuleBits = Math.floor(thinRequestBytes(volume, connection) / BIT_BYTES);
   const mostBits = maxRequestBytes(connection.protocolVersion) / BIT_BYTES;
-  for (let left = budget; left > 0 && unsentBytes(connection) <= sendBufferBytes(connection) / 2; ) {
-    const range = nextRange(resync, bitmap, resync.cursorBit, granuleBits || Math.min(left, mostBits));
+  let room = roomBlocks(connection.config.net.maxBuffers, unwrittenSectors(resync));
+  while (room > 0 && resync.budgetBlocks > 0 && unsentBytes(connection) <= sendBufferBytes(connection) / 2) {
+    const range = nextRange(resync, bitmap, resync.cursorBit, granuleBits || Math.min(room, resync.budgetBlocks, mostBits));
     if (!range) {
       // Once round; what is still to be asked for, or again, is found by the next tick.
       resync.cursorBit = 0;
-      return;
+      return endBudget(resync);
     }
     resync.cursorBit = range.bit + range.bits;
-    left -= range.bits;
-    if (left < 0) resync.owedBlocks = -left;
+    room -= range.bits;
+    resync.budgetBlocks -= range.bits;
     const sector = range.bit * SECTORS_PER_BIT;
     const sectors = Math.min(range.bits * SECTORS_PER_BIT, bitmap.sectors - sector);
     // What the source reads now could be older than this write: the block is left for the next round.
@@ -300,6 +313,7 @@ export const resyncWriteDone = (
     markFailed(resync, peerDevice, request.sector, request.sectors);
     sendAck(core, connection, peerDevice, volume, 'P_NEG_ACK', request.sector, request.sectors * 512, ID_SYNCER);
   }
+  askForMore(core, volume, peerDevice, connection, resync);
   checkFinished(core, resource, volume, peerDevice, connection);
 };
 
@@ -325,6 +339,7 @@ export const resyncInSync = (core: Core, resource: Resource, volume: Volume, pee
   if (!request) return;
   if (request.askedAs !== 'digest') return loseConnection(core, connection, 'ProtocolError', `${packet.packet}: sector ${packet.sector} was asked for without a digest`);
   if (mayCompare(volume)) markWrittenOnBoth(core, volume, peerDevice, request.sector, request.sectors);
+  askForMore(core, volume, peerDevice, connection, peerDevice.resync!);
   checkFinished(core, resource, volume, peerDevice, connection);
 };
 

@@ -49,8 +49,11 @@ export interface ResyncState extends RangeServer {
   requests: ResyncRequest[];
   /** Sectors answered, with data or not, since the last tick. */
   answeredSectors: number;
-  /** Asked for beyond what the controller allowed, in whole granules of a thin resync: the next ticks ask for so much less. */
-  owedBlocks: number;
+  /**
+   * What may still be asked for in this step, once there is room for it. Negative: asked for beyond what the controller allowed, in whole
+   * granules of a thin resync; the next steps ask for so much less.
+   */
+  budgetBlocks: number;
   controller: RateController;
 
   // ---- Source only.

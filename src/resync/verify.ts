@@ -23,7 +23,7 @@ import { findInterval, registerInterval, releaseInterval, requestIsAnswered } fr
 import { zeros } from '../volume/zeros.js';
 import { ID_IN_SYNC, ID_OUT_OF_SYNC, ID_SYNCER, sameBlockId, type AckPacket, type DigestPacket } from '../wire/packets.js';
 import { bitmapOf, blockDigest, fenceIsPassed, mustGiveWay, requestFence, sameBytes, sendBufferBytes, signalDiskError } from './progress.js';
-import { advanceMarks, newController, newMarks, ratePlan, TICK_US } from './rate.js';
+import { advanceMarks, newController, newMarks, ratePlan, roomBlocks, TICK_US } from './rate.js';
 import type { VerifyRequest, VerifyState } from './types.js';
 
 const SECTORS_PER_BIT = 8;
@@ -144,12 +144,11 @@ export const verifyTick = (core: Core, resource: Resource, volume: Volume, peerD
 
 const takeBudget = (verify: VerifyState, volume: Volume, connection: Connection): number => {
   const unansweredSectors = verify.requests.reduce((sum, { sectors }) => sum + sectors, 0);
-  const { maxBuffers } = connection.config.net;
-  const step = { answeredSectors: verify.answeredSectors, inFlightSectors: unansweredSectors, unwrittenSectors: unansweredSectors, maxBuffers };
+  const step = { answeredSectors: verify.answeredSectors, inFlightSectors: unansweredSectors, unwrittenSectors: unansweredSectors };
   const plan = ratePlan(verify.controller, volume.config.disk, step);
   verify.answeredSectors = 0;
   verify.controller = plan.controller;
-  return plan.blocks;
+  return Math.min(plan.blocks, roomBlocks(connection.config.net.maxBuffers, unansweredSectors));
 };
 
 /** The target takes the first request that it sees for the beginning, and counts from there. */
