@@ -703,14 +703,17 @@ test('liveness: a request hangs, a disk is not UpToDate, a link is not up, a hos
   assert.equal(down.reported, ['liveness']);
 });
 
-test('liveness: a request fails although the peer\'s good disk is in reach', () => {
-  for (const [prepare, reported] of [
-    [() => undefined, ['liveness']],
-    [(world: FakeWorld) => world.part(), []],
-    [(world: FakeWorld) => world.state(ALICE, { pdsk: Disk.Inconsistent }), []],
-    [(world: FakeWorld) => world.hears(BOB, { type: 'disk-failed', op: 1, failure: 'failed' }), []],
+test('liveness: a request fails although a good disk is in reach, the peer\'s or the Primary\'s own', () => {
+  for (const [own, prepare, reported] of [
+    [Disk.Diskless, () => undefined, ['liveness']],
+    [Disk.Diskless, (world: FakeWorld) => world.part(), []],
+    [Disk.Diskless, (world: FakeWorld) => world.state(ALICE, { pdsk: Disk.Inconsistent }), []],
+    [Disk.Diskless, (world: FakeWorld) => world.hears(BOB, { type: 'disk-failed', op: 1, failure: 'failed' }), []],
+    [Disk.UpToDate, (world: FakeWorld) => world.part(), ['liveness']],
+    [Disk.UpToDate, (world: FakeWorld) => (world.part(), world.hears(ALICE, { type: 'disk-failed', op: 1, failure: 'failed' })), []],
   ] as const) {
     const world = pair();
+    world.state(ALICE, { disk: own });
     world.later();
     const { id } = world.issue(ALICE, 0);
     prepare(world);
