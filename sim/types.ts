@@ -263,7 +263,9 @@ export interface JudgeVerdict {
 }
 
 /** A problem of usage: one clear line that names the problem and the mend; exit 2. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
 
 // ---- Properties -------------------------------------------------------------------------------------------------
 

@@ -178,6 +178,8 @@ export interface PeerDevice {
   bitsSent: number;
   /** The current UUID that we told it last; 0: none on this connection. */
   toldCurrent: bigint;
+  /** It was told on this connection that nothing is to be synced at first: what it says until it has heard that is of before. */
+  toldToSkip: boolean;
   /** Evaluate the handshake again at the next P_STATE (node-states.md §6.6). */
   considerResync: boolean;
   /**

@@ -241,6 +241,7 @@ export const newCurrentUuid = (core: Core, resource: Resource, procedure: Proced
     if (procedure.forced) {
       if (device.repl !== Conn.Connected) return finish(core, resource, procedure, ReturnCode.NeedConnection);
       sendUuids(core, connection, volume, device, UuidsFlag.SKIP_INITIAL_SYNC);
+      device.toldToSkip = true;
       storeUuids(core, volume, afterSkipAnnounced(uuidsOf(volume)), 'initial sync skipped');
       // It adopts the generation, and does not say so.
       if (device.peerUuids) device.peerUuids = { ...device.peerUuids, current: uuidsOf(volume).current, bitmap: 0n };

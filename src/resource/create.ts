@@ -33,6 +33,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   toldCurrent: 0n,
   considerResync: false,
   generationDueOnWrite: false,
+  toldToSkip: false,
   negotiation: undefined,
   sequence: 0,
   batchedWrites: 0,

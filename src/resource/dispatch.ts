@@ -406,6 +406,7 @@ const streamsReady = (core: Core, resource: Resource, connection: Connection): v
     device.sequence = 0;
     device.peerSequence = 0;
     device.generationDueOnWrite = false;
+    device.toldToSkip = false;
     device.peerUuids = undefined;
     device.peerDiskSectors = 0;
   }

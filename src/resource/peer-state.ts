@@ -54,6 +54,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   if (me.conn === Conn.VerifyT && peer.conn === Conn.Connected) finishAsVerifyTarget(core, resource, volume, device, connection);
   // 4
   if (me.pdsk === Disk.UpToDate && peerDisk === Disk.Inconsistent && me.conn === Conn.Connected && peer.conn > Conn.SyncSource) peerDisk = Disk.UpToDate;
+  // Its second P_STATE of a handshake may still be on its way when it is told to skip the initial sync (kernel-findings 4): it knows us as Inconsistent.
+  if (device.toldToSkip && me.conn === Conn.Connected && me.disk === Disk.UpToDate && peerDisk === Disk.Inconsistent && peer.pdsk === Disk.Inconsistent) peerDisk = Disk.UpToDate;
   // 5
   let conn: Conn = me.conn === Conn.WFReportParams ? Conn.Connected : me.conn;
   if (peer.conn === Conn.Ahead) conn = Conn.Behind;
