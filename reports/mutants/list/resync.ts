@@ -145,8 +145,8 @@ export const resync: readonly Mutant[] = [
     file: 'src/resync/target.ts',
     oldText:
       '      resync.cursorBit = 0;\n' +
-      '      return;',
-    newText: '      return;',
+      '      return endBudget(resync);',
+    newText: '      return endBudget(resync);',
     scenarios: ['traps'],
     set: ['story=primary-target'],
     expected: ['liveness', 'complementary-states'],
