@@ -25,7 +25,7 @@ export const knobs = {
   size: anyOf('size', 'device size: small ones are cheap; large ones have more extents than the active set has slots', ['small', 'large'], [
     'small', 'small', 'small', 'small', 'small', 'small', 'small', 'large',
   ]),
-  queueDepth: anyOf('queue-depth', 'requests that each of the four clients has in flight', [1, 2, 4, 8, 16], [1, 2, 2, 4, 8]),
+  queueDepth: anyOf('queue-depth', 'requests that each of the four clients has in flight', [1, 2, 4, 8, 16, 32], [1, 2, 2, 4, 8]),
   discards: anyOf('discards', 'one write in so many discards or zeroes its range; 0: none', [0, 3, 20], [0, 0, 0, 0, 0, 0, 3, 20]),
   rsDiscardGranularity: anyOf('rs-discard-granularity', 'a resync asks for so many bytes at a time whether they are zeros, on disks that discard; 0: never', [0, 4096, 65536, 1048576], [
     0, 0, 0, 0, 0, 0, 0, 4096, 65536,
