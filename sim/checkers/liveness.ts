@@ -54,9 +54,10 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (output.type !== 'app-failed' || output.error !== 'EIO') return;
       const host = lineage.hostPlace(name);
       const { id, volume } = output;
-      // Who is told to wait for data waits for it, unless told otherwise.
-      if (waitsForData && badDisks.size === 0 && !toldToGoOn) return report(`${name} fails request ${id} of volume ${volume}, and was told to wait while there is no data`, world);
-      const issuedUs = recordOf(world.ghost).pending.get(id)?.issuedUs ?? 0;
+      const pending = recordOf(world.ghost).pending.get(id);
+      // Who is told to wait for data waits for it, unless told otherwise. A flush may fail: the disk that is back is not the one that it was for (traps 111).
+      if (waitsForData && badDisks.size === 0 && !toldToGoOn && pending?.operation !== 'flush') return report(`${name} fails request ${id} of volume ${volume}, and was told to wait while there is no data`, world);
+      const issuedUs = pending?.issuedUs ?? 0;
       for (const [since, place, whose] of [[inReachSinceUs, lineage.peerOf(host), 'of its peer'], [ownSinceUs, host, 'of its own']] as const) {
         if (badDisks.has(place) || (since[host]!.get(volume) ?? Infinity) >= issuedUs) continue;
         return report(`${name} fails request ${id} of volume ${volume}, although the good disk ${whose} was in reach all the time`, world);
