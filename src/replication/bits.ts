@@ -7,7 +7,7 @@ import { setInSync, setOutOfSync } from '../metadata/bitmap.js';
 import { signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
 import type { PeerDevice, Request, Volume } from '../model/types.js';
-import { Conn } from '../state/states.js';
+import { Conn, isSyncState } from '../state/states.js';
 
 /** Marks a range (sectors) towards a peer. A diskless volume has nothing to mark on. */
 export const markOutOfSync = (device: PeerDevice, sector: number, sectors: number): void => {
@@ -40,7 +40,7 @@ export const settleBits = (core: Core, volume: Volume, request: Request): void =
       markOutOfSync(device, request.sector, request.sectors);
       if (device.resync) signal(core, { signal: 'bits-cleared', resource: volume.resource, volume: volume.number, peer: device.peer });
     }
-    // Ahead, the block may have been written since, on this disk alone.
-    else if (part.setInSync && device.repl !== Conn.Ahead) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
+    // Ahead, the block may have been written since, on this disk alone; also when that is over because the peer's disk went (congestion 210).
+    else if (part.setInSync && isSyncState(device.repl)) markWrittenOnBoth(core, volume, device, request.sector, request.sectors);
   }
 };

@@ -54,6 +54,15 @@ export const own: readonly Mutant[] = [
     expected: ['no-silent-divergence'],
   },
   {
+    id: 'late-clear',
+    summary: 'an acknowledgement that was on its way while we were Ahead clears what was marked then (congestion 210)',
+    file: 'src/replication/bits.ts',
+    oldText: 'else if (part.setInSync && isSyncState(device.repl)) mark',
+    newText: 'else if (part.setInSync && (isSyncState(device.repl) || device.repl !== Conn.Ahead)) mark',
+    scenarios: ['congestion'],
+    expected: ['no-silent-divergence', 'convergence', 'durability', 'linearizability'],
+  },
+  {
     id: 'hanging-range',
     summary: 'a resync write that hangs in a disk that is given up keeps its range for ever (disk-errors 404)',
     file: 'src/resource/dispatch.ts',
