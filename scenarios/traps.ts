@@ -324,7 +324,8 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
       }
       return;
     case 'failed-generation':
-      // The link breaks, and alice's disk does not take the generation that she goes on in (bug B066).
+      // The link breaks, and alice's disk does not take the generation that she goes on in. (Bug B066 is there, and no checker sees it yet: an answer that
+      // no good disk holds is excused.)
       for (let time = 0; time < 3; time++) {
         const atUs = startUs + time * 6 * SECOND_US;
         schedule.push(
@@ -364,8 +365,7 @@ function tell(told: Story, setup: Setup, random: RandomStream): void {
       schedule.push(act('mend', startUs + 22 * SECOND_US, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }));
       return;
     case 'unreadable-verify':
-      // A verify finds what a disk would not read: it is equal to nothing (bug B160). Nobody is Primary when they part: the disk is Inconsistent in an
-      // equal generation (bug B153).
+      // A verify finds what a disk would not read: it is equal to nothing (bug B160). Nobody is Primary when they part.
       for (let time = 0; time < 3; time++) {
         const atUs = startUs + time * 7 * SECOND_US;
         const [host, other] = random.pick([[ALICE, BOB], [BOB, ALICE]] as const);

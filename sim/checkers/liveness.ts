@@ -55,8 +55,9 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       const host = lineage.hostPlace(name);
       const { id, volume } = output;
       const pending = recordOf(world.ghost).pending.get(id);
-      // Who is told to wait for data waits for it, unless told otherwise. A flush may fail: the disk that is back is not the one that it was for (traps 111).
-      if (waitsForData && badDisks.size === 0 && !toldToGoOn && pending?.operation !== 'flush') return report(`${name} fails request ${id} of volume ${volume}, and was told to wait while there is no data`, world);
+      // Who is told to wait for data waits for it, unless told otherwise. Writes and flushes that were in a disk which is taken away by force fail when
+      // another is there (traps 111): the application knows then that it cannot rely on them.
+      if (waitsForData && badDisks.size === 0 && !toldToGoOn && pending?.operation === 'read') return report(`${name} fails request ${id} of volume ${volume}, and was told to wait while there is no data`, world);
       const issuedUs = pending?.issuedUs ?? 0;
       for (const [since, place, whose] of [[inReachSinceUs, lineage.peerOf(host), 'of its peer'], [ownSinceUs, host, 'of its own']] as const) {
         if (badDisks.has(place) || (since[host]!.get(volume) ?? Infinity) >= issuedUs) continue;

@@ -132,10 +132,7 @@ export const completeIfDone = (core: Core, resource: Resource, volume: Volume, r
     if (request.kind === 'write' && request.epoch === resource.log.epoch) closeEpoch(resource);
     if (isForgettable(request)) forget(core, resource, volume, request);
     answer(core, volume, request);
-    if (request.interval >= 0) {
-      releaseInterval(core, volume, request.interval);
-      request.interval = -1;
-    }
+    releaseRange(core, volume, request);
     if (request.kind === 'write' && request.submitted && --volume.writesInFlight === 0 && volume.holds.length > 0) {
       signal(core, { signal: 'writes-drained', resource: resource.name, volume: volume.number });
     }
@@ -148,9 +145,15 @@ export const completeIfDone = (core: Core, resource: Resource, volume: Volume, r
   else if (request.interval >= 0 && request.submitted && !request.parked && !isWaiting(request)) {
     // Answered before it had to go its way again: what comes after it waits for its barrier no more than after an answer.
     if (request.epoch === resource.log.epoch) closeEpoch(resource);
-    releaseInterval(core, volume, request.interval);
-    request.interval = -1;
+    releaseRange(core, volume, request);
   }
+};
+
+/** Whoever waited for this range goes on. A request that was answered, or is forgotten, has none. */
+const releaseRange = (core: Core, volume: Volume, request: Request): void => {
+  if (request.interval < 0) return;
+  releaseInterval(core, volume, request.interval);
+  request.interval = -1;
 };
 
 const isForgettable = (request: Request): boolean => {
@@ -164,8 +167,7 @@ const forget = (core: Core, resource: Resource, volume: Volume, request: Request
   // Bits before extents: in between the block would be covered by nothing (D3).
   if (request.kind === 'write') settleBits(core, volume, request);
   releaseExtents(core, volume, request, request.sectors);
-  if (request.interval >= 0) releaseInterval(core, volume, request.interval);
-  request.interval = -1;
+  releaseRange(core, volume, request);
   // A demotion waits for this, and whoever holds the volume.
   if (resource.log.requests.size === 0 || volume.holds.length > 0) signal(core, { signal: 'procedures', resource: resource.name });
 };

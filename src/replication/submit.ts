@@ -141,7 +141,8 @@ export const endBatch = (core: Core, connection: Connection, device: PeerDevice,
 };
 
 const submitRead = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
-  const localFailed = request.local === 'failed';
+  // What another disk could not read, or one that was taken away under the read, this one may.
+  const localFailed = request.local === 'failed' && request.attachment === volume.backing?.attachment;
   for (const connection of resource.connections.values()) {
     const device = deviceOf(volume, connection.peer);
     const bits = device.bitmap ? countOutOfSync(device.bitmap, request.sector, request.sectors) : 0;
@@ -160,6 +161,7 @@ const submitRead = (core: Core, resource: Resource, volume: Volume, request: Req
 const readLocally = (core: Core, volume: Volume, request: Request): void => {
   request.local = 'pending';
   request.localFailed = false;
+  request.attachment = volume.backing!.attachment;
   readDisk(core, volume, 'data', request.sector, request.sectors, { to: 'request', request: request.id });
 };
 

@@ -63,6 +63,16 @@ export const own: readonly Mutant[] = [
     expected: ['no-silent-divergence', 'convergence', 'durability', 'linearizability'],
   },
   {
+    id: 'other-disk-failed',
+    summary: 'what a disk that was taken away did not read is not asked of the one that came (traps, disk-in-freeze 18)',
+    file: 'src/replication/submit.ts',
+    oldText: "request.local === 'failed' && request.attachment === volume.backing?.attachment;",
+    newText: "request.local === 'failed' && request.attachment >= 0;",
+    scenarios: ['traps'],
+    set: ['story=disk-in-freeze'],
+    expected: ['liveness'],
+  },
+  {
     id: 'hanging-range',
     summary: 'a resync write that hangs in a disk that is given up keeps its range for ever (disk-errors 404)',
     file: 'src/resource/dispatch.ts',
