@@ -3,7 +3,7 @@
  * break, machines die and come back and are promoted again. Both disks must end equal, or a split brain must be seen.
  */
 
-import type { Fault, FaultKind, Scenario, Setup } from '../sim/types.js';
+import type { Fault, FaultKind, Scenario, Setup, Trigger } from '../sim/types.js';
 import { drawSwarm } from '../sim/world/swarm.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, commands, pairSetup, usableSectors } from './pair.js';
 import { type Knob, knobs, resolve, withDefault } from './parameters.js';
@@ -49,6 +49,15 @@ export const dualPrimary: Scenario = {
       const [from, to] = lag.chance(1, 2) ? [ALICE, BOB] : [BOB, ALICE];
       crossings.push(at(`lag-${crossings.length + 1}`, atUs, { do: 'stall', from, to, stream: lag.pick(['data', 'meta']), forUs: lag.integer(500, 50_000) }));
     }
+    // Resyncs are short here, and the storm seldom finds one.
+    const inResync: Fault[] = [];
+    const breaks = random.fork('breaks');
+    if (breaks.chance(1, 4)) {
+      for (const [from, to] of [[ALICE, BOB], [BOB, ALICE]] as const) {
+        const trigger: Trigger = { onPacket: 'P_RS_DATA_REPLY', from, to, nth: breaks.integer(1, 20), when: breaks.pick(['sent', 'delivered']), delayUs: breaks.integer(1, 1000) };
+        inResync.push({ id: `break-${from}`, trigger, action: { do: 'reset', from, to } });
+      }
+    }
     const swarm = random.fork('swarm');
     const operators = commands(resolved);
     // When both lose their disks, the one that was in use last has to come back first: an operator's puzzle of its own.
@@ -56,6 +65,7 @@ export const dualPrimary: Scenario = {
     setup.schedule = [
       ...promotions,
       ...crossings,
+      ...inResync,
       ...drawStorm(setup, swarm, {
         kinds: drawSwarm(swarm.fork('kinds'), kinds), gapsS: [3, 6, 15],
         longestS: 5, longestRestartS: 5, sectors: sectors ?? usableSectors(setup.hosts), commands: [...operators.alice.filter(({ command }) => command.verb !== 'detach'), ...operators.bob], oneWayCuts: true, togetherLosePower: true, atEventOneIn: 2,

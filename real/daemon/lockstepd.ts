@@ -6,11 +6,15 @@
 
 // Flushes and uncached reads of several disks, none of which shall wait for another's.
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
+// Payload lives outside of the heap but counts for it: a heap of 15 MB was collected 30 times a second under load, for as much CPU as
+// all else together. It may grow sixfold first.
+setFlagsFromString('--heap-growing-percent=500');
 
 import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Command, InvalidArgumentError } from 'commander';
 import type { MembershipConfig } from '../../src/contract/index.js';
 import { CannotOpen, defaultPaths } from '../conf/load.js';

@@ -1,6 +1,6 @@
 /**
  * The flight recorder: a ring of all that went in and out of the core lately, in segments that each begin with a snapshot. It keeps
- * the values themselves and encodes nothing until it is asked to, so it costs a copy of what was lent.
+ * the values themselves and encodes nothing until it is asked to, so it costs a copy of what was lent, into memory that it uses again.
  */
 
 import { open } from 'node:fs/promises';
@@ -19,9 +19,15 @@ const SNAPSHOT_SHARE = 0.01;
 /** What an entry costs beside its bytes. */
 const ENTRY_BYTES = 200;
 
+/** Copies lie one behind the other in pages of this size: what brings more at once is copied by itself. */
+const PAGE_BYTES = 1 << 20;
+
 interface Segment extends RecordedSegment {
   /** Of its entries. */
   bytes: number;
+  /** Where copies of lent bytes lie, the last page filled up to `filled`. */
+  pages: Uint8Array[];
+  filled: number;
   startedMs: number;
   snapshotMs: number;
 }
@@ -29,6 +35,10 @@ interface Segment extends RecordedSegment {
 export class FlightRecorder implements Recorder {
   private segments: Segment[] = [];
   private current: Segment;
+  /** Pages of segments that have gone. */
+  private free: Uint8Array[] = [];
+  /** Recordings that are being written: what they hold is not used again. */
+  private writing = 0;
 
   constructor(
     private readonly node: Node,
@@ -39,9 +49,8 @@ export class FlightRecorder implements Recorder {
   }
 
   input(input: Input, nowUs: number): void {
-    const kept = keep(input);
-    this.current.entries.push({ is: 'input', nowUs, input: kept.input });
-    this.current.bytes += ENTRY_BYTES + kept.bytes;
+    this.current.entries.push({ is: 'input', nowUs, input: this.keep(input) });
+    this.current.bytes += ENTRY_BYTES;
   }
 
   drawn(value: bigint): void {
@@ -66,6 +75,7 @@ export class FlightRecorder implements Recorder {
     const file = await open(path, 'w', 0o600);
     let inputs = 0;
     let bytes = 0;
+    this.writing++;
     try {
       const put = async (part: Uint8Array): Promise<void> => {
         await file.write(part);
@@ -78,6 +88,7 @@ export class FlightRecorder implements Recorder {
         await put(encodeSegment({ snapshot: segment.snapshot, entries: segment.entries.slice() }));
       }
     } finally {
+      this.writing--;
       await file.close();
     }
     return { inputs, bytes };
@@ -94,11 +105,44 @@ export class FlightRecorder implements Recorder {
   private newSegment(): Segment {
     const startedMs = performance.now();
     const snapshot = this.node.snapshot();
-    const segment: Segment = { snapshot, entries: [], bytes: 0, startedMs, snapshotMs: performance.now() - startedMs };
+    const segment: Segment = { snapshot, entries: [], bytes: 0, pages: [], filled: PAGE_BYTES, startedMs, snapshotMs: performance.now() - startedMs };
     this.segments.push(segment);
     // One that is whole is kept beside the one that has just begun.
-    while (this.segments.length > SEGMENTS || (this.segments.length > 2 && this.keptBytes() > this.ringBytes)) this.segments.shift();
+    while (this.segments.length > SEGMENTS || (this.segments.length > 2 && this.keptBytes() > this.ringBytes)) {
+      const { pages } = this.segments.shift()!;
+      if (this.writing === 0) this.free.push(...pages);
+    }
     return segment;
+  }
+
+  /** Bytes of an input are lent for the pass only. */
+  private keep(input: Input): Input {
+    switch (input.type) {
+      case 'app-write':
+        return { ...input, data: this.copy(input.data) };
+      case 'disk-done':
+        return input.data ? { ...input, data: this.copy(input.data) } : input;
+      case 'stream-received':
+      case 'membership-received':
+        return { ...input, bytes: this.copy(input.bytes) };
+      default:
+        return input;
+    }
+  }
+
+  private copy(bytes: Uint8Array): Uint8Array {
+    const { current } = this;
+    current.bytes += bytes.length;
+    if (bytes.length > PAGE_BYTES) return bytes.slice();
+    if (current.filled + bytes.length > PAGE_BYTES) {
+      current.pages.push(this.free.pop() ?? new Uint8Array(PAGE_BYTES));
+      current.filled = 0;
+    }
+    const at = current.filled;
+    current.filled += bytes.length;
+    const kept = current.pages.at(-1)!.subarray(at, current.filled);
+    kept.set(bytes);
+    return kept;
   }
 
   private keptBytes(): number {
@@ -107,21 +151,6 @@ export class FlightRecorder implements Recorder {
 }
 
 const countInputs = ({ entries }: RecordedSegment): number => entries.reduce((count, { is }) => (is === 'input' ? count + 1 : count), 0);
-
-/** Bytes of an input are lent for the pass only. */
-function keep(input: Input): { input: Input; bytes: number } {
-  switch (input.type) {
-    case 'app-write':
-      return { input: { ...input, data: input.data.slice() }, bytes: input.data.length };
-    case 'disk-done':
-      return input.data ? { input: { ...input, data: input.data.slice() }, bytes: input.data.length } : { input, bytes: 0 };
-    case 'stream-received':
-    case 'membership-received':
-      return { input: { ...input, bytes: input.bytes.slice() }, bytes: input.bytes.length };
-    default:
-      return { input, bytes: 0 };
-  }
-}
 
 function bytesOf(output: Output): number {
   switch (output.type) {

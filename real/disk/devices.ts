@@ -3,7 +3,7 @@
  * second volume writes to it; only metadata slots of one device may share it.
  */
 
-import { closeSync, constants, fdatasync, fstatSync, openSync, readFileSync, readlinkSync, readSync, statfsSync, type Stats } from 'node:fs';
+import { closeSync, constants, fdatasync, fdatasyncSync, fstatSync, openSync, readFileSync, readlinkSync, readSync, statfsSync, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { reasonOf } from '../reasons.js';
 import { alignedBytes, canZero, tryLock } from './system.js';
@@ -108,7 +108,7 @@ export class Flusher {
 
   constructor(
     private readonly fd: number,
-    private readonly sync: (fd: number, ended: (error: Error | null) => void) => void = fdatasync,
+    private readonly sync: (fd: number, ended: (error: Error | null) => void) => void,
   ) {}
 
   request(done: (error: Error | undefined) => void): void {
@@ -129,6 +129,17 @@ export class Flusher {
     if (this.failure) setImmediate(ended, this.failure);
     else this.sync(this.fd, ended);
   }
+}
+
+/** For what waits for no disk. */
+function flushNow(fd: number, ended: (error: Error | null) => void): void {
+  let failure: Error | null = null;
+  try {
+    fdatasyncSync(fd);
+  } catch (error) {
+    failure = error as Error;
+  }
+  ended(failure);
 }
 
 /** Opens past the page cache, and sees whether single sectors can be had that way. */
@@ -176,6 +187,7 @@ export class DeviceTable {
       }
       const sectors = sectorsOf(fd, path);
       if (!tryLock(fd)) throw new DeviceError(`${path} is in use by another process`);
+      const isMemory = stat.isFile() && statfsSync(path).type === TMPFS;
       const device: Device = {
         path,
         fd,
@@ -183,8 +195,8 @@ export class DeviceTable {
         durableFd: openSync(path, constants.O_RDWR | constants.O_DSYNC),
         direct: this.isDirect && holdsData ? openDirect(path) : undefined,
         isBlockDevice: stat.isBlockDevice(),
-        isMemory: stat.isFile() && statfsSync(path).type === TMPFS,
-        flusher: new Flusher(fd),
+        isMemory,
+        flusher: new Flusher(fd, isMemory ? flushNow : fdatasync),
         sectors,
         isDeleted: false,
         ...abilitiesOf(fd, stat, path),

@@ -34,7 +34,10 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
   const me = stateOf(resource, volume, connection, device);
   // 1
   if (me.conn <= Conn.TearDown) return;
-  let peerDisk = effectivePeerDisk(peer.disk, device.peerUuids?.flags ?? 0);
+  // What was on a disk that is gone says nothing of the next one; and a disk of which no P_UUIDS came failed before they could be sent, as the
+  // next word will say: it is no better than none (traps 309).
+  if (peer.disk < Disk.Negotiating) device.peerUuids = undefined;
+  let peerDisk: Disk = peer.disk === Disk.Negotiating && !device.peerUuids ? Disk.Diskless : effectivePeerDisk(peer.disk, device.peerUuids?.flags ?? 0);
   // 2: the target says that it is done; our own count decides whether we are.
   const wasBehind = me.pdsk === Disk.Inconsistent || me.pdsk === Disk.Consistent;
   // Ahead, its word is from before it heard of that.
