@@ -277,6 +277,7 @@ export const propertyNames = [
   'convergence',
   'resync-direction',
   'split-brain',
+  'histories-agree',
   'bounded-recovery',
   'liveness',
   'metadata-sanity',

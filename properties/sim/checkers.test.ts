@@ -74,6 +74,22 @@ test('durability: bytes of another place are nobody\'s', () => {
   assert.match(world.violations.find(({ property }) => property === 'durability')?.detail ?? '', /bytes that nobody wrote there/);
 });
 
+test('durability: what was written when nobody else was there is answered with a good disk only', () => {
+  const failed = (isMet: boolean, disk: Disk): FakeWorld => {
+    const world = pair();
+    world.part();
+    const { id } = world.issue(ALICE, 0);
+    if (isMet) world.state(ALICE, { conn: Conn.Connected, pdsk: Disk.UpToDate });
+    world.state(ALICE, { disk });
+    world.complete(ALICE, id, 'write');
+    return world;
+  };
+  assert.is(failed(false, Disk.Failed).reported[0], 'durability');
+  assert.is(failed(false, Disk.Inconsistent).reported[0], 'durability');
+  assert.is(failed(false, Disk.UpToDate).reported.length, 0);
+  assert.is(failed(true, Disk.Failed).reported.length, 0, 'it may have been sent since');
+});
+
 test('durability: a write in flight at the crash may be there or not', () => {
   for (const shown of [[], [ALICE], [BOB], [ALICE, BOB]]) {
     const world = pair();
@@ -472,6 +488,24 @@ test('resync direction: discard-zero-changes does not choose to discard changes'
   world.decide(BOB, 'handshake: source', '90', 'after-sb-0pri; x');
   world.state(BOB, { conn: Conn.WFBitMapS, pdsk: Disk.Consistent });
   assert.equal(world.reported, ['resync-direction']);
+});
+
+test('histories-agree: what a resync has made equal is equal on both, but for the role', () => {
+  type Uuids = [string, string, string, string];
+  const ended = (target: Uuids, between: (world: FakeWorld) => void = () => undefined): FakeWorld => {
+    const world = pair();
+    world.observe(BOB, { event: 'generation', resource: 'r0', volume: 0, uuids: target, why: 'end of resync as target' });
+    between(world);
+    world.observe(ALICE, { event: 'generation', resource: 'r0', volume: 0, uuids: ['A1', '0', 'B0', 'C0'], why: 'end of resync as source' });
+    return world;
+  };
+  for (const oldest of ['C1', '0']) assert.equal(ended(['A0', '0', 'B0', oldest]).violations, []);
+  const others: Uuids[] = [['A2', '0', 'B0', 'C0'], ['A0', 'B0', 'B0', 'C0'], ['A0', '0', 'C0', '0'], ['A0', '0', '0', '0'], ['A0', '0', 'B0', 'D0']];
+  for (const target of others) assert.equal(ended(target).reported, ['histories-agree'], target.join(':'));
+  // Only one end was written down, or something came after it: the next handshake decides.
+  assert.equal(ended(['A2', '0', 'B0', 'C0'], (world) => world.part()).violations, []);
+  assert.equal(ended(['A2', '0', 'B0', 'C0'], (world) => world.goDown(BOB, 'crash')).violations, []);
+  assert.equal(ended(['A2', '0', 'B0', 'C0'], (world) => world.observe(BOB, { event: 'generation', resource: 'r0', volume: 0, uuids: ['D0', 'A0', 'B0', 'C0'], why: 'promotion' })).violations, []);
 });
 
 test('split brain: parted nodes connect without a word', () => {

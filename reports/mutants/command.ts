@@ -70,6 +70,7 @@ export async function mutantsCommand(
       isKept: options.keep === true,
       shrinkMs: parseDuration(options.shrinkTime),
       onlyRegression: options.regressions === true,
+      isNamed: ids.length > 0,
     };
     const fates: Fate[] = [];
     for (const mutant of chosen) {
@@ -120,7 +121,7 @@ function fateLine(fate: Fate, trial: Trial): string {
   const regression = regressionWords(fate);
   if (onlyRegression) return `${mutant.id}: ${regression === '' ? 'no regression' : regression}`;
   const besides = fate.failing === 0 ? '' : `; ${fate.failing} runs fail without it as well`;
-  if (fate.scenario === undefined) return `${mutant.id}: ${fate.detail.toUpperCase()} of ${mutant.scenarios.join(', ')}${besides}: ${mutant.summary}${regression && `; ${regression}`}`;
+  if (fate.scenario === undefined) return `${mutant.id}: ${fate.detail.toUpperCase()} of ${mutant.scenarios.join(', ')}${besides}: ${mutant.summary}${mutant.survives === undefined ? '' : ` (${mutant.survives})`}${regression && `; ${regression}`}`;
   const expected = fate.caughtBy.includes('hang') || mutant.expected.some((name) => fate.caughtBy.includes(name)) ? '' : ` (expected ${mutant.expected.join(' or ')})`;
   const escapes = fate.escapes === 0 ? '' : `, ${fate.escapes} times not`;
   const events = fate.shrunk === undefined ? '' : `; ${fate.shrunk.eventsBefore} events shrunk to ${fate.shrunk.events}${fate.shrunk.isComplete ? '' : ' in the time there was'}`;

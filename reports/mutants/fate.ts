@@ -22,6 +22,9 @@ import { runTimeoutMs } from './workshop.js';
 /** What is spent on the smallest run of each. */
 const shrinkReplays = 1000;
 
+/** Runs of one that is known to survive: somebody may have closed the hole. */
+const survivorSeeds = 40;
+
 /** So many times as long as without the mutant, and the run is taken to hang; a busy machine slows both down. */
 const hangFactor = 40;
 const hangLeastMs = 20_000;
@@ -81,6 +84,8 @@ export interface Trial {
   shrinkMs: number;
   /** Its regression alone. */
   onlyRegression: boolean;
+  /** They were asked for by name. */
+  isNamed: boolean;
 }
 
 export async function fateOf(mutant: Mutant, trial: Trial): Promise<Fate> {
@@ -89,7 +94,8 @@ export async function fateOf(mutant: Mutant, trial: Trial): Promise<Fate> {
   if (misfit !== undefined) return { ...fate, detail: misfit, isMisfit: true };
   fate.regression = await playRegression(mutant, trial);
   if (trial.onlyRegression) return fate;
-  for (let repeat = 0; repeat < trial.repeats; repeat++) await sweep(fate, trial, 1 + repeat * trial.seeds);
+  const seeds = mutant.survives === undefined || trial.isNamed ? trial.seeds : Math.min(trial.seeds, survivorSeeds);
+  for (let repeat = 0; repeat < trial.repeats; repeat++) await sweep(fate, { ...trial, seeds }, 1 + repeat * seeds);
   if (fate.caughtBy.length === 0) fate.detail = `survived ${fate.runs.reduce((sum, runs) => sum + runs, 0)} runs`;
   if (fate.request !== undefined && (trial.isShrunk || trial.isKept)) await repeat(fate, fate.request, trial);
   return fate;

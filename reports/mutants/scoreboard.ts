@@ -42,7 +42,7 @@ export function updateScoreboard(path: string, fates: readonly Fate[]): void {
 
 function rowOf(fate: Fate): string {
   const { mutant, caughtBy, seed, shrunk } = fate;
-  const caught = caughtBy.length > 0 ? caughtBy.join(', ') : 'NOT CAUGHT';
+  const caught = caughtBy.length > 0 ? caughtBy.join(', ') : `NOT CAUGHT${mutant.survives === undefined ? '' : `: ${mutant.survives}`}`;
   const where = seed === undefined ? '' : `${whereOf(fate)}, seed ${seed}${mutant.set ? ` with ${mutant.set.join(' ')}` : ''}`;
   return rowFrom([mutant.id, mutant.summary, mutant.file, caught, where, runsOf(fate), String(shrunk?.events ?? ''), regressionOf(fate)]);
 }

@@ -10,6 +10,7 @@ import { convergence } from './convergence.js';
 import { deviceSize } from './device-size.js';
 import { durability } from './durability.js';
 import { frozenIo } from './frozen-io.js';
+import { historiesAgree } from './histories-agree.js';
 import { ImageReader } from './image.js';
 import { Lineage } from './lineage.js';
 import { linearizability } from './linearizability.js';
@@ -48,6 +49,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     convergence(setup, lineage, planted),
     resyncDirection(lineage),
     splitBrain(lineage),
+    historiesAgree(),
     boundedRecovery(setup, lineage),
     liveness(setup, lineage),
     metadataSanity(setup, lineage),

@@ -138,6 +138,7 @@ export const disks: readonly Mutant[] = [
     newText: 'if (isBusy(resource, procedure, volume) && (',
     scenarios: ['resize'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'device-size', 'assertion'],
+    survives: 'an operator has to give a second order within the milliseconds in which the first is carried out: not drawn yet',
   },
   {
     id: 'B207',

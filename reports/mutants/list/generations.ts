@@ -149,6 +149,7 @@ export const generations: readonly Mutant[] = [
     newText: 'if (isHandshake(peer.conn)) return;',
     scenarios: ['resync-after', 'volumes'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states'],
+    survives: "the target's word from before the resync has to cross its begin, which follows a dependency on another resource: not drawn yet",
   },
   {
     id: 'B078',
@@ -159,6 +160,7 @@ export const generations: readonly Mutant[] = [
     scenarios: ['traps'],
     set: ['story=attach-both'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'unexpected-disconnect', 'assertion'],
+    survives: 'both sides come to the same end unless a generation begins within the milliseconds of that handshake: not drawn yet',
   },
   {
     id: 'B085',
@@ -168,6 +170,7 @@ export const generations: readonly Mutant[] = [
     newText: 'if (diskless && !detaches && follows',
     scenarios: ['disk-errors', 'maintenance'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'unexpected-disconnect', 'assertion'],
+    survives: 'the data stream has to lag behind the other one while a Primary gives its disk up by consent, and the link has to break before it writes: not drawn yet',
   },
   {
     id: 'B086',
@@ -214,7 +217,7 @@ export const generations: readonly Mutant[] = [
     oldText: 'export const finishAsSource = (set: UuidSet): UuidSet => setBitmap(set, 0n);',
     newText: 'export const finishAsSource = (set: UuidSet): UuidSet => ({ ...set, bitmap: 0n });',
     scenarios: ['generations', 'resync-interrupted'],
-    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain', 'bounded-recovery'],
+    expected: ['histories-agree', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain', 'bounded-recovery'],
   },
   {
     id: 'B095',
@@ -225,7 +228,7 @@ export const generations: readonly Mutant[] = [
       '  return setBitmap(setCurrent(inherited, peer.current, primary), 0n);',
     newText: '  return setBitmap(setCurrent(set, peer.current, primary), 0n);',
     scenarios: ['generations', 'resync-interrupted'],
-    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain', 'bounded-recovery'],
+    expected: ['histories-agree', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain', 'bounded-recovery'],
   },
   {
     id: 'B099',
@@ -265,6 +268,7 @@ export const generations: readonly Mutant[] = [
     newText: '    device.peerDiskSectors = 0;',
     scenarios: ['disk-errors', 'traps'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'unexpected-disconnect', 'assertion'],
+    survives: 'the loss of the connection forgets them as well, and so does a disk that goes away',
   },
   {
     id: 'B153',
@@ -272,9 +276,9 @@ export const generations: readonly Mutant[] = [
     file: 'src/generations/decide.ts',
     oldText: '  if (oneIsBad) {',
     newText: '  if (oneIsBad && comparison.result !== 0) {',
-    scenarios: ['traps'],
-    set: ['story=unreadable-verify'],
+    scenarios: ['disk-errors', 'maintenance'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'assertion'],
+    survives: 'nobody may be Primary when a disk goes bad and the link with it, or a generation begins: not drawn yet',
   },
   {
     id: 'zero-changes-swapped',

@@ -248,13 +248,13 @@ export const marks: readonly Mutant[] = [
   },
   {
     id: 'B066',
-    summary: 'a disk that did not take the new generation counts for what waited for it',
-    file: 'src/resource/after-change.ts',
-    oldText: '    else disownLocalWrites(resource, volume);',
-    newText: '    else if (!volume.backing) disownLocalWrites(resource, volume);',
+    summary: 'an error of the disk that is to take a new generation goes unnoticed',
+    file: 'src/volume/metadata-io.ts',
+    oldText: '  if (!result.ok && !backing.failed) {',
+    newText: "  if (!result.ok && !backing.failed && job.job !== 'superblock') {",
     scenarios: ['traps'],
     set: ['story=failed-generation'],
-    expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
+    expected: ['metadata-sanity', 'no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
   },
   {
     id: 'B036',
@@ -264,5 +264,6 @@ export const marks: readonly Mutant[] = [
     newText: 'if (sectors > old.sectors && (!assumeClean || old.sectors > 0)) setBits',
     scenarios: ['resize'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'bounded-recovery'],
+    survives: 'what it costs is one resync of the new part, and that a device has grown is a reason to mark it',
   },
 ];
