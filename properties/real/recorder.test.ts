@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaultDiskOptions, defaultNetOptions } from '../../src/config/defaults.js';
-import type { Input, ResourceConfig } from '../../src/contract/index.js';
+import type { Input, Node, ResourceConfig } from '../../src/contract/index.js';
 import { decodeRecording, encodeHeader, encodeSegment, isRecording, type RecordedEntry } from '../../src/contract/recording.js';
 import { digests } from '../../src/digests/digests.js';
 import { createNode } from '../../src/node/index.js';
@@ -149,6 +149,40 @@ test('the ring drops whole segments, and every segment that is left repeats itse
   const kept = segments.flatMap(({ entries }) => entries).filter((entry) => entry.is === 'input').length;
   assert.ok(kept < 2000 * 4, 'something was dropped');
   for (const { difference, broken } of segments.map((segment) => replaySegment(segment, digests))) assert.ok(!difference && !broken);
+});
+
+test('the memory of segments that have gone is used again, but not under a recording that is being written', async () => {
+  const node = { name: 'alpha', snapshot: () => new Uint8Array(1000) } as unknown as Node;
+  const recorder = new FlightRecorder(node, 8 << 20);
+  const lent = new Uint8Array(64 << 10);
+  let id = 0;
+  const write = (requests: number): void => {
+    for (let request = 0; request < requests; request++) {
+      id++;
+      recorder.input({ type: 'app-write', resource: 'r0', volume: 0, id, sector: 0, data: lent.fill(id % 251), fua: false }, id);
+      recorder.outputs([]);
+      lent.fill(0xee);
+    }
+  };
+  write(1000);
+  const path = join(folder, 'meanwhile');
+  const writing = recorder.write(path);
+  for (let turn = 0; turn < 20; turn++) {
+    write(100);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await writing;
+  const { segments } = decodeRecording(new Uint8Array(readFileSync(path)));
+  let seen = 0;
+  for (const { entries } of segments) {
+    for (const entry of entries) {
+      if (entry.is !== 'input' || entry.input.type !== 'app-write') continue;
+      seen++;
+      const { id: of, data } = entry.input;
+      assert.ok(data.every((byte) => byte === of % 251), `request ${of}`);
+    }
+  }
+  assert.ok(seen > 20 && seen < id, `${seen} of ${id}`);
 });
 
 test('what is no recording is refused', () => {

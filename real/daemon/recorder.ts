@@ -72,10 +72,18 @@ export class FlightRecorder implements Recorder {
   /** Writes what the ring holds. */
   async write(path: string): Promise<{ inputs: number; bytes: number }> {
     const segments = [...this.segments];
+    this.writing++;
+    try {
+      return await this.writeSegments(path, segments);
+    } finally {
+      this.writing--;
+    }
+  }
+
+  private async writeSegments(path: string, segments: readonly Segment[]): Promise<{ inputs: number; bytes: number }> {
     const file = await open(path, 'w', 0o600);
     let inputs = 0;
     let bytes = 0;
-    this.writing++;
     try {
       const put = async (part: Uint8Array): Promise<void> => {
         await file.write(part);
@@ -88,7 +96,6 @@ export class FlightRecorder implements Recorder {
         await put(encodeSegment({ snapshot: segment.snapshot, entries: segment.entries.slice() }));
       }
     } finally {
-      this.writing--;
       await file.close();
     }
     return { inputs, bytes };
