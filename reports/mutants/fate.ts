@@ -19,6 +19,9 @@ import { playRegression } from './regression.js';
 import type { Workshop } from './workshop.js';
 import { runTimeoutMs } from './workshop.js';
 
+/** A run with more of them is kept as its seed draws it: nobody reads it, and it would hold every single request. */
+const keptEventsMax = 60;
+
 /** What is spent on the smallest run of each. */
 const shrinkReplays = 1000;
 
@@ -61,7 +64,7 @@ export interface Fate {
   regression: { caughtBy: string } | 'holds' | 'none';
   /** The smallest run that catches it and holds without it. */
   shrunk?: Extract<Shrunk, { kind: 'shrunk' }>;
-  /** What to keep as its regression: the smallest run, or, where nothing was shrunk, the run as it came. */
+  /** What to keep as its regression: the smallest run, or, where none became small, the run as it came. */
   kept?: Kept;
 }
 
@@ -167,8 +170,10 @@ async function repeat(fate: Fate, request: RunRequest, { workshop, engine, isShr
         replays: shrinkReplays,
         stop: AbortSignal.timeout(shrinkMs),
       });
-      if (shrunk.kind === 'shrunk') fate.shrunk = fate.kept = shrunk;
-    } else if (isKept) {
+      if (shrunk.kind === 'shrunk') fate.shrunk = shrunk;
+      if (shrunk.kind === 'shrunk' && shrunk.events <= keptEventsMax) fate.kept = shrunk;
+    }
+    if (isKept && fate.kept === undefined) {
       const outcome = await replayer.run({ ...request, record: true });
       const failing = outcome.kind === 'ran' ? failingOf(outcome.result) : undefined;
       if (outcome.kind !== 'ran' || failing === undefined) return;
