@@ -25,7 +25,7 @@ import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
 import { thinResync } from './thin-resync.js';
-import { traps } from './traps.js';
+import { traps } from './traps/traps.js';
 import { volumes } from './volumes.js';
 
 export const scenarios: readonly Scenario[] = [

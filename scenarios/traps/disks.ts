@@ -1,0 +1,192 @@
+/** Traps in which a disk fails, hangs, is taken away and given back. */
+
+import type { Fault } from '../../sim/types.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
+import { type Story, ALL_SECTORS, LARGE_SECTORS, NEVER_US, attachHere, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notWithA, promote, withC } from './story.js';
+
+export const disks = {
+  // alice's disk goes, and the link before she could say so; she comes back without it, and it comes back later (bugs B082, B083).
+  'diskless-return': {
+    tell({ schedule }, random, startUs) {
+      schedule.push(
+        at('silence', startUs, { do: 'stall', from: ALICE, to: BOB, forUs: 2 * SECOND_US }),
+        act('take-away', startUs + random.integer(1000, 20_000), ALICE, detachHere(true)),
+        at('part', startUs + random.integer(30_000, 400_000), { do: 'reset', from: ALICE, to: BOB }),
+        act('give-back', startUs + random.integer(5, 9) * SECOND_US, ALICE, attachHere),
+      );
+    },
+  },
+  // alice is frozen until bob is fenced, and thaws towards a bob who has lost his disk meanwhile (bug B081).
+  'frozen-diskless': {
+    resolve: notWithA,
+    options: () => ({ ...fencedAfter(NEVER_US), net }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(
+        at('part', startUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: random.integer(3, 6) * SECOND_US }),
+        act('take-away', startUs + 2.5 * SECOND_US, BOB, detachHere(true)),
+        act('give-back', startUs + random.integer(9, 14) * SECOND_US, BOB, attachHere),
+      );
+    },
+  },
+  // alice is alone, and some of her sectors cannot be read (bug B024).
+  'split-request': {
+    resolve: (resolved, random) => {
+      // An old peer takes 32 KiB at a time.
+      resolved['protocol-max'] = random.fork('old').pick([86, 88, 90]);
+    },
+    options: () => ({ net, workload: { maxRequestSectors: 128, readShare: { numerator: 8, denominator: 12 }, pattern: 'random' } }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('bob-crashes', startUs, { do: 'crash', host: BOB, restartAfterUs: 12 * SECOND_US }));
+      for (let spot = 0; spot < 40; spot++) {
+        const firstSector = random.integer(0, 8000);
+        schedule.push(at(`spot-${spot}`, startUs + SECOND_US, { do: 'latent-error', host: ALICE, firstSector, sectors: 8 }));
+      }
+    },
+  },
+  // alice's disk hangs and is given up; until it has ended what it was doing she is Failed, and bob's disk is the only one (bug B029c).
+  'failed-disk': {
+    resolve: largeInTime,
+    options: () => large,
+    tell({ schedule }, random, startUs) {
+      const forUs = random.integer(1, 4) * SECOND_US;
+      schedule.push(
+        at('hang', startUs, { do: 'hang-disk', host: ALICE, forUs }),
+        act('give-up', startUs + random.integer(1000, SECOND_US / 2), ALICE, detachHere(true)),
+        act('give-back', startUs + forUs + random.integer(1, 3) * SECOND_US, ALICE, attachHere),
+      );
+    },
+  },
+  // What a disk would not read is remembered until it is back (bug B031).
+  'unreadable': {
+    resolve: largeInTime,
+    options: () => large,
+    tell({ schedule }, random, startUs) {
+      for (let spot = 0; spot < 12; spot++) {
+        schedule.push(at(`spot-${spot}`, startUs, { do: 'latent-error', host: ALICE, firstSector: random.integer(0, LARGE_SECTORS - 60_000), sectors: 50_000 }));
+      }
+      for (let round = 1; round <= 3; round++) schedule.push(act(`give-back-${round}`, startUs + round * 4 * SECOND_US, ALICE, attachHere));
+    },
+  },
+  // bob's new disk is smaller than what alice has in use (bug B172).
+  'smaller-peer': {
+    skip: [
+      { property: 'unexpected-disconnect', reason: 'a peer whose disk is too small is refused' },
+      { property: 'liveness', reason: 'a peer whose disk is too small is refused' },
+      { property: 'complementary-states', reason: 'a peer whose disk is too small is refused' },
+    ],
+    endsHere: true,
+    tell(setup, random) {
+      setup.initial = 'blank';
+      setup.hosts[1]!.disks[0] = { ...setup.hosts[1]!.disks[0]!, dataSectors: setup.hosts[0]!.disks[0]!.dataSectors - random.integer(1, 2000) };
+      // They meet when alice is Primary, or they would agree on bob's size.
+      setup.onBoot = 'nothing';
+      setup.prepare = [
+        ...setup.hosts.map(({ name, config }) => ({ host: name, command: { verb: 'new-resource', config } as const })),
+        { host: ALICE, command: attachHere },
+        { host: BOB, command: attachHere },
+        { host: ALICE, command: { verb: 'primary', resource: RESOURCE, force: true } },
+        { host: ALICE, command: connectTo(BOB) },
+        { host: BOB, command: connectTo(ALICE) },
+      ];
+    },
+  },
+  // bob's disk hangs under writes that he has taken, is given up, and comes back (bug B001).
+  'hung-peer-disk': {
+    options: () => ({ net, disk: { diskTimeout: 5 } }),
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 2; time++) {
+        const atUs = startUs + time * 8 * SECOND_US;
+        const gone: Fault['action'] = random.chance(1, 2)
+          ? { do: 'hang-disk', host: BOB, forUs: 2 * SECOND_US }
+          : { do: 'disk-error', host: BOB, area: 'data', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: random.integer(1, 3) };
+        schedule.push(at(`gone-${time}`, atUs, gone), act(`give-back-${time}`, atUs + 4 * SECOND_US, BOB, attachHere));
+      }
+    },
+  },
+  // Both are there without their disks, one of which has missed something, and get them back at the same moment (bug B097).
+  'attach-both': {
+    tell({ schedule }, random, startUs) {
+      schedule.push(
+        act('part', startUs, BOB, disconnectFrom(ALICE)),
+        act('demote', startUs + 2 * SECOND_US, ALICE, demote),
+        act('take-alices', startUs + 3 * SECOND_US, ALICE, detachHere(true)),
+        act('take-bobs', startUs + 3 * SECOND_US, BOB, detachHere(true)),
+        act('meet', startUs + 4 * SECOND_US, BOB, connectTo(ALICE)),
+        act('give-alices', startUs + 6 * SECOND_US, ALICE, attachHere),
+        act('give-bobs', startUs + 6 * SECOND_US + random.integer(0, random.pick([0, 500, 5000])), BOB, attachHere),
+        act('promote', startUs + 9 * SECOND_US, ALICE, promote),
+      );
+    },
+  },
+  // alice loses her disk and bob in one moment, freezes, and has the disk again before or after she meets him (bug B061).
+  'disk-in-freeze': {
+    resolve: (resolved) => {
+      resolved['on-no-data-accessible'] = 'suspend-io';
+    },
+    options: (writes) => ({ net, workload: busy(writes) }),
+    tell({ schedule }, random, startUs) {
+      if (random.chance(1, 2)) schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }));
+      for (let time = 0; time < 4; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        schedule.push(
+          act(`take-away-${time}`, atUs, ALICE, detachHere(true)),
+          at(`part-${time}`, atUs + random.integer(0, 2000), { do: 'reset', from: ALICE, to: BOB }),
+          act(`give-back-${time}`, atUs + random.integer(5000, random.pick([100_000, 1.5 * SECOND_US])), ALICE, attachHere),
+        );
+      }
+    },
+  },
+  // The link breaks, and alice's disk does not take the generation that she goes on in (bug B066).
+  'failed-generation': {
+    resolve: withC,
+    options: (writes) => ({ net, workload: busy(writes) }),
+    skip: [{ property: 'liveness', reason: 'a generation that is on the disk although its write failed is a history of its own: an operator must choose' }],
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 6 * SECOND_US;
+        schedule.push(
+          at(`bad-${time}`, atUs, { do: 'disk-error', host: ALICE, area: 'meta', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: 1 }),
+          at(`part-${time}`, atUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: SECOND_US }),
+          at(`break-${time}`, atUs, { do: 'reset', from: ALICE, to: BOB }),
+          act(`give-back-${time}`, atUs + random.integer(2, 4) * SECOND_US, ALICE, attachHere),
+        );
+      }
+    },
+  },
+  // alice is frozen until bob is fenced; meanwhile her disk is taken away under her writes, and given back (bug B061).
+  'disk-in-fencing': {
+    resolve: notWithA,
+    options: (writes) => ({ ...fencedAfter(NEVER_US), net, workload: busy(writes) }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }));
+      for (let time = 0; time < 4; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        schedule.push(
+          at(`part-${time}`, atUs, { do: 'reset', from: ALICE, to: BOB }),
+          act(`take-away-${time}`, atUs + random.integer(0, 3000), ALICE, detachHere(true)),
+          act(`give-back-${time}`, atUs + random.integer(10_000, 200_000), ALICE, attachHere),
+        );
+      }
+    },
+  },
+  // A verify finds what a disk would not read: it is equal to nothing (bug B160). Nobody is Primary when they part.
+  'unreadable-verify': {
+    resolve: (resolved) => {
+      resolved['on-io-error'] = 'pass_on';
+    },
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 7 * SECOND_US;
+        const [host, other] = random.pick([[ALICE, BOB], [BOB, ALICE]] as const);
+        schedule.push(
+          at(`rot-${time}`, atUs, { do: 'latent-error', host, firstSector: random.integer(0, 7000), sectors: random.integer(1, 40) }),
+          act(`verify-${time}`, atUs + SECOND_US / 2, random.pick([host, other]), { verb: 'verify', resource: RESOURCE, volume: 0 }),
+          act(`demote-${time}`, atUs + 3 * SECOND_US, ALICE, demote),
+          act(`part-${time}`, atUs + 4 * SECOND_US, BOB, disconnectFrom(ALICE)),
+          act(`meet-${time}`, atUs + 5 * SECOND_US, BOB, connectTo(ALICE)),
+          act(`promote-${time}`, atUs + 6 * SECOND_US, ALICE, promote),
+        );
+      }
+    },
+  },
+} satisfies Record<string, Story>;

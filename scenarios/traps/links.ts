@@ -1,0 +1,94 @@
+/** Traps in which a link, a machine or its power goes while something else is decided, and orders that come at that moment. */
+
+import type { Trigger } from '../../sim/types.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, at } from '../pair.js';
+import { type Story, busy, demote, fencedAfter, large, largeInTime, net, notWithA, promote, withC } from './story.js';
+
+export const links = {
+  // Nobody is Primary while the two meet, until an operator promotes one of them, or both (bugs B077, B079).
+  'role-in-handshake': {
+    tell({ schedule }, random, startUs) {
+      const handshake = ['P_PROTOCOL', 'P_SIZES', 'P_UUIDS', 'P_STATE'] as const;
+      schedule.push(act('demote', startUs, ALICE, demote), at('part', startUs + SECOND_US, { do: 'reset', from: ALICE, to: BOB }));
+      for (const host of random.pick([[ALICE], [BOB], [ALICE, BOB]])) {
+        const [from, to] = random.chance(1, 2) ? [ALICE, BOB] : [BOB, ALICE];
+        const trigger: Trigger = { onPacket: random.pick(handshake), from, to, nth: 1, when: random.pick(['sent', 'delivered'] as const), delayUs: random.integer(1, random.pick([200, 2000])) };
+        schedule.push({ id: `promote-${host}`, trigger, action: { do: 'command', host, command: promote } });
+      }
+    },
+  },
+  // An administrator holds I/O to copy the disk (bug B147).
+  'suspended': {
+    tell({ schedule }, random, startUs) {
+      for (let time = 1; time <= 6; time++) {
+        const atUs = startUs + time * 2 * SECOND_US + random.integer(0, SECOND_US);
+        schedule.push(act(`suspend-${time}`, atUs, ALICE, { verb: 'suspend-io', resource: RESOURCE }), act(`resume-${time}`, atUs + SECOND_US, ALICE, { verb: 'resume-io', resource: RESOURCE }));
+      }
+    },
+  },
+  // Power goes while a transaction of the activity log is being written (bugs B052-B055).
+  'torn-log': {
+    resolve: largeInTime,
+    options: () => large,
+    tell({ schedule }, random) {
+      for (let time = 1; time <= 3; time++) {
+        const trigger: Trigger = { onDiskOperation: 'write', host: ALICE, area: 'meta', nth: random.integer(1, 60) + time * 60, when: 'issued', delayUs: random.integer(1, 700) };
+        schedule.push({ id: `power-${time}`, trigger, action: { do: 'power-loss', hosts: [random.pick([ALICE, ALICE, BOB])], restartAfterUs: random.integer(SECOND_US / 10, 2 * SECOND_US), tear: random.integer(0, 0x7fffffff) } });
+      }
+    },
+  },
+  // The link breaks, and alice dies before the generation that she goes on in is on her disk (bugs B064-B066); bob takes over.
+  'late-generation': {
+    options: (writes) => ({ net, workload: busy(writes) }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('part', startUs, { do: 'reset', from: ALICE, to: BOB }), at('silence', startUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: SECOND_US }));
+      const restartAfterUs = random.integer(6, 9) * SECOND_US;
+      const diesUs = startUs + random.integer(1, random.pick([1000, 4000]));
+      schedule.push(at('alice-dies', diesUs, random.chance(1, 2) ? { do: 'crash', host: ALICE, restartAfterUs } : { do: 'power-loss', hosts: [ALICE], restartAfterUs, tear: random.integer(0, 0x7fffffff) }));
+    },
+  },
+  // alice thaws, in a new generation, just when bob is back; her metadata is written slowly (bug B065).
+  'fenced-in-handshake': {
+    resolve: (resolved) => {
+      notWithA(resolved);
+      Object.assign(resolved, { 'volumes': 4, 'protocol-max': 101 });
+    },
+    options: (writes, random) => ({ ...fencedAfter(random.integer(100_000, 480_000)), net, workload: busy(writes) }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 25 * SECOND_US, factor: random.pick([20, 50]) }));
+      for (let time = 0; time < 5; time++) schedule.push(at(`part-${time}`, startUs + time * 4 * SECOND_US, { do: 'reset', from: ALICE, to: BOB }));
+    },
+  },
+  // bob loses power when he has acknowledged what he has not flushed (bug B012).
+  'unflushed': {
+    resolve: withC,
+    options: (writes) => ({ net, workload: busy(writes) }),
+    tell({ schedule }, random) {
+      for (let time = 1; time <= 6; time++) {
+        const trigger: Trigger = { onPacket: 'P_WRITE_ACK', from: BOB, to: ALICE, nth: time * 150 + random.integer(0, 99), when: 'delivered', delayUs: random.integer(1, 400) };
+        schedule.push({ id: `power-${time}`, trigger, action: { do: 'power-loss', hosts: [BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) } });
+      }
+    },
+  },
+  // Somebody promotes bob while alice is Primary: he is refused (bug B207).
+  'second-promotion': {
+    tell(setup, _random, startUs) {
+      setup.failover = { by: 'nobody' };
+      for (let time = 0; time < 6; time++) setup.schedule.push(act(`promote-bob-${time}`, startUs + time * 3 * SECOND_US, BOB, promote));
+    },
+  },
+  // bob comes back behind a broken link, where his handler cannot reach alice, who goes on: he is not promoted (bug B139).
+  'unreachable-peer': {
+    resolve: withC,
+    options: (_writes, random) => ({ ...fencedAfter(random.integer(1000, SECOND_US)), net }),
+    tell(setup, _random, startUs) {
+      setup.failover = { by: 'nobody' };
+      setup.expectations.splitBrainPossible = false;
+      setup.schedule.push(
+        at('part', startUs, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 16 * SECOND_US }),
+        at('bob-restarts', startUs + 4 * SECOND_US, { do: 'crash', host: BOB, restartAfterUs: SECOND_US }),
+        act('promote-bob', startUs + 8 * SECOND_US, BOB, promote),
+      );
+    },
+  },
+} satisfies Record<string, Story>;

@@ -1,0 +1,63 @@
+/**
+ * Traps: what published bugs needed to come out, a story each. The swarm meets such moments now and then; here they come in every run, each time a
+ * little earlier or later: a promotion between two packets of a handshake, a disk and a link that are lost before one can tell of the other, a
+ * request of which one part fails, a disk that hangs while it is given up.
+ */
+
+import type { Fault, RandomStream, Scenario } from '../../sim/types.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, at, connectTo, pairSetup } from '../pair.js';
+import { type Knob, knobs, resolve, withDefault } from '../parameters.js';
+import { disks } from './disks.js';
+import { links } from './links.js';
+import { resyncs } from './resyncs.js';
+import { rivals } from './rivals.js';
+import { type Story, net } from './story.js';
+
+const stories: Readonly<Record<string, Story>> = { ...disks, ...links, ...resyncs, ...rivals };
+
+/** Their order is what a seed draws by. */
+const names = [
+  'role-in-handshake', 'diskless-return', 'frozen-diskless', 'split-request', 'failed-disk', 'unreadable', 'pause-at-end', 'suspended',
+  'parked-write', 'smaller-peer', 'primary-target', 'hung-peer-disk', 'attach-both', 'torn-log', 'late-generation', 'fenced-in-handshake',
+  'busy-resync', 'rivals-thaw', 'crowded-rivals', 'unflushed', 'disk-in-freeze', 'failed-generation', 'both-die', 'kept-marks', 'disk-in-fencing',
+  'second-promotion', 'unreachable-peer', 'unreadable-verify',
+] as const satisfies readonly (keyof typeof disks | keyof typeof links | keyof typeof resyncs | keyof typeof rivals)[];
+
+const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...names] };
+
+const parameters = [
+  story, knobs.protocol, withDefault(knobs.volumes, 1), knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
+];
+
+export const traps: Scenario = {
+  name: 'traps',
+  summary: 'the moments that published bugs needed to come out, one story each',
+  parameters,
+  sometimes: ['resync interrupted'],
+  setup(given, random) {
+    const resolved = resolve(parameters, given, random);
+    const told = stories[String(resolved['story'])]!;
+    told.resolve?.(resolved, random);
+    const options = told.options?.(Number(resolved['writes']), random.fork('options')) ?? { net };
+    const setup = pairSetup(resolved, random, options);
+    const tale = random.fork('story');
+    const startUs = tale.integer(SECOND_US, 3 * SECOND_US);
+    told.tell(setup, tale, startUs);
+    if (!told.endsHere) setup.schedule.push(...ending(tale.fork('ending')));
+    setup.afterStorm = afterStorm(setup.schedule, 1, resolved['on-io-error'] === 'pass_on');
+    for (const [host, peer] of [[ALICE, BOB], [BOB, ALICE]] as const) {
+      setup.afterStorm.push({ host, command: { verb: 'attach', resource: RESOURCE, volume: 0 } }, { host, command: connectTo(peer) });
+    }
+    if (told.skip) setup.expectations.skip = told.skip;
+    return setup;
+  },
+};
+
+/** In some runs somebody dies afterwards: what was marked must have been marked on disk. */
+function ending(random: RandomStream): Fault[] {
+  if (random.chance(1, 2)) return [];
+  const host = random.pick([ALICE, BOB]);
+  const atUs = random.integer(14, 18) * SECOND_US;
+  const restartAfterUs = random.integer(1, 3) * SECOND_US;
+  return [at('death', atUs, random.chance(1, 2) ? { do: 'crash', host, restartAfterUs } : { do: 'power-loss', hosts: [host], restartAfterUs, tear: random.integer(0, 0x7fffffff) })];
+}
