@@ -79,7 +79,7 @@ export async function mutantsCommand(
       output.out(fateLine(fate, trial));
       // Who asks for one wants to see how it fails; of all, the matrix is enough.
       if (ids.length > 0 && fate.shrunk !== undefined) for (const line of taleOf(fate.shrunk.result)) output.out(`    ${line}`);
-      if (options.keep === true && fate.kept !== undefined) output.out(`  regression: ${keepRegression(mutant, fate.kept)}`);
+      if (options.keep === true && fate.kept !== undefined) output.out(`  regression: ${keepRegression(mutant, fate.kept, trial)}`);
     }
     output.out(matrix(fates));
     const untold = impossible.filter(({ first }) => ids.length === 0 && (options.all === true || first));

@@ -70,10 +70,13 @@ function toldOf(result: RunResult): RunResult {
 const REQUESTS_TOLD = 12;
 
 /** Writes a run that caught the mutant as its regression; returns the path. */
-export function keepRegression(mutant: Mutant, { request, result, failing }: Kept): string {
+export function keepRegression(mutant: Mutant, { request, result, failing }: Kept, { engine }: Trial): string {
   mkdirSync(folder, { recursive: true });
   const path = pathOf(mutant.id);
-  const { scenario, seed, parameters, schedule, pinned } = request;
+  const { scenario, seed, schedule, pinned } = request;
+  // A run also tells what the scenario has set by itself, and nobody else can.
+  const knobs = scenarioNamed(engine.scenarios, scenario).parameters.map(({ name }) => name);
+  const parameters = Object.fromEntries(Object.entries(request.parameters).filter(([name]) => knobs.includes(name)));
   const rule = (sign: string, text: string): string[] => text.replace(/\n$/, '').split('\n').map((line) => `${sign} ${line}`);
   const lines = [
     `${mutant.id}: ${mutant.summary}`,
