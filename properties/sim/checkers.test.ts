@@ -499,8 +499,8 @@ test('histories-agree: what a resync has made equal is equal on both, but for th
     world.observe(ALICE, { event: 'generation', resource: 'r0', volume: 0, uuids: ['A1', '0', 'B0', 'C0'], why: 'end of resync as source' });
     return world;
   };
-  for (const oldest of ['C1', '0']) assert.equal(ended(['A0', '0', 'B0', oldest]).violations, []);
-  const others: Uuids[] = [['A2', '0', 'B0', 'C0'], ['A0', 'B0', 'B0', 'C0'], ['A0', '0', 'C0', '0'], ['A0', '0', '0', '0'], ['A0', '0', 'B0', 'D0']];
+  for (const oldest of ['C1', '0', 'D0']) assert.equal(ended(['A0', '0', 'B0', oldest]).violations, []);
+  const others: Uuids[] = [['A2', '0', 'B0', 'C0'], ['A0', 'B0', 'B0', 'C0'], ['A0', '0', 'C0', '0'], ['A0', '0', '0', '0']];
   for (const target of others) assert.equal(ended(target).reported, ['histories-agree'], target.join(':'));
   // Only one end was written down, or something came after it: the next handshake decides.
   assert.equal(ended(['A2', '0', 'B0', 'C0'], (world) => world.part()).violations, []);

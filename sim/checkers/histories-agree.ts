@@ -1,6 +1,6 @@
 /**
  * Histories: when a resync has ended on both sides, both have the same generation, no other to compare with, and the same history
- * (generation-uuids.md §3; I4). A history that lacks what its peer's has is noticed much later, when an old disk comes back: it is taken
+ * (generation-uuids.md §3; I4), but for the oldest slot. A history that lacks what its peer's has is noticed much later, when an old disk comes back: it is taken
  * for another's, and copied whole or refused. So it is looked at when it is written.
  */
 
@@ -35,9 +35,8 @@ export function historiesAgree(): Checker {
   };
 }
 
-/** The oldest of the four is what the target was told before the resync, when the source may have had none yet (generation-uuids.md §3). */
-const agree = (one: readonly string[], other: readonly string[]): boolean =>
-  one.every((uuid, slot) => uuid === other[slot] || (slot === OLDEST && (uuid === '0' || other[slot] === '0')));
+/** But for the oldest of the four: that is what the target was told at the handshake, and resyncs that followed one another since (Ahead) have moved the source's. */
+const agree = (one: readonly string[], other: readonly string[]): boolean => one.slice(0, OLDEST).every((uuid, slot) => uuid === other[slot]);
 
 const OLDEST = 3;
 
