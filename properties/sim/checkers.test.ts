@@ -74,22 +74,6 @@ test('durability: bytes of another place are nobody\'s', () => {
   assert.match(world.violations.find(({ property }) => property === 'durability')?.detail ?? '', /bytes that nobody wrote there/);
 });
 
-test('durability: what was written when nobody else was there is answered with a good disk only', () => {
-  const failed = (isMet: boolean, disk: Disk): FakeWorld => {
-    const world = pair();
-    world.part();
-    const { id } = world.issue(ALICE, 0);
-    if (isMet) world.state(ALICE, { conn: Conn.Connected, pdsk: Disk.UpToDate });
-    world.state(ALICE, { disk });
-    world.complete(ALICE, id, 'write');
-    return world;
-  };
-  assert.is(failed(false, Disk.Failed).reported[0], 'durability');
-  assert.is(failed(false, Disk.Inconsistent).reported[0], 'durability');
-  assert.is(failed(false, Disk.UpToDate).reported.length, 0);
-  assert.is(failed(true, Disk.Failed).reported.length, 0, 'it may have been sent since');
-});
-
 test('durability: a write in flight at the crash may be there or not', () => {
   for (const shown of [[], [ALICE], [BOB], [ALICE, BOB]]) {
     const world = pair();

@@ -1,10 +1,9 @@
 /**
  * Durability: what the configuration guarantees is on the disk of whoever becomes Primary, and on every disk that says
- * UpToDate in the end (design: the table of guarantees; I1, I6, I18). What each disk owes is the lineage's account. And nothing is
- * acknowledged that no good disk can have.
+ * UpToDate in the end (design: the table of guarantees; I1, I6, I18). What each disk owes is the lineage's account.
  */
 
-import { Disk, diskName } from '../../src/state/states.js';
+import { Disk } from '../../src/state/states.js';
 import type { Checker, WorldView } from '../types.js';
 import { type WriteRecord, PLANTED, recordOf } from '../ghost.js';
 import type { ImageReader } from './image.js';
@@ -43,15 +42,6 @@ export function durability(lineage: Lineage, planted: Planted, images: (world: W
 
   return {
     property: 'durability',
-    onCompletion({ host: name, volume, id, ok }, world) {
-      const host = lineage.hostPlace(name);
-      const write = ok ? recordOf(world.ghost).requests.get(id)?.write : undefined;
-      const { disk } = lineage.status(host, volume);
-      // It came when nobody was there who could have taken it, nor has anybody come since: only the own disk can have it.
-      if (write === undefined || disk === Disk.UpToDate || (write.never & (1 << lineage.peerOf(host))) === 0) return;
-      const detail = `${name} answers write ${write.stamp} of volume ${volume}, which went to no peer, and its own disk is ${diskName(disk)}`;
-      world.report({ property: 'durability', atUs: world.nowUs, detail });
-    },
     onEnd(world) {
       for (let host = 0; host < world.hosts.length; host++) {
         for (const [volume, status] of lineage.hosts[host]!.volumes) if (status.disk === Disk.UpToDate) checkImage(host, volume, world);

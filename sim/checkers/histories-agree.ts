@@ -1,7 +1,7 @@
 /**
- * Histories: when a resync has ended on both sides, both have the same generation, no other to compare with, and the same history
- * (generation-uuids.md §3; I4), but for the oldest slot. A history that lacks what its peer's has is noticed much later, when an old disk comes back: it is taken
- * for another's, and copied whole or refused. So it is looked at when it is written.
+ * Histories: when a resync has ended on both sides, both have the same generation, no other to compare with, and the same history but for the
+ * oldest slot (generation-uuids.md §3; I4). A history that lacks what its peer's has is noticed much later, when an old disk comes back: it is
+ * taken for another's, and copied whole or refused. So it is looked at when it is written.
  */
 
 import { Conn } from '../../src/state/states.js';
@@ -35,7 +35,7 @@ export function historiesAgree(): Checker {
   };
 }
 
-/** But for the oldest of the four: that is what the target was told at the handshake, and resyncs that followed one another since (Ahead) have moved the source's. */
+/** The oldest is what the target was told at the handshake: resyncs that followed one another since (Ahead) have moved the source's. */
 const agree = (one: readonly string[], other: readonly string[]): boolean => one.slice(0, OLDEST).every((uuid, slot) => uuid === other[slot]);
 
 const OLDEST = 3;

@@ -54,6 +54,16 @@ export const own: readonly Mutant[] = [
     expected: ['no-silent-divergence'],
   },
   {
+    id: 'answered-by-bad',
+    summary: 'a write counts as done that only a disk has which is not good',
+    file: 'src/replication/completion.ts',
+    oldText: "if (request.local === 'ok' && (request.kind === 'read' || volume.disk === Disk.UpToDate)) return true;",
+    newText: "if (request.local === 'ok' && (request.kind === 'read' || volume.disk >= Disk.Inconsistent)) return true;",
+    scenarios: ['traps'],
+    set: ['story=failed-generation'],
+    expected: ['durability'],
+  },
+  {
     id: 'late-clear',
     summary: 'an acknowledgement that was on its way while we were Ahead clears what was marked then (congestion 210)',
     file: 'src/replication/bits.ts',
