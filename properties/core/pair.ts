@@ -230,10 +230,6 @@ export function hand(pair: Pair, machine: Machine, ...inputs: Input[]): void {
     node.handle(input, pair.nowUs);
   }
   node.handle({ type: 'pass-ended' }, pair.nowUs);
-  for (const input of inputs) {
-    if ('bytes' in input) input.bytes.fill(0xee);
-    if ('data' in input) input.data?.fill(0xee);
-  }
   const outputs = node.outputs();
   machine.passes++;
   if (pair.options.restores) {
@@ -242,6 +238,10 @@ export function hand(pair: Pair, machine: Machine, ...inputs: Input[]): void {
     if (machine.node.fingerprint() !== node.fingerprint()) throw new Error(`${machine.name}: the restored node differs after pass ${machine.passes}`);
   }
   for (const output of outputs) carryOut(pair, machine, output);
+  for (const input of inputs) {
+    if ('bytes' in input) input.bytes.fill(0xee);
+    if ('data' in input) input.data?.fill(0xee);
+  }
   tell(pair, { event: 'passed', machine });
 }
 

@@ -27,6 +27,7 @@ class MemoryVolumes implements Volumes {
   isHeld = false;
   failure: 'EIO' | 'EROFS' | undefined = undefined;
   private held: (() => void)[] = [];
+  private lent: Uint8Array[] = [];
 
   list(): Export[] {
     return ['r0/0', 'r0/1'].map((name) => ({ resource: 'r0', volume: Number(name.at(-1)), name, description: `the volume ${name}`, sizeBytes: SIZE }));
@@ -68,15 +69,27 @@ class MemoryVolumes implements Volumes {
   release(): void {
     this.isHeld = false;
     for (const one of this.held.splice(0)) one();
+    this.passOver();
+  }
+  /** What was answered leaves, and what reads lent is overwritten. */
+  private passOver(): void {
+    server.sendReplies();
+    for (const bytes of this.lent.splice(0)) bytes.fill(0xee);
   }
   private answer(call: string, completion: Completion, work: () => Uint8Array | void): void {
     this.calls.push(call);
     const run = (): void => {
-      if (this.failure) completion.failed(this.failure);
-      else completion.done(work() ?? undefined);
+      if (this.failure) return completion.failed(this.failure);
+      const data = work() ?? undefined;
+      if (data) this.lent.push(data);
+      completion.done(data);
     };
     if (this.isHeld) this.held.push(run);
-    else setImmediate(run);
+    else
+      setImmediate(() => {
+        run();
+        this.passOver();
+      });
   }
 }
 

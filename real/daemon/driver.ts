@@ -21,9 +21,12 @@ import type { Placements } from './placements.js';
 
 /** Who asked for I/O on a volume. */
 export interface Application {
+  /** `data` is lent until `carriedOut`. */
   done(id: number, data: Uint8Array | undefined): void;
   failed(id: number, error: 'EIO' | 'EROFS' | 'ENXIO' | 'EINVAL'): void;
   admit(resource: string, volume: number, on: boolean): void;
+  /** The pass is over, and with it what `done` lent. */
+  carriedOut(): void;
 }
 
 /** Sees all that goes in and out of the core, in order. */
@@ -37,6 +40,8 @@ export interface Recorder {
 const PASSES_MAX = 32;
 /** setTimeout takes no more. */
 const SLEEP_MAX_MS = 2 ** 31 - 1;
+/** How long a report of what was sent may wait for company. */
+const REPORT_MS = 1;
 /** While things happen, the sizes of the devices are not older than this. */
 const LOOK_US = 20_000;
 
@@ -88,6 +93,9 @@ export class Driver {
   private lastRequest = 0;
   /** Inputs that came while outputs were carried out. */
   private queue: Input[] = [];
+  /** Among them are others than reports of what was sent. */
+  private isUrgent = false;
+  private isReportTimed = false;
   private isBusy = false;
   private isScheduled = false;
   private isStopped = false;
@@ -132,8 +140,31 @@ export class Driver {
   /** A fact for the core; bytes in it are lent until the end of the pass. */
   give(input: Input): void {
     if (this.isStopped) return;
-    if (this.isBusy) this.queue.push(input);
-    else this.guarded(() => this.hand(input));
+    if (input.type === 'stream-sent') return this.report(input);
+    if (this.isBusy) {
+      this.queue.push(input);
+      this.isUrgent = true;
+      return;
+    }
+    this.guarded(() => {
+      this.handQueued();
+      this.hand(input);
+    });
+    this.schedule();
+  }
+
+  /** What the kernel took of our bytes is told with what comes next, or a little later: nobody waits for it alone. */
+  private report(input: Input): void {
+    this.queue.push(input);
+    if (this.isReportTimed) return;
+    this.isReportTimed = true;
+    setTimeout(() => {
+      this.isReportTimed = false;
+      if (this.queue.length > 0 && !this.isStopped) this.schedule();
+    }, REPORT_MS);
+  }
+
+  private schedule(): void {
     if (this.isScheduled) return;
     this.isScheduled = true;
     setImmediate(this.pass);
@@ -200,6 +231,14 @@ export class Driver {
     this.handNow(input, nowUs);
   }
 
+  private handQueued(): void {
+    this.isUrgent = false;
+    if (this.queue.length === 0) return;
+    const inputs = this.queue;
+    this.queue = [];
+    for (const input of inputs) this.hand(input);
+  }
+
   private handNow(input: Input, nowUs: number): void {
     this.recorder?.input(input, nowUs);
     this.node.handle(input, nowUs);
@@ -228,20 +267,16 @@ export class Driver {
     this.guarded(() => {
       this.isBusy = true;
       for (let passes = 0; passes < PASSES_MAX; passes++) {
-        const inputs = this.queue;
-        this.queue = [];
-        for (const input of inputs) this.hand(input);
+        this.handQueued();
         this.hand({ type: 'pass-ended' });
-        this.reads.passEnded();
         this.streams.passEnded();
+        // What the last pass has read is lent until this one is carried out.
+        this.reads.turn();
         this.carryOut(this.node.outputs());
-        if (this.queue.length === 0) break;
+        if (!this.isUrgent) break;
       }
       this.isBusy = false;
-      if (this.queue.length > 0) {
-        this.isScheduled = true;
-        setImmediate(this.pass);
-      }
+      if (this.isUrgent) this.schedule();
       this.setAlarm();
     });
   };
@@ -251,6 +286,7 @@ export class Driver {
     this.recorder?.outputs(outputs);
     for (const output of outputs) if (isOfStreams(output)) this.performOnStreams(output);
     for (const output of outputs) if (!isOfStreams(output)) this.perform(output);
+    this.application?.carriedOut();
   }
 
   private setAlarm(): void {

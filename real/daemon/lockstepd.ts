@@ -129,6 +129,7 @@ async function main(options: Options): Promise<void> {
   process.on('uncaughtException', broken);
   const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text), daemon.driver.buffers, tls);
   daemon.volumes.onAdmit = (resource, volume, on) => nbd.admit(resource, volume, on);
+  daemon.volumes.onCarriedOut = () => nbd.sendReplies();
   daemon.driver.observations.subscribe((event) => logObservation(logger, event, daemon.minorOf));
 
   let configured: string[];

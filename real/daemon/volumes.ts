@@ -9,6 +9,8 @@ import type { PeerView, ResourceView, VolumeView } from '../../src/contract/inde
 export class ServedVolumes implements Volumes, Application {
   /** The core wants no more requests of a volume, or again. */
   onAdmit: (resource: string, volume: number, on: boolean) => void = () => undefined;
+  /** The answers of a pass are all given. */
+  onCarriedOut: () => void = () => undefined;
   /** Times of requests; absent where nobody asks for metrics. */
   latencies: { begin(id: number, operation: string): void; end(id: number): void } | undefined = undefined;
   private readonly waiting = new Map<number, Completion>();
@@ -104,6 +106,10 @@ export class ServedVolumes implements Volumes, Application {
 
   admit(resource: string, volume: number, on: boolean): void {
     this.onAdmit(resource, volume, on);
+  }
+
+  carriedOut(): void {
+    this.onCarriedOut();
   }
 
   /** Requests that the core has not answered. */

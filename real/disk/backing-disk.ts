@@ -28,9 +28,13 @@ const SLAB_BYTES = 4 << 20;
 /** Reads of one volume in the thread pool. */
 const READS_MAX = 8;
 
-/** Reads of a pass land one behind the other in one piece of memory, which is used again when the pass is over. */
+/**
+ * Reads that one pass asks for land one behind the other in one piece of memory. The core gets them in the next pass, and the application
+ * may have them until that is over: there are two pieces, used in turn.
+ */
 export class ReadSlab {
-  readonly slab: Slab = newSlab(SLAB_BYTES);
+  slab: Slab = newSlab(SLAB_BYTES);
+  private other: Slab = newSlab(SLAB_BYTES);
   private used = 0;
 
   /** Room for this many bytes, or undefined. */
@@ -41,7 +45,9 @@ export class ReadSlab {
     return at;
   }
 
-  passEnded(): void {
+  /** What was read since the last call is lent from here on until the next. */
+  turn(): void {
+    [this.slab, this.other] = [this.other, this.slab];
     this.used = 0;
   }
 }

@@ -3,7 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
 import { withReader, type ReadBuffers } from '../net/buffers.js';
-import { writeGathered } from '../net/streams.js';
+import { writeGathered } from '../net/gathered.js';
 import type { TlsFolder } from '../net/tls.js';
 import { ByteQueue } from './bytes.js';
 import type { Export, Volumes } from './exports.js';
@@ -24,6 +24,8 @@ export class NbdServer {
   private readonly servers: Server[] = [];
   private readonly clients = new Set<Client>();
   private readonly stopped = new Set<string>();
+  /** They have replies that are not sent. */
+  private replying: Client[] = [];
   private lastClient = 0;
 
   constructor(
@@ -70,6 +72,20 @@ export class NbdServer {
     return this.clients.size;
   }
 
+  /** All that is to be answered now was answered: each client's replies leave in one write. */
+  sendReplies(): void {
+    const clients = this.replying;
+    if (clients.length === 0) return;
+    this.replying = [];
+    for (const client of clients) client.flush();
+  }
+
+  /** It has replies: they are sent at the latest in a moment. */
+  hasReplies(client: Client): void {
+    if (this.replying.length === 0) process.nextTick(() => this.sendReplies());
+    this.replying.push(client);
+  }
+
   /** Nobody is served any more. */
   close(): void {
     for (const server of this.servers) server.close();
@@ -99,7 +115,7 @@ class Client {
   private where: Export | undefined = undefined;
   private replies: Uint8Array[] = [];
   private socket: Socket;
-  private isFlushing = false;
+  private replyBytes = 0;
   private isOver = false;
   private readonly patience: NodeJS.Timeout;
 
@@ -199,19 +215,19 @@ class Client {
   }
 
   private readonly send = (pieces: Uint8Array[]): void => {
-    for (const piece of pieces) this.replies.push(piece);
-    if (this.isFlushing) return;
-    this.isFlushing = true;
-    // When the pass is over.
-    process.nextTick(() => this.flush());
+    if (this.replies.length === 0) this.server.hasReplies(this);
+    for (const piece of pieces) {
+      this.replies.push(piece);
+      this.replyBytes += piece.length;
+    }
   };
 
-  private flush(): void {
-    this.isFlushing = false;
-    const { replies } = this;
+  flush(): void {
+    const { replies, replyBytes } = this;
     this.replies = [];
+    this.replyBytes = 0;
     if (replies.length === 0 || this.socket.destroyed || this.socket.writableEnded) return;
-    writeGathered(this.socket, replies, replies.reduce((sum, { length }) => sum + length, 0));
+    writeGathered(this.socket, replies, replyBytes, 'lent');
   }
 }
 

@@ -3,6 +3,8 @@
  * leave in one write. Whatever a client sends, the place of the next request stays known, or the connection ends.
  */
 
+import { readU16, readU32, readU64, writeU16, writeU32, writeU64 } from '../../src/wire/bytes.js';
+import { newBytes } from '../../src/wire/memory.js';
 import type { ByteQueue } from './bytes.js';
 import { contexts, EXTENTS_MAX, statusChunk } from './contexts.js';
 import { PART_BYTES_MAX, ZERO_BYTES_MAX, type AppError, type Export, type Volumes } from './exports.js';
@@ -102,23 +104,23 @@ export class Transmission {
         if (this.isFull || !mayGoOn()) return undefined;
         const head = bytes.pull(REQUEST_BYTES);
         if (!head) return undefined;
-        const over = this.begin(new DataView(head.buffer, head.byteOffset, REQUEST_BYTES));
+        const over = this.begin(head);
         if (over !== undefined) return over;
       }
     }
   }
 
-  private begin(head: DataView): string | undefined {
-    if (head.getUint32(0) !== REQUEST_MAGIC) return 'no request where one was expected';
-    const flags = head.getUint16(4);
-    const command = head.getUint16(6);
-    const bytes = head.getUint32(24);
+  private begin(head: Uint8Array): string | undefined {
+    if (readU32(head, 0) !== REQUEST_MAGIC) return 'no request where one was expected';
+    const flags = readU16(head, 4);
+    const command = readU16(head, 6);
+    const bytes = readU32(head, 24);
     const request: Request = {
       command,
-      cookieHigh: head.getUint32(8),
-      cookieLow: head.getUint32(12),
+      cookieHigh: readU32(head, 8),
+      cookieLow: readU32(head, 12),
       // Exact up to 2^53; what is larger is beyond every device.
-      offset: head.getUint32(16) * 2 ** 32 + head.getUint32(20),
+      offset: readU64(head, 16),
       bytes,
       flags,
       held: 0,
@@ -210,7 +212,8 @@ export class Transmission {
   private completionOf(request: Request, index: number) {
     return {
       done: (data: Uint8Array | undefined): void => {
-        if (data) request.data[index] = data;
+        // Lent for the pass: what waits for other parts is kept.
+        if (data) request.data[index] = request.pending > 1 ? data.slice() : data;
         this.partOver(request);
       },
       failed: (error: AppError): void => {
@@ -244,25 +247,25 @@ export class Transmission {
     const data = error === NbdError.Ok ? (request.data as Uint8Array[]) : [];
     if (command === NbdCommand.BlockStatus && error === NbdError.Ok) return this.replyStatus(request);
     if ((command !== NbdCommand.Read && command !== NbdCommand.BlockStatus) || !this.agreed.structuredReplies) {
-      const head = new DataView(new ArrayBuffer(16));
-      head.setUint32(0, SIMPLE_REPLY_MAGIC);
-      head.setUint32(4, error);
-      head.setUint32(8, cookieHigh);
-      head.setUint32(12, cookieLow);
-      return this.send([new Uint8Array(head.buffer), ...data]);
+      const head = newBytes(16);
+      writeU32(head, 0, SIMPLE_REPLY_MAGIC);
+      writeU32(head, 4, error);
+      writeU32(head, 8, cookieHigh);
+      writeU32(head, 12, cookieLow);
+      return this.send([head, ...data]);
     }
     // One chunk whatever the size: what a client with DF asks for, and nobody minds.
     const isData = error === NbdError.Ok;
-    const head = new DataView(new ArrayBuffer(isData ? 28 : 26));
-    head.setUint32(0, STRUCTURED_REPLY_MAGIC);
-    head.setUint16(4, REPLY_FLAG_DONE);
-    head.setUint16(6, isData ? ReplyType.OffsetData : ReplyType.Error);
-    head.setUint32(8, cookieHigh);
-    head.setUint32(12, cookieLow);
-    head.setUint32(16, isData ? 8 + request.bytes : 6);
-    if (isData) head.setBigUint64(20, BigInt(request.offset));
-    else head.setUint32(20, error);
-    this.send([new Uint8Array(head.buffer), ...data]);
+    const head = newBytes(isData ? 28 : 26);
+    writeU32(head, 0, STRUCTURED_REPLY_MAGIC);
+    writeU16(head, 4, REPLY_FLAG_DONE);
+    writeU16(head, 6, isData ? ReplyType.OffsetData : ReplyType.Error);
+    writeU32(head, 8, cookieHigh);
+    writeU32(head, 12, cookieLow);
+    writeU32(head, 16, isData ? 8 + request.bytes : 6);
+    if (isData) writeU64(head, 20, request.offset);
+    else writeU32(head, 20, error);
+    this.send([head, ...data]);
   }
 
   private replyStatus({ cookieHigh, cookieLow, offset, bytes, flags }: Request): void {

@@ -7,6 +7,7 @@ import { createServer, connect, isIPv4, type Server, type Socket } from 'node:ne
 import type { Input, StreamId } from '../../src/contract/index.js';
 import { reasonOf } from '../reasons.js';
 import { ReadBuffers, withReader } from './buffers.js';
+import { writeGathered } from './gathered.js';
 import { nameError, tlsReason, type TlsFolder } from './tls.js';
 
 export interface Address {
@@ -193,7 +194,7 @@ export class Streams {
   }
 
   private write(stream: Stream, pieces: readonly Uint8Array[], bytes: number): void {
-    writeGathered(stream.socket, pieces, bytes, (error) => {
+    writeGathered(stream.socket, pieces, bytes, 'ours', (error) => {
       if (error) return;
       stream.takenBytes += bytes;
       stream.counts.sentBytes += bytes;
@@ -230,39 +231,6 @@ export class Streams {
     this.servers.clear();
     for (const id of [...this.streams.keys()]) this.close(id);
   }
-}
-
-/** Many small pieces are copied together: that costs less than handing them to the kernel one by one. */
-const COPY_BYTES_MAX = 256 << 10;
-const SMALL_PIECE_BYTES = 8192;
-const copies = new ReadBuffers(COPY_BYTES_MAX);
-
-/** One write for all pieces. `taken` hears when the kernel has it. */
-export function writeGathered(socket: Socket, pieces: readonly Uint8Array[], bytes: number, taken?: (error?: Error | null) => void): void {
-  if (pieces.length === 1) {
-    socket.write(pieces[0]!, taken);
-    return;
-  }
-  if (bytes <= COPY_BYTES_MAX && bytes <= pieces.length * SMALL_PIECE_BYTES) {
-    const copy = copies.take();
-    let at = 0;
-    for (const piece of pieces) {
-      copy.set(piece, at);
-      at += piece.length;
-    }
-    socket.write(copy.subarray(0, bytes), (error) => {
-      copies.giveBack(copy);
-      taken?.(error);
-    });
-    return;
-  }
-  // Corked writes leave as one writev.
-  socket.cork();
-  for (const [index, piece] of pieces.entries()) {
-    if (index < pieces.length - 1) socket.write(piece);
-    else socket.write(piece, taken);
-  }
-  socket.uncork();
 }
 
 /** IPv4 addresses arrive as IPv6 ones on a socket that takes both; a scope is not part of the address. */

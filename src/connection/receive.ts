@@ -8,6 +8,7 @@ import { assert } from '../model/core.js';
 import type { Core } from '../model/core.js';
 import type { Connection } from '../model/types.js';
 import { isWireError } from '../wire/errors.js';
+import { ownCopy } from '../wire/memory.js';
 import type { Packet } from '../wire/packets.js';
 import { pullPacket } from '../wire/reassembly.js';
 import { attemptFailed, candidateEnded, listenFailed, nameStream, streamAccepted, streamConnected } from './establish.js';
@@ -140,7 +141,7 @@ export function nextPacket(core: Core, connection: Connection, kind: 'data' | 'm
 }
 
 /** Bytes of a packet on the data stream that are needed beyond this pass: copied if they lie in the lent chunk, else they are ours already. */
-export const ownBytes = ({ session }: Connection, bytes: Uint8Array): Uint8Array => (bytes.buffer === session.data?.chunk.bytes.buffer ? bytes.slice() : bytes);
+export const ownBytes = ({ session }: Connection, bytes: Uint8Array): Uint8Array => (bytes.buffer === session.data?.chunk.bytes.buffer ? ownCopy(bytes) : bytes);
 
 /** Handles the packets that mean something, or nothing, only to the connection. */
 function isForThisRoom(core: Core, connection: Connection, packet: Packet): boolean {

@@ -3,7 +3,8 @@
  *
  * Order binds per stream only: disk operations may run and finish in any order, so what must be durable first is emitted
  * first and awaited. The core never has two overlapping writes outstanding on one device. Byte arrays in outputs belong to
- * the driver until the operation is answered.
+ * the driver until the operation is answered; those of `app-done`, which may be lent like what a read brought, until the outputs of the
+ * pass are carried out.
  */
 
 import type { Reply } from './command.js';

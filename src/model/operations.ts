@@ -48,5 +48,5 @@ export interface DiskOperation {
   then: Then;
 }
 
-/** `data`: what a read brought, a copy that nobody else has; undefined where all of it is zeros. */
+/** `data`: what a read brought, lent for the pass; undefined where all of it is zeros. */
 export type OperationResult = { ok: true; data: Uint8Array | undefined } | { ok: false; failure: 'failed' | 'aborted' | 'unknown' };

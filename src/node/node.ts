@@ -146,7 +146,7 @@ const handleInput = (core: Core, input: Input): void => {
       core.state.operations.delete(input.op);
       const resource = core.state.resources.get(operation.resource);
       if (!resource) return;
-      return operationDone(core, resource, operation, input.type === 'disk-done' ? { ok: true, data: copyOf(input.data) } : { ok: false, failure: input.failure });
+      return operationDone(core, resource, operation, input.type === 'disk-done' ? { ok: true, data: input.data } : { ok: false, failure: input.failure });
     }
     case 'stream-connected':
     case 'connect-refused':
@@ -175,9 +175,6 @@ const handleInput = (core: Core, input: Input): void => {
       return;
   }
 };
-
-/** What a read brought is lent for the pass; a request keeps it until it is answered. */
-const copyOf = (data: Uint8Array | undefined): Uint8Array | undefined => data?.slice();
 
 const find = (core: Core, address: { resource: string; volume: number }): { resource: Resource; volume: Volume } | undefined => {
   const resource = core.state.resources.get(address.resource);

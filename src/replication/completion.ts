@@ -13,6 +13,7 @@ import { Disk } from '../state/states.js';
 import { releaseExtents } from '../volume/admission.js';
 import { letPass, releaseInterval, useInterval } from '../volume/intervals.js';
 import { tryOtherwise } from '../volume/zeroing.js';
+import { ownCopy } from '../wire/memory.js';
 import { markOutOfSync, settleBits } from './bits.js';
 import { closeEpoch } from './epochs.js';
 import { hasDisk } from './plan.js';
@@ -45,7 +46,9 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   }
   if (result.ok) {
     request.data = result.data ?? new Uint8Array(request.sectors * 512);
-    return completeIfDone(core, resource, volume, request);
+    completeIfDone(core, resource, volume, request);
+    if (!request.completed && result.data) request.data = ownCopy(result.data);
+    return;
   }
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).
   for (const device of volume.peers.values()) markOutOfSync(device, request.sector, request.sectors);

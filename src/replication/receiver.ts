@@ -13,6 +13,7 @@ import type { Connection, Interval, PeerDevice, PeerRead, PeerWrite, ReceiverSta
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { isSyncState, Disk, Role } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
+import { ownCopy } from '../wire/memory.js';
 import { DataFlag, type AckPacket, type BlockId, type BlockRequestPacket, type DataPacket, type PacketOf, type TrimPacket } from '../wire/packets.js';
 import { releaseExtents } from '../volume/admission.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
@@ -133,7 +134,7 @@ export const startPeerWrite = (core: Core, volume: Volume, connection: Connectio
   if (!hasDisk(volume) || volume.backing!.attachment !== write.attachment) {
     return endPeerWrite(core, volume, connection, write, false);
   }
-  write.operations = writeRange(core, volume, write, { to: 'peer-write', peer: connection.peer, write: id });
+  write.operations = writeRange(core, volume, write, write.preflush, { to: 'peer-write', peer: connection.peer, write: id });
 };
 
 /** An operation of a write of the peer ended on our disk (`Then` peer-write). */
@@ -306,7 +307,7 @@ export const peerReadDone = (core: Core, volume: Volume, connection: Connection,
   if (!result.ok) return refuseRead(core, volume, connection, then.interval, read);
   endPeerRead(core, volume, connection, then.interval);
   const reply = registerInterval(core, volume, 'peer-reply', sector, sectors, 0, connection.peer);
-  deviceOf(volume, connection.peer).reads.set(reply.id, { ...read, reading: false, data: result.data ?? new Uint8Array(sectors * 512) });
+  deviceOf(volume, connection.peer).reads.set(reply.id, { ...read, reading: false, data: result.data ? ownCopy(result.data) : new Uint8Array(sectors * 512) });
   if (reply.started) peerReadMayGoOn(core, volume, connection, reply);
 };
 

@@ -87,7 +87,7 @@ const submitWrite = (core: Core, resource: Resource, volume: Volume, request: Re
   if (local) {
     request.local = 'pending';
     request.localFailed = false;
-    request.localOperations = writeRange(core, volume, { ...request, preflush: false }, { to: 'request', request: request.id });
+    request.localOperations = writeRange(core, volume, request, false, { to: 'request', request: request.id });
   } else {
     letPeerPass(core, resource, volume, request);
   }

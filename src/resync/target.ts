@@ -274,7 +274,7 @@ export const writeIntervalStarted = (
 const write = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, request: ResyncRequest): void => {
   const { sector, sectors, data } = request;
   const then = { to: 'resync-write', peer: peerDevice.peer, interval: request.interval, connectCount: connection.connectCount } as const;
-  request.operations = writeRange(core, volume, { content: data ? 'data' : 'discard', sector, sectors, data, preflush: false, fua: false }, then);
+  request.operations = writeRange(core, volume, { content: data ? 'data' : 'discard', sector, sectors, data, fua: false }, false, then);
   request.stage = 'writing';
   request.data = undefined;
 };

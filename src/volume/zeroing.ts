@@ -21,15 +21,14 @@ export interface RangeWrite {
   sectors: number;
   /** Of content `data` only. */
   data: Uint8Array | undefined;
-  preflush: boolean;
   fua: boolean;
 }
 
 /** Issues the disk operations of a write on the data area. Returns how many ends `then` follow. */
-export const writeRange = (core: Core, volume: Volume, write: RangeWrite, then: Then): number => {
+export const writeRange = (core: Core, volume: Volume, write: RangeWrite, preflush: boolean, then: Then): number => {
   const { content, sector, sectors } = write;
   if (content === 'data') {
-    writeDisk(core, volume, 'data', sector, write.data!, { preflush: write.preflush, fua: write.fua }, then);
+    writeDisk(core, volume, 'data', sector, write.data!, { preflush, fua: write.fua }, then);
     return 1;
   }
   const granularity = volume.backing!.discardGranularitySectors;

@@ -10,6 +10,7 @@ import { commandCode, lengthFits } from './commands.js';
 import { hasQueueLimits, headerBytes } from './context.js';
 import type { WireContext } from './context.js';
 import { writeHeader } from './headers.js';
+import { newBytes } from './memory.js';
 import { COMPRESSED_BITMAP_CODE } from './packets.js';
 import type { BlockId, Packet, QueueLimits } from './packets.js';
 
@@ -241,7 +242,7 @@ export function encodePacket(packet: Packet, context: WireContext): Uint8Array[]
 function newHead(packet: Packet, context: WireContext, fixedBytes: number, payloadBytes: number): Uint8Array {
   const length = fixedBytes + payloadBytes;
   agreed(lengthFits(packet.packet, length, context), `a length of ${length} bytes is out of the limits`, packet);
-  const head = new Uint8Array(headerBytes(context.apv) + fixedBytes);
+  const head = newBytes(headerBytes(context.apv) + fixedBytes);
   writeHeader(head, context.apv, packet.volume, commandCode(packet.packet), length);
   return head;
 }

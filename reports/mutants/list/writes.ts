@@ -198,9 +198,9 @@ export const writes: readonly Mutant[] = [
   {
     id: 'B201',
     summary: "the application's buffer is kept, not copied: what it puts there next is replicated",
-    file: 'src/resource/dispatch.ts',
-    oldText: "data: input.type === 'app-write' ? input.data.slice() : undefined,",
-    newText: "data: input.type === 'app-write' ? input.data : undefined,",
+    file: 'src/wire/memory.ts',
+    oldText: '  const copy = newBytes(lent.length);\n  copy.set(lent);\n  return copy;',
+    newText: '  return lent;',
     scenarios: ['failover', 'flapping-link'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'linearizability', 'write-order'],
   },

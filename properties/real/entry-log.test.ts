@@ -1,0 +1,81 @@
+// The columns of the flight recorder: whatever went in comes out, in order, also when what was lent is overwritten and pages are used again.
+
+import fc from '../fast-check.js';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Input, Output } from '../../src/contract/index.js';
+import type { RecordedEntry } from '../../src/contract/recording.js';
+import { EntryLog, LogPages } from '../../real/daemon/entry-log.js';
+
+const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> => fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
+const number = fc.nat({ max: 2 ** 40 });
+const bytes = fc.oneof(
+  { weight: 20, arbitrary: fc.uint8Array({ maxLength: 40 }) },
+  { weight: 10, arbitrary: fc.tuple(fc.integer({ min: 500, max: 9000 }), fc.nat(255)).map(([length, byte]) => new Uint8Array(length).fill(byte)) },
+  { weight: 1, arbitrary: fc.constantFrom(1 << 20, (1 << 20) + 1).map((length) => new Uint8Array(length).fill(7)) },
+);
+const place = fc.constantFrom({ resource: 'r0', volume: 0 }, { resource: 'r0', volume: 1 }, { resource: 'r1', volume: 0 });
+const area = fc.constantFrom('data' as const, 'meta' as const);
+
+const input: fc.Arbitrary<Input> = fc.oneof(
+  fc.constantFrom<Input>({ type: 'pass-ended' }, { type: 'woken' }, { type: 'handler-failed', handler: 3, reason: 'none' }),
+  record({ type: fc.constant('stream-sent' as const), stream: fc.integer(), bytesTotal: number }),
+  record({ type: fc.constant('stream-received' as const), stream: fc.integer(), bytes }),
+  record({ type: fc.constant('membership-received' as const), from: fc.string(), bytes }),
+  record({ type: fc.constant('disk-done' as const), op: number }),
+  record({ type: fc.constant('disk-done' as const), op: number, data: bytes }),
+  fc.tuple(place, number, number).map(([where, id, sector]) => ({ type: 'app-read' as const, ...where, id, sector, sectors: 8 })),
+  fc.tuple(place, number, number, bytes, fc.boolean()).map(([where, id, sector, data, fua]) => ({ type: 'app-write' as const, ...where, id, sector, data, fua })),
+);
+
+const output: fc.Arbitrary<Output> = fc.oneof(
+  fc.constantFrom<Output>({ type: 'close', stream: 4 }, { type: 'disk-flush', op: 4, resource: 'r0', volume: 0, area: 'meta' }),
+  record({ type: fc.constant('send' as const), stream: fc.integer(), pieces: fc.array(bytes, { maxLength: 5 }) }),
+  fc.tuple(place, number, area, number).map(([where, op, of, sector]) => ({ type: 'disk-read' as const, op, ...where, area: of, sector, sectors: 16 })),
+  fc.tuple(place, number, area, number, bytes, fc.boolean(), fc.boolean()).map(([where, op, of, sector, data, preflush, fua]) => ({ type: 'disk-write' as const, op, ...where, area: of, sector, data, preflush, fua })),
+  fc.tuple(place, number).map(([where, id]) => ({ type: 'app-done' as const, ...where, id })),
+  fc.tuple(place, number, bytes).map(([where, id, data]) => ({ type: 'app-done' as const, ...where, id, data })),
+);
+
+const entry: fc.Arbitrary<RecordedEntry> = fc.oneof(
+  { weight: 4, arbitrary: record({ is: fc.constant('input' as const), nowUs: number, input }) },
+  record({ is: fc.constant('drawn' as const), value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) }),
+  record({ is: fc.constant('outputs' as const), outputs: fc.array(output, { maxLength: 8 }) }),
+);
+
+const lentOf = (of: Input): Uint8Array | undefined => ('bytes' in of ? of.bytes : 'data' in of ? of.data : undefined);
+
+function put(log: EntryLog, one: RecordedEntry): void {
+  if (one.is === 'drawn') return log.drawn(one.value);
+  if (one.is === 'outputs') return log.outputs(one.outputs);
+  // Lent: overwritten as soon as it was looked at.
+  const lent = structuredClone(one.input);
+  log.input(lent, one.nowUs);
+  lentOf(lent)?.fill(0xee);
+}
+
+test('what is put into a log comes out of it', () => {
+  const pages = new LogPages();
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 60 }), (entries) => {
+      const log = new EntryLog(pages);
+      for (const one of entries) put(log, one);
+      assert.equal(log.entries(), entries);
+      assert.is(log.inputs, entries.filter(({ is }) => is === 'input').length);
+      log.giveBack();
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('it goes on from page to page', () => {
+  const log = new EntryLog(new LogPages());
+  const entries: RecordedEntry[] = [];
+  for (let op = 0; op < 40_000; op++) {
+    entries.push({ is: 'input', nowUs: op, input: op % 3 === 0 ? { type: 'disk-done', op, data: new Uint8Array([op & 255]) } : { type: 'disk-done', op } });
+    put(log, entries.at(-1)!);
+  }
+  assert.equal(log.entries(), entries);
+});
+
+test.run();
