@@ -428,6 +428,27 @@ const securely = (socket: Socket, who: string | undefined): TLSSocket => {
   return secure;
 };
 
+test('what was put together is lent until the pass is over, in memory that is used again', () => {
+  const lending = new ReadBuffers(64 << 10);
+  const queue = new ByteQueue(lending);
+  const chunk = (byte: number): Uint8Array => new Uint8Array(10_000).fill(byte);
+  queue.push(chunk(1));
+  assert.is(queue.pull(25_000), undefined);
+  queue.push(chunk(2));
+  queue.push(chunk(3));
+  const first = queue.pull(25_000)!;
+  assert.equal([first[0], first[9_999], first[10_000], first[24_999]], [1, 1, 2, 3]);
+  // Nobody else gets it in this pass.
+  queue.push(chunk(4));
+  assert.is(queue.pull(20_000), undefined);
+  queue.push(chunk(5));
+  const second = queue.pull(20_000)!;
+  assert.is.not(second.buffer, first.buffer);
+  assert.equal([second[0], second[4_999], second[5_000], second[15_000]], [3, 3, 4, 5]);
+  lending.passEnded();
+  assert.ok([first.buffer, second.buffer].includes(lending.take().buffer));
+});
+
 test('TLS: nothing but STARTTLS is answered before it, and everything after it', async () => {
   const { secure, socket, heard, hears } = await tlsServer();
   socket.write(option(NbdOption.List, new Uint8Array()));

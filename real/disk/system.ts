@@ -12,6 +12,7 @@ const preadv2 = library.func('long preadv2(int fd, const void *vector, int count
 const fallocate = library.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)');
 const ioctl = library.func('int ioctl(int fd, uint64_t request, void *argument)');
 
+const setsockopt = library.func('int setsockopt(int fd, int level, int name, void *value, int length)');
 const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
 
 const SEEK_DATA = 3;
@@ -23,6 +24,9 @@ const KEEP_SIZE = 1;
 const PUNCH_HOLE = 2;
 const ZERO_RANGE = 16;
 const BLKDISCARD = 0x1277;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_SNDBUFFORCE = 32;
 
 /**
  * Takes the lock of an open file for whoever holds the descriptor; false when another process (or another open of the same file)
@@ -102,6 +106,12 @@ export function zeroRange(fd: number, how: Zeroing, offsetBytes: number, bytes: 
 export function discardRange(fd: number, offsetBytes: number, bytes: number, ended: (error: Error | undefined) => void): void {
   const range = new BigUint64Array([BigInt(offsetBytes), BigInt(bytes)]);
   ioctl.async(fd, BLKDISCARD, range, (error: Error | null, result: number) => ended(failureOf(error, result, 'BLKDISCARD', range)));
+}
+
+/** How much the kernel takes of what nobody has read yet. Only root gets more than the system's limit; who gets less waits more often. */
+export function widenSendBuffer(fd: number, bytes: number): void {
+  const value = new Int32Array([bytes]);
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, value, 4) !== 0) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, 4);
 }
 
 /** The error number belongs to the thread that made the call. `_alive` keeps memory until the call is over. */

@@ -1,11 +1,21 @@
 /** Bytes of a socket, taken in pieces of a wanted length. What lies in one chunk is given as a view, what is spread over several is put together. */
 
+import type { ReadBuffers } from '../net/buffers.js';
+
+/** Smaller pieces get memory of their own. */
+const LENT_BYTES_MIN = 16 << 10;
+
 export class ByteQueue {
   private chunks: Uint8Array[] = [];
   /** Into the first chunk. */
   private at = 0;
   private partial: Uint8Array | undefined = undefined;
   private filled = 0;
+  /** What holds `partial`, where that is lent. */
+  private lent: Uint8Array<ArrayBuffer> | undefined = undefined;
+
+  /** With buffers: what was put together may be lent like a chunk. */
+  constructor(private readonly buffers?: ReadBuffers) {}
 
   push(chunk: Uint8Array): void {
     if (chunk.length > 0) this.chunks.push(chunk);
@@ -25,7 +35,7 @@ export class ByteQueue {
         return view;
       }
       if (bytes === 0) return new Uint8Array(0);
-      this.partial = new Uint8Array(bytes);
+      this.partial = this.room(bytes);
       this.filled = 0;
     }
     const { partial } = this;
@@ -38,7 +48,15 @@ export class ByteQueue {
     }
     if (this.filled < bytes) return undefined;
     this.partial = undefined;
+    if (this.lent) this.buffers!.lend(this.lent);
+    this.lent = undefined;
     return partial;
+  }
+
+  private room(bytes: number): Uint8Array {
+    if (!this.buffers || bytes < LENT_BYTES_MIN || bytes > this.buffers.bytes) return new Uint8Array(bytes);
+    this.lent = this.buffers.take();
+    return this.lent.subarray(0, bytes);
   }
 
   /** Drops up to `bytes` bytes and says how many. */

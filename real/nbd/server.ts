@@ -2,6 +2,7 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
+import { widenSendBuffer } from '../disk/system.js';
 import { withReader, type ReadBuffers } from '../net/buffers.js';
 import { writeGathered } from '../net/gathered.js';
 import type { TlsFolder } from '../net/tls.js';
@@ -15,6 +16,8 @@ export type NbdAddress = { kind: 'unix'; path: string } | { kind: 'tcp'; host: s
 const CLIENTS_MAX = 256;
 /** A client that has not chosen an export by then is sent away. */
 const NEGOTIATION_MS = 10_000;
+/** What a client has asked for leaves in one write, mostly. */
+const SEND_BUFFER_BYTES = 1 << 20;
 /** Replies that a client does not read: nothing more is done for it until it does. */
 const UNREAD_BYTES_MAX = 8 << 20;
 
@@ -109,7 +112,7 @@ export class NbdServer {
 }
 
 class Client {
-  private readonly bytes = new ByteQueue();
+  private readonly bytes: ByteQueue;
   private readonly negotiation: Negotiation;
   private transmission: Transmission | undefined = undefined;
   private where: Export | undefined = undefined;
@@ -127,6 +130,9 @@ class Client {
     private readonly log: (text: string) => void,
     private readonly tls: TlsFolder | undefined,
   ) {
+    this.bytes = new ByteQueue(server.buffers);
+    const { fd } = (accepted as unknown as { _handle: { fd: number } })._handle;
+    if (fd >= 0) widenSendBuffer(fd, SEND_BUFFER_BYTES);
     // What is to be secured later is read in Node's own way.
     this.socket = tls ? accepted.on('data', this.received) : withReader(accepted, server.buffers.reader(this.received), false);
     if (tls) accepted.resume();

@@ -11,7 +11,7 @@ export class ReadBuffers {
   private readonly free: Uint8Array<ArrayBuffer>[] = [];
   private lent: Uint8Array<ArrayBuffer>[] = [];
 
-  constructor(private readonly bytes: number) {}
+  constructor(readonly bytes: number) {}
 
   take(): Uint8Array<ArrayBuffer> {
     return this.free.pop() ?? new Uint8Array(this.bytes);
