@@ -68,6 +68,25 @@ test('what is put into a log comes out of it', () => {
   );
 });
 
+test('what a read brought is kept once, and not beyond its pass', () => {
+  const log = new EntryLog(new LogPages());
+  const memory = new Uint8Array(100_000);
+  const where = { resource: 'r0', volume: 0 };
+  for (const byte of [1, 2]) {
+    const before = log.bytes;
+    log.input({ type: 'disk-done', op: byte, data: memory.fill(byte) }, byte);
+    log.outputs([{ type: 'app-done', ...where, id: byte, data: memory }, { type: 'send', stream: 3, pieces: [memory, memory] }]);
+    assert.ok(log.bytes - before < 110_000);
+    log.passEnded();
+  }
+  memory.fill(0xee);
+  const firstBytes = log.entries().flatMap((entry) => {
+    if (entry.is === 'outputs') return entry.outputs.flatMap((of) => (of.type === 'app-done' ? [of.data![0]] : of.type === 'send' ? of.pieces.map((piece) => piece[99_999]) : []));
+    return entry.is === 'input' && entry.input.type === 'disk-done' ? [entry.input.data![50_000]] : [];
+  });
+  assert.equal(firstBytes, [1, 1, 1, 1, 2, 2, 2, 2]);
+});
+
 test('it goes on from page to page', () => {
   const log = new EntryLog(new LogPages());
   const entries: RecordedEntry[] = [];

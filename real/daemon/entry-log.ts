@@ -65,8 +65,8 @@ export class EntryLog {
   /** Resource and volume of those that name one. */
   private readonly places: { resource: string; volume: number }[] = [];
   private lastPlace = -1;
-  /** Where what reads brought in this pass is kept: outputs may pass it on. */
-  private readonly lent = new Map<Uint8Array, number>();
+  /** Where larger ones of this pass are kept that may come again: what a read brought is passed on, a write goes to the disk and the peer. */
+  private readonly kept = new Map<Uint8Array, number>();
 
   constructor(private readonly memory: LogPages) {
     this.page = this.memory.takeNumbers();
@@ -88,7 +88,7 @@ export class EntryLog {
         this.put(Kind.DiskDone, nowUs, input.op);
         if (!input.data) return this.putNone();
         const where = this.copied(input.data);
-        this.lent.set(input.data, where);
+        this.kept.set(input.data, where);
         return this.putBytes(where, input.data.length);
       }
       case 'app-read':
@@ -114,7 +114,7 @@ export class EntryLog {
 
   /** What was lent is somebody else's again. */
   passEnded(): void {
-    if (this.lent.size > 0) this.lent.clear();
+    if (this.kept.size > 0) this.kept.clear();
   }
 
   private output(output: Output): void {
@@ -131,7 +131,7 @@ export class EntryLog {
       case 'app-done': {
         this.put(Kind.AppDone, this.placeOf(output), output.id);
         if (!output.data) return this.putNone();
-        const where = this.lent.get(output.data);
+        const where = this.kept.get(output.data);
         return where === undefined ? this.putLent(output.data) : this.putBytes(where, output.data.length);
       }
       default:
@@ -179,8 +179,13 @@ export class EntryLog {
 
   private putOwned(bytes: Uint8Array): void {
     if (bytes.length <= COPIED_BYTES_MAX) return this.putLent(bytes);
-    this.bytes += bytes.length;
-    this.putBytes(-1 - this.object(bytes), bytes.length);
+    let where = this.kept.get(bytes);
+    if (where === undefined) {
+      this.bytes += bytes.length;
+      where = -1 - this.object(bytes);
+      this.kept.set(bytes, where);
+    }
+    this.putBytes(where, bytes.length);
   }
 
   private putLent(bytes: Uint8Array): void {
