@@ -174,4 +174,13 @@ export const propertyMutants: readonly PropertyMutant[] = [
     test: 'real/config',
     property: 'the normal form means the same, and is its own normal form',
   },
+  // ---- The daemon ----------------------------------------------------------------------------------------------------------
+  {
+    summary: 'bytes of an output are copied over those of an input',
+    file: 'real/daemon/entry-log.ts',
+    oldText: '    this.filledBytes += bytes.length;\n',
+    newText: '',
+    test: 'real/entry-log',
+    property: 'what is put into a log comes out of it',
+  },
 ];
