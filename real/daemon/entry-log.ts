@@ -66,7 +66,7 @@ export class EntryLog {
   private readonly places: { resource: string; volume: number }[] = [];
   private lastPlace = -1;
   /** Where larger ones of this pass are kept that may come again: what a read brought is passed on, a write goes to the disk and the peer. */
-  private readonly kept = new Map<Uint8Array, number>();
+  private kept = new Map<Uint8Array, number>();
 
   constructor(private readonly memory: LogPages) {
     this.page = this.memory.takeNumbers();
@@ -112,9 +112,9 @@ export class EntryLog {
     for (const output of outputs) this.output(output);
   }
 
-  /** What was lent is somebody else's again. */
+  /** What was lent is somebody else's again. A new map: cleared ones are kept in a chain (src/model/tables). */
   passEnded(): void {
-    if (this.kept.size > 0) this.kept.clear();
+    if (this.kept.size > 0) this.kept = new Map();
   }
 
   private output(output: Output): void {

@@ -3,6 +3,7 @@
 import type { Application, Driver } from './driver.js';
 import { AllocationFlag, OUT_OF_SYNC, type AppError, type Completion, type Export, type Extent, type Refusal, type StatusContext, type Volumes } from '../nbd/exports.js';
 import { nextRun } from '../../src/metadata/bitmap.js';
+import { without } from '../../src/model/tables.js';
 import { Disk, Role, roleName } from '../../src/state/states.js';
 import type { PeerView, ResourceView, VolumeView } from '../../src/contract/index.js';
 
@@ -13,7 +14,7 @@ export class ServedVolumes implements Volumes, Application {
   onCarriedOut: () => void = () => undefined;
   /** Times of requests; absent where nobody asks for metrics. */
   latencies: { begin(id: number, operation: string): void; end(id: number): void } | undefined = undefined;
-  private readonly waiting = new Map<number, Completion>();
+  private waiting = new Map<number, Completion>();
 
   constructor(
     private readonly driver: Driver,
@@ -127,7 +128,7 @@ export class ServedVolumes implements Volumes, Application {
   private answered(id: number): Completion {
     const completion = this.waiting.get(id);
     if (!completion) throw new Error(`the core answers request ${id}, which is not outstanding`);
-    this.waiting.delete(id);
+    this.waiting = without(this.waiting, id);
     this.latencies?.end(id);
     return completion;
   }

@@ -14,6 +14,7 @@ import { flushSends } from '../connection/send.js';
 import { streamInput, type StreamInput } from '../connection/receive.js';
 import { onHeartbeat, onTimer } from '../membership/membership.js';
 import { assert, emit, InvariantError, type Core } from '../model/core.js';
+import { without } from '../model/tables.js';
 import { clearTimersOf, earliestDeadline, setTimer, takeDueTimer } from '../model/timers.js';
 import type { NodeState, Resource, Volume } from '../model/types.js';
 import { isFrozen, stateOf } from '../model/view.js';
@@ -143,7 +144,7 @@ const handleInput = (core: Core, input: Input): void => {
     case 'disk-failed': {
       const operation = core.state.operations.get(input.op);
       assert(operation !== undefined, () => `disk operation ${input.op} ended and was not running`);
-      core.state.operations.delete(input.op);
+      core.state.operations = without(core.state.operations, input.op);
       const resource = core.state.resources.get(operation.resource);
       if (!resource) return;
       return operationDone(core, resource, operation, input.type === 'disk-done' ? { ok: true, data: input.data } : { ok: false, failure: input.failure });

@@ -7,6 +7,7 @@
 
 import { emit, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult } from '../model/operations.js';
+import { without } from '../model/tables.js';
 import type { Request, Resource, Volume } from '../model/types.js';
 import { connectionTo, isFrozen } from '../model/view.js';
 import { Disk } from '../state/states.js';
@@ -166,7 +167,8 @@ const isForgettable = (request: Request): boolean => {
 };
 
 const forget = (core: Core, resource: Resource, volume: Volume, request: Request): void => {
-  if (!resource.log.requests.delete(request.id)) return;
+  if (!resource.log.requests.has(request.id)) return;
+  resource.log.requests = without(resource.log.requests, request.id);
   // Bits before extents: in between the block would be covered by nothing (D3).
   if (request.kind === 'write') settleBits(core, volume, request);
   releaseExtents(core, volume, request, request.sectors);

@@ -9,6 +9,7 @@ import { loseConnection } from '../connection/loss.js';
 import { sendPacket } from '../connection/send.js';
 import { assert, flushDisk, mustGet, readDisk, signal, type Core } from '../model/core.js';
 import type { DiskOperation, OperationResult, Then } from '../model/operations.js';
+import { without } from '../model/tables.js';
 import type { Connection, Interval, PeerDevice, PeerRead, PeerWrite, ReceiverState, ReceivedEpoch, Resource, Volume } from '../model/types.js';
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { isSyncState, Disk, Role } from '../state/states.js';
@@ -164,7 +165,7 @@ export const peerFailureWritten = (core: Core, volume: Volume, connection: Conne
 const endPeerWrite = (core: Core, volume: Volume, connection: Connection, write: PeerWrite, ok: boolean): void => {
   const device = deviceOf(volume, connection.peer);
   const { sectors } = write;
-  connection.receiver.writes.delete(write.id);
+  connection.receiver.writes = without(connection.receiver.writes, write.id);
   // The bit before the P_NEG_ACK, and before the extents are given up (D17, D3).
   if (!ok) markOutOfSync(device, write.sector, sectors);
   releaseExtents(core, volume, write, sectors);
