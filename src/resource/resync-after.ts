@@ -49,6 +49,12 @@ const maySync = (state: NodeState, volume: Volume): boolean => {
   return true;
 };
 
+/** Asked after every input. */
+const isSettled = (volume: Volume, aftrIsp: boolean): boolean => {
+  for (const device of volume.peers.values()) if (device.aftrIsp !== aftrIsp) return false;
+  return true;
+};
+
 /**
  * Sets and clears the pauses that follow from the present states; true when something changed, and the node may have to ask again. Each
  * change tells the peer (§7, step 12).
@@ -58,10 +64,9 @@ export const settleDependencies = (core: Core): boolean => {
   for (const resource of core.state.resources.values()) {
     for (const volume of resource.volumes.values()) {
       const aftrIsp = volume.config.disk.resyncAfter >= 0 && !maySync(core.state, volume);
-      const settled = (): boolean => [...volume.peers.values()].every((device) => device.aftrIsp === aftrIsp);
-      if (settled()) continue;
+      if (isSettled(volume, aftrIsp)) continue;
       changeState(core, resource, [volume], undefined, { aftrIsp }, 'hard', aftrIsp ? 'resync-after: waits' : 'resync-after: goes on');
-      changed ||= settled();
+      changed ||= isSettled(volume, aftrIsp);
     }
   }
   return changed;
