@@ -248,7 +248,8 @@ const zeros = new Uint8Array(1 << 20);
 
 /** What a read brought, or undefined where all of it is zeros: nobody has to copy or keep those. */
 function unlessZero(data: Uint8Array | undefined): Uint8Array | undefined {
-  if (!data || data[0] !== 0) return data;
+  // Mostly seen at once; a call that compares costs more than a look.
+  if (!data || data[0] !== 0 || data[1] !== 0 || data[2] !== 0 || data[3] !== 0 || data[8] !== 0) return data;
   for (let at = 0; at < data.length; at += zeros.length) {
     const part = data.subarray(at, at + zeros.length);
     if (Buffer.compare(part, zeros.subarray(0, part.length)) !== 0) return data;

@@ -185,11 +185,12 @@ const answer = (core: Core, volume: Volume, request: Request): void => {
     if (request.data) application.data.set(request.data, (request.sector - application.sector) * 512);
   }
   if (--application.pending > 0) return;
-  const address = { resource: volume.resource, volume: volume.number, id: application.id };
+  const { resource, number } = volume;
+  const { id } = application;
   const data = request.kind === 'read' ? (application.data ?? request.data) : undefined;
-  if (application.failed) emit(core, { type: 'app-failed', ...address, error: 'EIO' });
-  else if (data) emit(core, { type: 'app-done', ...address, data });
-  else emit(core, { type: 'app-done', ...address });
+  if (application.failed) emit(core, { type: 'app-failed', resource, volume: number, id, error: 'EIO' });
+  else if (data) emit(core, { type: 'app-done', resource, volume: number, id, data });
+  else emit(core, { type: 'app-done', resource, volume: number, id });
 };
 
 /** A request that cannot go anywhere: EIO. */

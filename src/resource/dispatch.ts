@@ -74,7 +74,14 @@ const newRequest = (core: Core, input: ApplicationInput): Request => {
 const requestFor = (core: Core, application: ApplicationRequest, what: Pick<Request, 'kind' | 'content' | 'volume' | 'sector' | 'sectors' | 'data' | 'fua'>): Request => ({
   id: ++core.state.lastRequest,
   application,
-  ...what,
+  // One by one: spread behind other fields they cost more than all the rest.
+  kind: what.kind,
+  content: what.content,
+  volume: what.volume,
+  sector: what.sector,
+  sectors: what.sectors,
+  data: what.data,
+  fua: what.fua,
   epoch: -1,
   local: 'none',
   localOperations: 0,
