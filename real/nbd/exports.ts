@@ -19,6 +19,7 @@ export type AppError = 'EIO' | 'EROFS' | 'ENXIO' | 'EINVAL';
 
 /** Ends exactly once; `data` of a read. */
 export interface Completion {
+  /** `data`, of a read, is lent until the answers of the pass are sent. */
   done(data: Uint8Array | undefined): void;
   failed(error: AppError): void;
 }
