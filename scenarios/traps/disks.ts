@@ -118,6 +118,18 @@ export const disks = {
       );
     },
   },
+  // alice is promoted beside a bob who has no disk, and gets it back later: what it holds then is of a generation before.
+  'beside-diskless': {
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      setup.schedule.push(
+        act('demote', startUs, ALICE, demote),
+        act('take-bobs', startUs + SECOND_US, BOB, detachHere(random.chance(1, 2))),
+        act('promote', startUs + 2 * SECOND_US, ALICE, promote),
+        act('give-bobs', startUs + random.integer(4, 9) * SECOND_US, BOB, attachHere),
+      );
+    },
+  },
   // alice loses her disk and bob in one moment, freezes, and has the disk again before or after she meets him (bug B061).
   'disk-in-freeze': {
     resolve: (resolved) => {

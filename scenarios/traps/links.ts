@@ -91,4 +91,18 @@ export const links = {
       );
     },
   },
+  // Nobody has anything to say when bob's machine goes: only a ping that is not answered tells.
+  'silent-death': {
+    resolve: (resolved) => {
+      resolved['duration'] = 55;
+    },
+    endsHere: true,
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      setup.schedule.push(
+        act('demote', startUs, ALICE, demote),
+        at('death', startUs + random.integer(4, 9) * SECOND_US, { do: 'power-loss', hosts: [BOB], restartAfterUs: 40 * SECOND_US, tear: random.integer(0, 0x7fffffff) }),
+      );
+    },
+  },
 } satisfies Record<string, Story>;

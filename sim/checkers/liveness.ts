@@ -2,7 +2,7 @@
  * Liveness: once faults stop and links heal, every request completes and every replica is UpToDate and connected, without
  * an operator, unless the state truly needs one (I10, I11); and no request fails while a good disk is in reach, the Primary's own or the peer's
  * (bugs B158, B170). An excuse is believed only with its proof: for a split brain, that a rule said so and that the simulator saw both sides go on
- * without each other.
+ * without each other. A peer that is gone is noticed, however little there is to say to it.
  */
 
 import { Conn, Disk, Role, connName, diskName } from '../../src/state/states.js';
@@ -13,6 +13,9 @@ import { volumesOf } from '../spec.js';
 
 /** What a node says of requests that wait for data since on-no-data-accessible is suspend-io. */
 const WAITS_FOR_DATA = 'suspended: no data accessible';
+
+/** Beyond what the options allow: a process may be stopped for so long, or its clock late. */
+const SILENCE_SLACK_US = 20_000_000;
 
 /** A request may be this young when the run ends, if the application still works. */
 const REQUEST_AGE_US = 10_000_000;
@@ -27,6 +30,22 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
   /** Since when each host has had the good disk of its peer in reach, as both see it, and its own as Primary, by volume. */
   const inReachSinceUs = setup.hosts.map(() => new Map<number, number>());
   const ownSinceUs = setup.hosts.map(() => new Map<number, number>());
+  /** Since when each host is down, or up. */
+  const downSinceUs = setup.hosts.map((): number | undefined => undefined);
+  const upSinceUs = setup.hosts.map(() => 0);
+  /** However it learns of it: by the end of a stream, by a ping that is not answered. */
+  const noticesDeath = (host: number, world: WorldView): void => {
+    const peerDownUs = downSinceUs[lineage.peerOf(host)];
+    if (peerDownUs === undefined || downSinceUs[host] !== undefined) return;
+    const forUs = world.nowUs - Math.max(peerDownUs, upSinceUs[host]!);
+    if (forUs < SILENCE_SLACK_US) return;
+    const { name, config } = world.hosts[host]!;
+    const { pingInt, pingTimeout, timeout } = config.peers[0]!.net;
+    if (forUs < SILENCE_SLACK_US + (10 * pingInt + pingTimeout + timeout) * 100_000) return;
+    const { volume } = volumesOf(setup.hosts[host]!)[0]!;
+    if (lineage.status(host, volume).conn < Conn.Connected) return;
+    report(`${name} says ${connName(lineage.status(host, volume).conn as Conn)}, and its peer has been down for ${(forUs / 1_000_000).toFixed(1)} s`, world);
+  };
   const noteGood = (since: Map<number, number>, volume: number, isGood: boolean, nowUs: number): void => {
     if (!isGood) since.delete(volume);
     else if (!since.has(volume)) since.set(volume, nowUs);
@@ -46,10 +65,16 @@ export function liveness(setup: Setup, lineage: Lineage): Checker {
       if (input.type === 'command' && (input.command.verb === 'resume-io' || input.command.verb === 'options')) toldToGoOn = true;
       if (input.type === 'disk-failed') badDisks.add(lineage.hostPlace(name));
     },
-    onHost() {
+    onHost(name, what, world) {
       for (const since of [...inReachSinceUs, ...ownSinceUs]) since.clear();
+      const host = lineage.hostPlace(name);
+      // Who has nothing to say gives no sign of life either.
+      noticesDeath(lineage.peerOf(host), world);
+      downSinceUs[host] = what === 'boot' ? undefined : world.nowUs;
+      if (what === 'boot') upSinceUs[host] = world.nowUs;
     },
     onOutput(name, output, world) {
+      noticesDeath(lineage.hostPlace(name), world);
       if (output.type === 'observe' && output.event.event === 'state') return noteReach(output.event.volume, world.nowUs);
       if (output.type !== 'app-failed' || output.error !== 'EIO') return;
       const host = lineage.hostPlace(name);
