@@ -1,6 +1,6 @@
 /**
  * What went in and out of a core, kept in columns: numbers in pages of numbers, lent bytes in pages of bytes, both used again. Objects kept
- * instead would have to be moved and marked by the garbage collector over and over: that cost a third of all that the daemon did. What
+ * instead would have to be moved and marked by the garbage collector over and over: that cost a quarter of the Primary's time under small writes. What
  * is rare is kept as the object that it is.
  */
 

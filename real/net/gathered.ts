@@ -1,6 +1,6 @@
 /**
- * One write for many pieces. What the kernel takes at once is handed to it here: a write through the queue of a socket costs several
- * times as much, and its end comes in another turn of the event loop. What the kernel does not take goes the usual way.
+ * One write for many pieces. What the kernel takes at once is handed to it here: a write through the queue of a socket costs
+ * more, and its end comes in another turn of the event loop. What the kernel does not take goes the usual way.
  */
 
 import { writeSync, writevSync } from 'node:fs';
@@ -20,7 +20,7 @@ export function writeGathered(socket: Socket, pieces: readonly Uint8Array[], byt
   if (pieces.length > 1 && bytes <= COPY_BYTES_MAX && bytes <= pieces.length * SMALL_PIECE_BYTES) return writeCopied(socket, pieces, bytes, taken);
   const done = writeAtOnce(socket, pieces);
   if (done === bytes) return taken?.();
-  const left = without(pieces, done);
+  const left = behind(pieces, done);
   writeQueued(socket, whose === 'lent' ? left.map((piece) => piece.slice()) : left, taken);
 }
 
@@ -57,7 +57,7 @@ function writeAtOnce(socket: Socket, pieces: readonly Uint8Array[]): number {
 }
 
 /** What is left of these pieces behind the first `bytes` bytes. */
-function without(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
+function behind(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
   let skipped = 0;
   for (const [index, piece] of pieces.entries()) {
     if (skipped + piece.length > bytes) return [piece.subarray(bytes - skipped), ...pieces.slice(index + 1)];

@@ -1,6 +1,6 @@
 /**
- * Small pieces of memory, cut from larger ones: heads of packets, and copies of what was lent. A piece of memory of its own for each of
- * them costs several times as much as what is written into it. Nothing is used twice: a page is the garbage collector's when nobody
+ * Small pieces of memory, cut from larger ones: heads of packets, and copies of what was lent. Each of them as a piece of memory of its own
+ * keeps the allocator and the garbage collector busy. Nothing is used twice: a page is the garbage collector's when nobody
  * has a piece of it any more.
  */
 
