@@ -3,6 +3,7 @@
 import type { Scenario } from '../sim/types.js';
 import { activeSetBound } from './active-set-bound.js';
 import { bothLosePower } from './both-lose-power.js';
+import { chains } from './chains.js';
 import { congestion } from './congestion.js';
 import { degradedThenFailover } from './degraded-then-failover.js';
 import { discard } from './discard.js';
@@ -54,6 +55,7 @@ export const scenarios: readonly Scenario[] = [
   resyncAfter,
   activeSetBound,
   onlineVerify,
+  chains,
   traps,
   recorded,
 ];

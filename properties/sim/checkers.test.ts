@@ -801,6 +801,24 @@ test('liveness: a source that went down before it wrote down the end of its resy
   assert.equal(ends(false, '90'), ['liveness']);
 });
 
+test('liveness: a source whose target never began may be taken for one that went on alone', () => {
+  const ends = (begins: boolean): string[] => {
+    const world = pair();
+    world.part();
+    world.state(BOB, { conn: Conn.StartingSyncS, pdsk: Disk.Consistent });
+    if (begins) world.state(ALICE, { conn: Conn.SyncTarget, disk: Disk.Inconsistent });
+    world.command(BOB, { verb: 'disconnect', resource: 'r0', peer: 'alice', force: false });
+    world.state(BOB, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown });
+    world.state(ALICE, { conn: Conn.WFConnection, disk: Disk.UpToDate });
+    world.decide(BOB, 'handshake: refuse', '50b', 'split-brain; x');
+    world.state(BOB, { conn: Conn.StandAlone });
+    world.end();
+    return world.reported.filter((property) => property === 'liveness');
+  };
+  assert.equal(ends(false), []);
+  assert.equal(ends(true), ['liveness']);
+});
+
 test('liveness: unrelated data is an excuse only after as many generations as a set forgets, and an operator who gave some', () => {
   const ends = (begun: number, given: number): string[] => {
     const world = pair();

@@ -1,8 +1,8 @@
 /** Traps in which a disk fails, hangs, is taken away and given back. */
 
-import type { Fault } from '../../sim/types.js';
+import type { Fault, Trigger } from '../../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
-import { type Story, ALL_SECTORS, LARGE_SECTORS, NEVER_US, attachHere, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notWithA, promote, withC } from './story.js';
+import { type Story, ALL_SECTORS, LARGE_SECTORS, NEVER_US, attachHere, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
 
 export const disks = {
   // alice's disk goes, and the link before she could say so; she comes back without it, and it comes back later (bugs B082, B083).
@@ -197,6 +197,41 @@ export const disks = {
           act(`part-${time}`, atUs + 4 * SECOND_US, BOB, disconnectFrom(ALICE)),
           act(`meet-${time}`, atUs + 5 * SECOND_US, BOB, connectTo(ALICE)),
           act(`promote-${time}`, atUs + 6 * SECOND_US, ALICE, promote),
+        );
+      }
+    },
+  },
+  // alice gives up her disk and writes on bob's alone; both go down before bob has written that a generation began with that.
+  'undurable-alone': {
+    resolve: notWithA,
+    // A transaction of the activity log would be written behind it.
+    options: (writes) => ({ net, disk: { alUpdates: false }, workload: busy(writes) }),
+    endsHere: true,
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      // She asks whether she may.
+      const gone: Trigger = { onPacket: 'P_STATE_CHG_REQ', from: ALICE, to: BOB, nth: 1, when: 'delivered' };
+      const bobDiesUs = random.integer(500, random.pick([4000, 15_000]));
+      setup.schedule.push(
+        at('slow', 0, { do: 'slow-disk', host: BOB, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }),
+        act('take-away', startUs, ALICE, detachHere(false)),
+        { id: 'bob-dies', trigger: { ...gone, delayUs: bobDiesUs }, action: { do: 'crash', host: BOB, restartAfterUs: SECOND_US } },
+        { id: 'alice-dies', trigger: { ...gone, delayUs: bobDiesUs + random.integer(1, 20_000) }, action: { do: 'crash', host: ALICE, restartAfterUs: SECOND_US } },
+        act('promote', startUs + 3 * SECOND_US, ALICE, promote),
+      );
+    },
+  },
+  // What a verify has found to differ is read from the own disk, whatever the balance says.
+  'marked-reads': {
+    options: (writes) => ({ net, disk: { ...notPlanned, resyncRate: 40_000, readBalancing: 'prefer-remote' }, workload: { ...busy(writes), readShare: { numerator: 8, denominator: 12 } } }),
+    endsHere: true,
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 2; time++) {
+        const atUs = startUs + time * 10 * SECOND_US;
+        for (let spot = 0; spot < 10; spot++) schedule.push(at(`rot-${time}-${spot}`, atUs, { do: 'corrupt', host: BOB, firstSector: random.integer(0, 7000), sectors: 8 }));
+        schedule.push(
+          act(`verify-${time}`, atUs + 1000, ALICE, { verb: 'verify', resource: RESOURCE, volume: 0 }),
+          act(`mend-${time}`, atUs + 5 * SECOND_US, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }),
         );
       }
     },

@@ -1,8 +1,10 @@
 /** Traps in which a link, a machine or its power goes while something else is decided, and orders that come at that moment. */
 
 import type { Trigger } from '../../sim/types.js';
-import { ALICE, BOB, RESOURCE, SECOND_US, act, at } from '../pair.js';
-import { type Story, busy, demote, fencedAfter, large, largeInTime, net, notWithA, promote, withC } from './story.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
+import { type Story, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
+
+const EXTENT_SECTORS = 8192;
 
 export const links = {
   // Nobody is Primary while the two meet, until an operator promotes one of them, or both (bugs B077, B079).
@@ -26,6 +28,81 @@ export const links = {
       }
     },
   },
+  // What alice has answered is still on its way when she is suspended, and the link breaks: bob is back before she goes on.
+  'suspended-apart': {
+    resolve: (resolved) => {
+      resolved['protocol'] = 'A';
+    },
+    options: (writes) => ({ net, workload: busy(writes) }),
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        const suspendUs = atUs + random.integer(10_000, 300_000);
+        schedule.push(
+          at(`silence-${time}`, atUs, { do: 'stall', from: ALICE, to: BOB, forUs: SECOND_US }),
+          act(`suspend-${time}`, suspendUs, ALICE, { verb: 'suspend-io', resource: RESOURCE }),
+          at(`part-${time}`, suspendUs + random.integer(5000, 100_000), { do: 'reset', from: ALICE, to: BOB }),
+          act(`resume-${time}`, atUs + 3.5 * SECOND_US, ALICE, { verb: 'resume-io', resource: RESOURCE }),
+        );
+      }
+    },
+  },
+  // alice writes while her data are given up, and the link breaks: what she wrote last may be on her disk alone.
+  'given-up-in-flight': {
+    // Below 91 two who have missed a begin cannot solve it (rules 36, 37).
+    resolve: (resolved) => {
+      resolved['protocol-max'] = 101;
+    },
+    options: (writes) => ({ net, workload: busy(writes), disk: { ...notPlanned, resyncRate: 40_000 } }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: random.pick([ALICE, BOB]), forUs: 25 * SECOND_US, factor: random.pick([2, 10, 30]) }));
+      for (let time = 0; time < 5; time++) {
+        const atUs = startUs + time * 4 * SECOND_US;
+        const [host, verb] = random.pick([[ALICE, 'invalidate'], [BOB, 'invalidate-remote']] as const);
+        schedule.push(
+          act(`give-up-${time}`, atUs, host, { verb, resource: RESOURCE, volume: 0 }),
+          at(`part-${time}`, atUs + random.integer(50, random.pick([1000, 10_000, 50_000])), { do: 'reset', from: ALICE, to: BOB }),
+        );
+      }
+    },
+  },
+  // They are parted, and one is told that the other's data, or its own, are worth nothing; that must be on its disk when its power goes.
+  'given-up-apart': {
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 7 * SECOND_US;
+        const [host, peer, verb] = random.pick([[BOB, ALICE, 'invalidate'], [ALICE, BOB, 'invalidate-remote']] as const);
+        for (let spot = 0; spot < 6; spot++) setup.schedule.push(at(`rot-${time}-${spot}`, atUs, { do: 'corrupt', host: BOB, firstSector: random.integer(0, 7000), sectors: 1 }));
+        setup.schedule.push(
+          act(`part-${time}`, atUs, host, disconnectFrom(peer)),
+          act(`give-up-${time}`, atUs + SECOND_US, host, { verb, resource: RESOURCE, volume: 0 }),
+          at(`power-${time}`, atUs + SECOND_US + random.integer(1000, random.pick([20_000, SECOND_US])), { do: 'power-loss', hosts: [host], restartAfterUs: SECOND_US, tear: random.integer(0, 0x7fffffff) }),
+          act(`meet-${time}`, atUs + 3.5 * SECOND_US, host, connectTo(peer)),
+          act(`promote-${time}`, atUs + 5 * SECOND_US, ALICE, promote),
+        );
+      }
+    },
+  },
+  // alice, who has no disk, dies when bob has said that he has received what he has not begun to write: his activity log must hold it first.
+  'received-unwritten': {
+    resolve: (resolved) => {
+      resolved['protocol'] = 'B';
+      largeInTime(resolved);
+    },
+    options: () => large,
+    tell(setup, random) {
+      setup.prepare = [...setup.prepare, { host: ALICE, command: detachHere(false) }];
+      setup.schedule.push(
+        at('slow', 0, { do: 'slow-disk', host: BOB, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }),
+        {
+          id: 'alice-dies',
+          trigger: { onPacket: 'P_RECV_ACK', from: BOB, to: ALICE, nth: random.integer(1, 300), when: 'delivered', delayUs: random.integer(1, 1000) },
+          action: { do: 'crash', host: ALICE, restartAfterUs: random.integer(5, 9) * SECOND_US },
+        },
+      );
+    },
+  },
   // Power goes while a transaction of the activity log is being written (bugs B052-B055).
   'torn-log': {
     resolve: largeInTime,
@@ -35,6 +112,17 @@ export const links = {
         const trigger: Trigger = { onDiskOperation: 'write', host: ALICE, area: 'meta', nth: random.integer(1, 60) + time * 60, when: 'issued', delayUs: random.integer(1, 700) };
         schedule.push({ id: `power-${time}`, trigger, action: { do: 'power-loss', hosts: [random.pick([ALICE, ALICE, BOB])], restartAfterUs: random.integer(SECOND_US / 10, 2 * SECOND_US), tear: random.integer(0, 0x7fffffff) } });
       }
+    },
+  },
+  // More slots of the active set than one block of the log repeats: a few blocks in a row tell of all of them.
+  'wide-set': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'protocol': 'C', 'al-extents': 1237, 'protocol-max': 101, 'duration': 12 });
+    },
+    options: (writes) => ({ net, dataSectors: 1300 * EXTENT_SECTORS, disk: { ...notPlanned, resyncRate: 400_000 }, workload: { ...busy(writes), thinkUs: 3000, writes: 5 * writes } }),
+    endsHere: true,
+    tell({ schedule }, random) {
+      schedule.push(at('alice-dies', random.integer(5, 8) * SECOND_US, { do: 'power-loss', hosts: [ALICE], restartAfterUs: SECOND_US, tear: random.integer(0, 0x7fffffff) }));
     },
   },
   // The link breaks, and alice dies before the generation that she goes on in is on her disk (bugs B064-B066); bob takes over.

@@ -2,7 +2,7 @@
 
 import type { Trigger } from '../../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
-import { type Story, attachHere, demote, detachHere, net, notPlanned, promote } from './story.js';
+import { type Story, attachHere, busy, demote, detachHere, net, notPlanned, promote } from './story.js';
 
 export const resyncs = {
   // Pauses come and go while a resync ends (bugs B075, B114, B116).
@@ -72,6 +72,47 @@ export const resyncs = {
       }
       // What a verify has found is for an operator to mend.
       schedule.push(act('mend', startUs + 22 * SECOND_US, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }));
+    },
+  },
+  // bob loses power when he has written which blocks he has, in the middle of a resync: these blocks must be on his disk, not in its cache.
+  'lazy-marks': {
+    // With one flush for both, the marks' takes the blocks along.
+    resolve: (resolved) => {
+      resolved['meta-disk'] = 'flexible';
+    },
+    options: (writes) => ({ net, workload: busy(writes), disk: { ...notPlanned, resyncRate: 1000 } }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(
+        at('slow', 0, { do: 'slow-disk', host: BOB, forUs: 25 * SECOND_US, factor: random.pick([20, 50]) }),
+        act('part', SECOND_US / 2, BOB, disconnectFrom(ALICE)),
+        // Nobody's barrier makes him flush.
+        act('demote', startUs + 2 * SECOND_US, ALICE, demote),
+        act('meet', startUs + 5 * SECOND_US, BOB, connectTo(ALICE)),
+        at('power', startUs + random.integer(7 * SECOND_US, 12 * SECOND_US), { do: 'power-loss', hosts: [BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) }),
+      );
+    },
+  },
+  // The source cannot read some of what the target asks for, and the resync is paused when the target ends it without these.
+  'failed-while-paused': {
+    resolve: (resolved) => {
+      resolved['on-io-error'] = 'pass_on';
+    },
+    tell({ schedule }, random, startUs) {
+      const order = (id: string, trigger: Trigger, verb: 'pause-sync' | 'resume-sync', host: string): number =>
+        schedule.push({ id, trigger, action: { do: 'command', host, command: { verb, resource: RESOURCE, volume: 0 } } });
+      schedule.push(
+        act('part', startUs, BOB, disconnectFrom(ALICE)),
+        act('demote', startUs + SECOND_US, ALICE, demote),
+        // What is written again can be read again.
+        at('rot', startUs + 2.9 * SECOND_US, { do: 'latent-error', host: ALICE, firstSector: 0, sectors: random.integer(1000, 8000) }),
+        act('meet', startUs + 3 * SECOND_US, BOB, connectTo(ALICE)),
+      );
+      for (let time = 0; time < 3; time++) {
+        const host = random.pick([ALICE, BOB]);
+        const end: Trigger = { onPacket: 'P_NEG_RS_DREPLY', from: ALICE, to: BOB, nth: random.integer(1, 12), when: random.pick(['sent', 'delivered'] as const), delayUs: random.integer(1, 3000) };
+        order(`pause-${time}`, end, 'pause-sync', host);
+        order(`resume-${time}`, { ...end, delayUs: random.integer(5000, SECOND_US) }, 'resume-sync', host);
+      }
     },
   },
 } satisfies Record<string, Story>;

@@ -44,7 +44,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     onlineVerify(setup, lineage, planted),
     durability(lineage, planted, images),
     writeOrder(setup, lineage, images),
-    linearizability(lineage),
+    linearizability(lineage, planted),
     noSilentDivergence(setup, lineage, planted),
     convergence(setup, lineage, planted),
     resyncDirection(lineage),

@@ -97,8 +97,10 @@ export class Lineage {
   private readonly forced: Set<number>[];
   /** Since both were last in sync, this side was given writes, or could be, that the other could not get: it may have parted. */
   readonly parted: Map<number, boolean>[];
-  /** Volumes whose last resync from this host has ended, and those where the host went down before it had written that down. */
+  /** Volumes whose last resync from this host has ended, and those for which it is a source whose target has not begun. */
   private readonly served: Set<number>[];
+  private readonly offered: Set<number>[];
+  /** Volumes for which this host keeps a bitmap UUID and marks of a resync that the other knows to be over, or never knew of. */
   readonly lostEnd: Set<number>[];
   /** By host and volume, since both were last in sync: its current generation, how often that changed, how often by an operator's order. */
   private readonly generations: Map<number, { current: string; begun: number; given: number }>[];
@@ -123,6 +125,7 @@ export class Lineage {
     this.forced = setup.hosts.map(() => new Set<number>());
     this.parted = setup.hosts.map(() => new Map<number, boolean>());
     this.served = setup.hosts.map(() => new Set<number>());
+    this.offered = setup.hosts.map(() => new Set<number>());
     this.lostEnd = setup.hosts.map(() => new Set<number>());
     this.generations = setup.hosts.map(() => new Map<number, { current: string; begun: number; given: number }>());
     this.orders = setup.hosts.map(() => new Map<number, string>());
@@ -231,6 +234,10 @@ export class Lineage {
         if (write.volume === event.volume && write.host === place && isOwed(write) && write.must === 0) write.discarded = ONLY_PEER;
       }
     }
+    const isTarget = (conn: number): boolean => conn === Conn.SyncTarget || conn === Conn.PausedSyncT;
+    if (isSourceState(to.conn) && !isSourceState(from.conn) && !isTarget(this.status(this.peerOf(place), event.volume).conn)) this.offered[place]!.add(event.volume);
+    if (isTarget(to.conn)) this.offered[this.peerOf(place)]!.delete(event.volume);
+    if (to.conn < Conn.Connected && this.offered[place]!.delete(event.volume)) this.lostEnd[place]!.add(event.volume);
     const loses = holdsData(from.pdsk) && !holdsData(to.pdsk);
     // A Primary whose disk comes back while the other's is out of reach.
     const comesBack = to.role === Role.Primary && from.disk !== Disk.UpToDate && !holdsData(to.pdsk);

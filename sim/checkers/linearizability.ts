@@ -6,9 +6,10 @@
 
 import { Conn, Disk } from '../../src/state/states.js';
 import type { Checker, Completion, WorldView } from '../types.js';
-import { recordOf, type GhostRecord, type RequestRecord, type WriteRecord } from '../ghost.js';
+import { PLANTED, recordOf, type GhostRecord, type RequestRecord, type WriteRecord } from '../ghost.js';
 import { describe, judgeSector } from './image.js';
 import { type Lineage, isOwed } from './lineage.js';
+import type { Planted } from './online-verify.js';
 
 /** What the last read of a sector showed on a host. */
 interface Seen {
@@ -23,7 +24,9 @@ interface Seen {
 /** Sector numbers of all volumes in one map: a volume has fewer than 2^42 sectors. */
 const VOLUME_STRIDE = 2 ** 42;
 
-export function linearizability(lineage: Lineage): Checker {
+const BLOCK_SECTORS = 8;
+
+export function linearizability(lineage: Lineage, planted: Planted): Checker {
   const seen = [new Map<number, Seen>(), new Map<number, Seen>()];
   return {
     property: 'linearizability',
@@ -43,6 +46,7 @@ export function linearizability(lineage: Lineage): Checker {
 
   function checkSector(ghost: GhostRecord, request: RequestRecord, sector: number, key: number, world: WorldView): void {
     const { host, volume } = request;
+    if (key === PLANTED && planted.excuses(volume, Math.floor(sector / BLOCK_SECTORS), world, request.issuedUs)) return;
     const bit = 1 << host;
     const { primaryAt, conn, disk, pdsk } = lineage.status(host, volume);
     // It may be read on the peer's disk, and must be where ours is not good.

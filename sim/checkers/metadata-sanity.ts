@@ -34,8 +34,10 @@ export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
         if (!primaryAt[host]!.has(volume)) primaryAt[host]!.set(volume, recordOf(world.ghost).sequence);
       } else primaryAt[host]!.delete(volume);
       const best = admitted[host]!.get(volume);
-      if (best === undefined || from.disk > Disk.Attaching || to.disk <= Disk.Negotiating) return;
+      if (best === undefined || to.disk <= Disk.Negotiating) return;
       admitted[host]!.delete(volume);
+      // A peer said what it is.
+      if (from.disk > Disk.Attaching) return;
       if (to.disk <= best) return;
       const [claimed, most] = [to.disk, best].map((disk) => diskName(disk as Disk));
       const detail = `${name} attaches volume ${volume} as ${claimed}, but its superblock admits ${most} at most`;

@@ -16,8 +16,9 @@ const REPORTS_MAX = 3;
 /** When a verify has ended, its marks are written to disk; they are there after this time, and a crash takes them away no more. */
 const STORED_US = 10_000_000;
 
-/** A block that a verify found: when that verify ended. */
+/** A block that a verify found: when it did, and when it ended. */
 interface Found {
+  foundUs: number;
   endedUs: number;
 }
 
@@ -42,9 +43,10 @@ export class Planted {
     });
   }
 
-  /** The same, and nobody can know of it yet. */
-  excuses(volume: number, block: number, world: WorldView): boolean {
-    return !this.found.get(volume)!.has(block) && this.isPlanted(volume, block, world);
+  /** The same, and nobody could know of it, now or when something began. */
+  excuses(volume: number, block: number, world: WorldView, beganUs = Infinity): boolean {
+    const found = this.found.get(volume)!.get(block);
+    return (found === undefined || found.foundUs >= beganUs) && this.isPlanted(volume, block, world);
   }
 }
 
@@ -52,6 +54,8 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
   const differedAtStart = new Map<number, Differences>();
   /** When an operation last failed on a host: what it cannot read it calls different. */
   const failedUs = setup.hosts.map(() => -1);
+  /** Of commands that give a disk up: the volume, by host and command. */
+  const orders = new Map<string, number>();
   let reports = 0;
   const report = (detail: string, world: WorldView): void => {
     if (reports++ < REPORTS_MAX) world.report({ property: 'online-verify', atUs: world.nowUs, detail });
@@ -72,8 +76,15 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
     if (isEqual(world, volume, block) && lineage.status(host, volume).conn === Conn.VerifyS && !unreadable && !mayHaveChanged) {
       report(`${world.hosts[host]!.name} calls block ${block} (sector ${sector}) of volume ${volume} different, and it is equal on both disks`, world);
     }
-    if (!planted.found.get(volume)!.has(block)) planted.found.get(volume)!.set(block, { endedUs: Infinity });
+    if (!planted.found.get(volume)!.has(block)) planted.found.get(volume)!.set(block, { foundUs: world.nowUs, endedUs: Infinity });
     world.reached('difference found');
+  };
+
+  /** An operator has given a disk up while the two were apart, and was told that it is done: all of it is made anew, whatever happens then. */
+  const givenUp = (volume: number, world: WorldView): void => {
+    for (const block of differences(volume, world).keys()) {
+      if (planted.isPlanted(volume, block, world)) planted.found.get(volume)!.set(block, { foundUs: world.nowUs, endedUs: -Infinity });
+    }
   };
 
   const verifies = (host: number, event: Extract<Observation, { event: 'verify' }>, world: WorldView): void => {
@@ -83,8 +94,12 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
       return;
     }
     world.reached(what === 'finished' ? 'verify finished' : 'verify interrupted');
-    if (what !== 'finished') return;
-    for (const found of planted.found.get(volume)!.values()) found.endedUs = Math.min(found.endedUs, world.nowUs);
+    if (what === 'finished') {
+      for (const found of planted.found.get(volume)!.values()) found.endedUs = Math.min(found.endedUs, world.nowUs);
+    } else if (side === 'target') {
+      // What it was not told of yet.
+      return;
+    }
     const bitmap = volumeView(world.hosts[host]!, volume)?.peers[0]?.bitmap;
     for (const [block, [a, b]] of differedAtStart.get(volume) ?? []) {
       const sector = block * BLOCK_SECTORS;
@@ -110,8 +125,13 @@ export function onlineVerify(setup: Setup, lineage: Lineage, planted: Planted): 
     property: 'online-verify',
     onInput(host, input, world) {
       if (input.type === 'disk-failed') failedUs[lineage.hostPlace(host)] = world.nowUs;
+      if (input.type === 'command' && (input.command.verb === 'invalidate' || input.command.verb === 'invalidate-remote')) orders.set(`${host} ${input.id}`, input.command.volume);
     },
     onOutput(host, output, world) {
+      if (output.type === 'reply') {
+        const volume = orders.get(`${host} ${output.command}`);
+        if (volume !== undefined && output.reply.ok && lineage.status(lineage.hostPlace(host), volume).conn === Conn.StandAlone) givenUp(volume, world);
+      }
       if (output.type !== 'observe') return;
       const { event } = output;
       if (event.event === 'out-of-sync') foundDifference(lineage.hostPlace(host), event, world);

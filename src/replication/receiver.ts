@@ -107,7 +107,6 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     write.fua ||= writeOrdering(resource) === 'flush';
   }
   receiver.writes.set(write.id, write);
-  if (write.sendReceiveAck) sendAck(core, connection, device, volume, 'P_RECV_ACK', write.sector, sizeBytes, write.blockId);
   const interval = registerInterval(core, volume, 'peer-write', write.sector, sectors, write.id, connection.peer);
   write.interval = interval.id;
   rivalArrived(core, resource, volume, write.sector, sectors);
@@ -129,12 +128,16 @@ export const peerWriteMayStart = (core: Core, resource: Resource, volume: Volume
   signal(core, { signal: 'admission', resource: resource.name, volume: volume.number });
 };
 
-/** To the disk. A disk that was given up meanwhile fails it without being asked. */
+/**
+ * To the disk. A disk that was given up meanwhile fails it without being asked. Protocol B says only now that it is received: what waits for its
+ * turn is forgotten when the connection is lost, and its writer, who may have no disk, counts on it.
+ */
 export const startPeerWrite = (core: Core, volume: Volume, connection: Connection, id: number): void => {
   const write = mustGet(connection.receiver.writes, id, 'peer write');
   if (!hasDisk(volume) || volume.backing!.attachment !== write.attachment) {
     return endPeerWrite(core, volume, connection, write, false);
   }
+  if (write.sendReceiveAck) sendAck(core, connection, deviceOf(volume, connection.peer), volume, 'P_RECV_ACK', write.sector, write.sectors * 512, write.blockId);
   write.operations = writeRange(core, volume, write, write.preflush, { to: 'peer-write', peer: connection.peer, write: id });
 };
 

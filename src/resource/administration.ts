@@ -35,6 +35,7 @@ const PAUSED_BY_PEER = 157;
 
 const DETACH_HOLD = 'detaching';
 const MARK_HOLD = 'all blocks are being marked';
+const SUSPEND_HOLD = 'suspending';
 const RESUME_HOLD = 'resuming';
 
 const firstConnection = (resource: Resource): Connection => resource.connections.values().next().value!;
@@ -162,7 +163,9 @@ export const fullSyncWritten = (core: Core, resource: Resource, volume: Volume, 
   const starting = next === 'starting-source' ? Conn.StartingSyncS : Conn.StartingSyncT;
   if (device.repl !== starting) return;
   if (ok && next === 'starting-source') return beginAsSource(core, resource, volume, connection, device, 'all blocks are marked');
-  changeState(core, resource, [volume], connection, { conn: ok ? Conn.WFSyncUUID : Conn.Connected }, 'hard', 'all blocks are marked');
+  // What is still under way here may never get to the peer: state/sanitize, step 3b.
+  const change: Partial<State> = ok && volume.writesInFlight > 0 ? { conn: Conn.WFSyncUUID, disk: Disk.Inconsistent } : { conn: ok ? Conn.WFSyncUUID : Conn.Connected };
+  changeState(core, resource, [volume], connection, change, 'hard', 'all blocks are marked');
   const early = device.earlySyncUuid;
   device.earlySyncUuid = undefined;
   if (early !== undefined) beginAsTarget(core, resource, volume, connection, device, early);
@@ -187,12 +190,12 @@ const hasRequestsUnderWay = (resource: Resource): boolean => [...resource.log.re
 export const suspendIo = (core: Core, resource: Resource, procedure: Procedure): void => {
   if (procedure.step === 0) {
     // Held first, suspended when the last request is answered: a suspended device answers nothing.
-    for (const volume of resource.volumes.values()) hold(volume, RESUME_HOLD);
+    for (const volume of resource.volumes.values()) hold(volume, SUSPEND_HOLD);
     procedure.step = 1;
   }
   if (hasRequestsUnderWay(resource) && !resource.suspFen && !resource.suspNod) return wait(procedure, 'state', 1);
   const code = changeState(core, resource, allVolumes(resource), undefined, { susp: true }, 'soft', 'suspend-io');
-  for (const volume of resource.volumes.values()) endHold(core, volume, RESUME_HOLD);
+  for (const volume of resource.volumes.values()) endHold(core, volume, SUSPEND_HOLD);
   finish(core, resource, procedure, code);
 };
 

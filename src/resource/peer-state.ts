@@ -48,8 +48,8 @@ export const receiveState = (core: Core, resource: Resource, volume: Volume, con
       return;
     }
   }
-  // A target that ended with failed blocks; a kernel stays SyncSource, we may go on (sync-and-activity-log.md §7.4).
-  if (me.conn === Conn.SyncSource && peer.conn === Conn.Connected && peerDisk === Disk.Inconsistent) {
+  // A target that ended with failed blocks, paused or not; a kernel stays SyncSource, we may go on (sync-and-activity-log.md §7.4).
+  if ((me.conn === Conn.SyncSource || me.conn === Conn.PausedSyncS) && peer.conn === Conn.Connected && peerDisk === Disk.Inconsistent) {
     changeState(core, resource, [volume], connection, { conn: Conn.Connected, pdsk: Disk.Inconsistent, peer: peer.role }, 'hard', 'the target ended with failed blocks');
     return;
   }

@@ -143,6 +143,8 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
     if (state.pdsk === Disk.Consistent) state.pdsk = Disk.Outdated;
     state.conn = Conn.Connected;
   }
+  // 3b. What was to be made anew may hold writes that nobody else got. Merely outdated it would be UpToDate by step 5, without a resync.
+  if (from.conn === Conn.StartingSyncT && state.conn < Conn.Connected && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;
   // 4. A late attach lost the peer that it negotiated with.
   if (state.conn < Conn.Connected && state.disk === Disk.Negotiating) {
     if (options.exposedEqualsCurrent && options.negotiation !== undefined) {

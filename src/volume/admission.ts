@@ -74,10 +74,12 @@ const takePeerWrites = (resource: Resource, volume: Volume): { peer: string; wri
   while (volume.waitingPeerWrites.length > 0 && !volume.generationPending && !volume.resizing) {
     const next = volume.waitingPeerWrites[0]!;
     const write = resource.connections.get(next.peer)!.receiver.writes.get(next.write)!;
-    const grant = needsActivityLog(volume) ? getExtents(volume.backing!.activityLog, write.sector, write.sectors) : 'active';
+    // One that was meant for a disk that is gone fails on this one, and may keep nothing of its log.
+    const needsLog = needsActivityLog(volume) && write.attachment === volume.backing?.attachment;
+    const grant = needsLog ? getExtents(volume.backing!.activityLog, write.sector, write.sectors) : 'active';
     if (grant === 'full') break;
     volume.waitingPeerWrites.shift();
-    write.inActivityLog = needsActivityLog(volume);
+    write.inActivityLog = needsLog;
     if (grant === 'active') ready.push(next);
     else volume.backing!.activityLog.peerWritesForCommit.push(next);
   }
