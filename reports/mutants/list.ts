@@ -9,8 +9,9 @@ import { generations } from './list/generations.js';
 import { marks } from './list/marks.js';
 import { own } from './list/own.js';
 import { resync } from './list/resync.js';
+import { secondStrangers } from './list/second-strangers.js';
 import { strangers } from './list/strangers.js';
 import { writes } from './list/writes.js';
 import type { Mutant } from './mutant.js';
 
-export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own, ...strangers];
+export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own, ...strangers, ...secondStrangers];

@@ -1,8 +1,9 @@
 /** Traps in which a link, a machine or its power goes while something else is decided, and orders that come at that moment. */
 
-import type { Trigger } from '../../sim/types.js';
+import type { Command } from '../../src/contract/index.js';
+import type { HostSpec, Trigger } from '../../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
-import { type Story, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
+import { type Story, NEVER_US, attachHere, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
 
 const EXTENT_SECTORS = 8192;
 
@@ -103,6 +104,72 @@ export const links = {
       );
     },
   },
+  // An application was told that what it wrote is flushed; then power goes on both sides, and alice stays away.
+  'flushed-then-dark': {
+    resolve: withC,
+    options: (writes) => ({ net, workload: { ...busy(writes), flushEvery: 1, thinkUs: 3000 } }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: BOB, forUs: 25 * SECOND_US, factor: random.pick([5, 20, 50]) }));
+      const dark = (id: string, host: string, restartAfterUs: number): number =>
+        schedule.push(at(id, startUs, { do: 'power-loss', hosts: [host], restartAfterUs, tear: random.integer(0, 0x7fffffff) }));
+      dark('bob-dark', BOB, SECOND_US / 2);
+      dark('alice-dark', ALICE, 9 * SECOND_US);
+      schedule.push(act('promote-bob', startUs + 5 * SECOND_US, BOB, promote));
+    },
+  },
+  // The link breaks within a bitmap that takes several packets.
+  'bitmap-cut': {
+    resolve: largeInTime,
+    options: () => ({ ...large, net: { ...net, useRle: false } }),
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 3; time++) {
+        const [from, to] = random.pick([[ALICE, BOB], [BOB, ALICE]] as const);
+        const trigger: Trigger = { onPacket: 'P_BITMAP', from, to, nth: time * 8 + random.integer(1, 6), when: random.pick(['sent', 'delivered'] as const) };
+        schedule.push(
+          act(`part-${time}`, startUs + time * 6 * SECOND_US, BOB, disconnectFrom(ALICE)),
+          act(`meet-${time}`, startUs + time * 6 * SECOND_US + SECOND_US, BOB, connectTo(ALICE)),
+          { id: `break-${time}`, trigger, action: { do: 'reset', from: ALICE, to: BOB } },
+        );
+      }
+    },
+  },
+  // Of two volumes one is in sync and the other is being synced when alice loses bob: the first one alone is why she freezes.
+  'half-synced-fencing': {
+    resolve: (resolved) => {
+      notWithA(resolved);
+      Object.assign(resolved, { 'volumes': 2, 'protocol-max': 101 });
+    },
+    options: (_writes, random) => ({ ...fencedAfter(random.pick([SECOND_US, NEVER_US])), net, disk: { fencing: 'resource-and-stonith', ...notPlanned, resyncRate: 2000 } }),
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + time * 6 * SECOND_US;
+        setup.schedule.push(
+          act(`make-again-${time}`, atUs, BOB, { verb: 'invalidate', resource: RESOURCE, volume: random.pick([0, 1, 1]) }),
+          at(`part-${time}`, atUs + random.integer(100_000, SECOND_US), { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 3 * SECOND_US }),
+        );
+      }
+    },
+  },
+  // alice kept no activity log when she died, and is told to keep one when she comes back: what is in it is not hers.
+  'log-switched': {
+    resolve: withC,
+    options: (writes) => ({ net, disk: { alUpdates: false }, workload: busy(writes) }),
+    endsHere: true,
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      setup.onBoot = 'nothing';
+      const start = (host: HostSpec, alUpdates: boolean): Command[] => [
+        { verb: 'new-resource', config: { ...host.config, volumes: host.config.volumes.map((volume) => ({ ...volume, disk: { ...volume.disk, alUpdates } })) } },
+        attachHere,
+        connectTo(host.name === ALICE ? BOB : ALICE),
+      ];
+      setup.prepare = [...setup.hosts.flatMap((host) => start(host, false).map((command) => ({ host: host.name, command }))), { host: ALICE, command: promote }];
+      setup.schedule.push(at('alice-dies', startUs, { do: 'crash', host: ALICE, restartAfterUs: SECOND_US }));
+      for (const [step, command] of start(setup.hosts[0]!, true).entries()) setup.schedule.push(act(`start-${step}`, startUs + 2 * SECOND_US + step * 100_000, ALICE, command));
+      setup.schedule.push(act('promote', startUs + random.integer(5, 8) * SECOND_US, ALICE, promote));
+    },
+  },
   // Power goes while a transaction of the activity log is being written (bugs B052-B055).
   'torn-log': {
     resolve: largeInTime,
@@ -123,6 +190,33 @@ export const links = {
     endsHere: true,
     tell({ schedule }, random) {
       schedule.push(at('alice-dies', random.integer(5, 8) * SECOND_US, { do: 'power-loss', hosts: [ALICE], restartAfterUs: SECOND_US, tear: random.integer(0, 0x7fffffff) }));
+    },
+  },
+  // Far more extents are asked for at once than one transaction can name.
+  'cold-crowd': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'protocol': 'C', 'al-extents': 1237, 'queue-depth': 32, 'protocol-max': 101, 'writes': 300 });
+    },
+    options: (writes) => ({ ...large, workload: { pattern: 'random', zerosOneIn: 1, maxRequestSectors: 2 * EXTENT_SECTORS, writes, thinkUs: 50_000 } }),
+    endsHere: true,
+    tell({ schedule }, random) {
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 5 * SECOND_US, factor: random.pick([5, 20]) }));
+    },
+  },
+  // bob is back, and lost again, before the handler that was called for the first loss has ended: what it says of him is not true any more.
+  'late-verdict': {
+    resolve: notWithA,
+    options: (_writes, random) => ({ disk: { fencing: 'resource-and-stonith' }, handlers: [{ name: 'fence-peer', exitCode: 4, delayUs: random.integer(2, 6) * SECOND_US }], net }),
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      for (let time = 0; time < 2; time++) {
+        const atUs = startUs + time * 10 * SECOND_US;
+        setup.schedule.push(
+          at(`part-${time}`, atUs, { do: 'reset', from: ALICE, to: BOB }),
+          at(`again-${time}`, atUs + random.integer(1.2 * SECOND_US, 3 * SECOND_US), { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 3 * SECOND_US }),
+          at(`break-${time}`, atUs + 3 * SECOND_US, { do: 'reset', from: ALICE, to: BOB }),
+        );
+      }
     },
   },
   // The link breaks, and alice dies before the generation that she goes on in is on her disk (bugs B064-B066); bob takes over.

@@ -55,4 +55,23 @@ export const rivals = {
       }
     },
   },
+  // While they connect, the stream that says who decides conflicts is lost and made again, now by this side, now by the other.
+  'lost-meta': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'protocol': 'C', 'protocol-max': 101 });
+    },
+    options: (writes) => ({ ...fencedAfter(NEVER_US), net: { ...net, allowTwoPrimaries: true }, workload: { ...busy(writes), sectors: 16 } }),
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      setup.prepare = [...setup.prepare, { host: BOB, command: promote }];
+      for (let time = 1; time <= 6; time++) {
+        const [from, to] = random.pick([[ALICE, BOB], [BOB, ALICE]] as const);
+        const trigger: Trigger = { onPacket: 'P_INITIAL_META', from, to, nth: random.integer(1, 2 * time), when: random.pick(['sent', 'delivered'] as const), delayUs: random.integer(1, 3000) };
+        setup.schedule.push(
+          at(`part-${time}`, startUs + time * 3 * SECOND_US, { do: 'reset', from: ALICE, to: BOB }),
+          { id: `lose-${time}`, trigger, action: { do: 'reset', from, to, stream: 'meta' } },
+        );
+      }
+    },
+  },
 } satisfies Record<string, Story>;

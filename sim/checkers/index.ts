@@ -13,6 +13,7 @@ import { frozenIo } from './frozen-io.js';
 import { historiesAgree } from './histories-agree.js';
 import { ImageReader } from './image.js';
 import { Lineage } from './lineage.js';
+import { knownOnDisk } from './known-on-disk.js';
 import { linearizability } from './linearizability.js';
 import { liveness } from './liveness.js';
 import { metadataSanity } from './metadata-sanity.js';
@@ -53,6 +54,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     boundedRecovery(setup, lineage),
     liveness(setup, lineage),
     metadataSanity(setup, lineage),
+    knownOnDisk(setup, lineage),
     complementaryStates(setup, lineage),
     resyncOrder(setup),
     unexpectedDisconnect(setup, lineage),

@@ -1,6 +1,7 @@
 /**
  * Outdated with cause: a disk gives up being good only for somebody who has better data. A Primary goes on without it, a handshake found
- * the peer's data newer, a fence-peer handler or an operator said so; a mere refusal or a connection that ends is no cause (bug B111).
+ * the peer's data newer, a fence-peer handler or an operator said so; a mere refusal or a connection that ends is no cause (bug B111). Nor is it
+ * good again without one: a peer's disk that it was compared with, what a Primary shows, or an operator's force.
  */
 
 import type { Checker, WorldView } from '../types.js';
@@ -26,6 +27,12 @@ export function outdatedWithCause(lineage: Lineage): Checker {
     onOutput(name, output, world: WorldView) {
       if (output.type !== 'observe' || output.event.event !== 'state') return;
       const { from, to, volume, reason } = output.event;
+      const isForced = to.role === Role.Primary && from.role !== Role.Primary;
+      const meetsPrimary = from.conn < Conn.Connected && to.peer === Role.Primary;
+      if (from.disk === Disk.Outdated && to.disk === Disk.UpToDate && to.pdsk <= Disk.Failed && !isForced && !meetsPrimary) {
+        const detail = `volume ${volume} on ${name} was Outdated and becomes UpToDate beside a peer without a disk (${reason})`;
+        world.report({ property: 'outdated-with-cause', atUs: world.nowUs, detail });
+      }
       if (from.disk <= Disk.Outdated || to.disk !== Disk.Outdated) return;
       if (from.peer === Role.Primary || to.peer === Role.Primary || isTargetState(to.conn) || told.has(lineage.hostPlace(name))) return;
       // An operator parts them, the Primary has agreed, and the connection goes before its word comes: this node has forgotten whom it asked.

@@ -1,0 +1,66 @@
+/**
+ * What a disk must say of itself before something happens to it (I16): that it is Inconsistent, before the first block of a resync is written to it
+ * (D9), or losing power then makes a mixture of two moments look good; and that it was left behind, when it was given up while the other went on.
+ */
+
+import { Conn, Disk, Role } from '../../src/state/states.js';
+import type { Output } from '../../src/contract/index.js';
+import { SuperblockFlag, hasFlag } from '../../src/metadata/superblock.js';
+import { recordOf } from '../ghost.js';
+import type { Checker, Setup, WorldView } from '../types.js';
+import type { Lineage } from './lineage.js';
+import { findSuperblock } from './marks.js';
+
+/** So long after a disk was given up what it was to say is on it. */
+const WRITTEN_US = 2_000_000;
+
+type DataWrite = Extract<Output, { type: 'disk-write' | 'disk-write-zeroes' | 'disk-discard' }>;
+const sectorsOf = (write: DataWrite): number => (write.type === 'disk-write' ? write.data.length / 512 : write.sectors);
+
+export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
+  /** Volumes that have just become a target, and to which nothing has been written since, by host. */
+  const begins = setup.hosts.map(() => new Set<number>());
+  /** Volumes whose disk was given up beside a good one that a Primary writes to, and when, by host. */
+  const leftBehindUs = setup.hosts.map(() => new Map<number, number>());
+  /** A disk that takes no writes cannot be told anything, nor one that is taken away by force. */
+  const takesWrites = !setup.schedule.some(({ action }) => action.do === 'hang-disk' || (action.do === 'disk-error' && action.area === 'meta'));
+  const isTakenAway = (reason: string): boolean => reason === 'forced detach';
+  /** An application's write is none of a resync: while it is not answered on both, with protocol C. */
+  const isApplications = (volume: number, sector: number, sectors: number, world: WorldView): boolean =>
+    setup.expectations.protocol !== 'C' ||
+    [...recordOf(world.ghost).pending.values()].some(({ write }) => write !== undefined && write.volume === volume && write.sector < sector + sectors && sector < write.sector + write.sectors);
+  const report = (detail: string, world: WorldView): void => world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail });
+
+  return {
+    property: 'metadata-sanity',
+    onOutput(name, output, world) {
+      const host = lineage.hostPlace(name);
+      if ((output.type === 'disk-write' || output.type === 'disk-write-zeroes' || output.type === 'disk-discard') && output.area === 'data') {
+        if (!begins[host]!.has(output.volume) || isApplications(output.volume, output.sector, sectorsOf(output), world)) return;
+        begins[host]!.delete(output.volume);
+        const stored = findSuperblock(world.hosts[host]!, output.volume);
+        if (typeof stored === 'string' || !hasFlag(stored.superblock, SuperblockFlag.Consistent)) return;
+        report(`${name} writes to volume ${output.volume}, a target, while its superblock calls it consistent`, world);
+        return;
+      }
+      if (output.type !== 'observe' || output.event.event !== 'state') return;
+      const { from, to, volume, reason } = output.event;
+      const isTarget = (conn: number): boolean => conn === Conn.SyncTarget || conn === Conn.PausedSyncT;
+      if (isTarget(to.conn) && !isTarget(from.conn)) begins[host]!.add(volume);
+      if (!isTarget(to.conn)) begins[host]!.delete(volume);
+
+      const goesOn = to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate && (to.role === Role.Primary || to.peer === Role.Primary);
+      if (takesWrites && from.disk === Disk.UpToDate && to.disk === Disk.Failed && goesOn && !isTakenAway(reason)) leftBehindUs[host]!.set(volume, world.nowUs);
+      if (from.disk === Disk.Attaching && to.disk > Disk.Outdated && leftBehindUs[host]!.has(volume)) {
+        report(`${name} attaches volume ${volume} as good although it gave it up while ${setup.hosts[lineage.peerOf(host)]!.name} went on`, world);
+      }
+      if (to.disk === Disk.UpToDate) leftBehindUs[host]!.delete(volume);
+    },
+    onHost(name, what, world) {
+      const host = lineage.hostPlace(name);
+      begins[host]!.clear();
+      if (what === 'boot') return;
+      for (const [volume, sinceUs] of leftBehindUs[host]!) if (world.nowUs - sinceUs < WRITTEN_US) leftBehindUs[host]!.delete(volume);
+    },
+  };
+}
