@@ -219,6 +219,16 @@ export const links = {
       }
     },
   },
+  // bob's machine stands still for about as long as a dead one is silent; alice lives, and what she said meanwhile waits for him.
+  'stood-still': {
+    resolve: (resolved) => {
+      resolved['failover'] = 'membership';
+    },
+    endsHere: true,
+    tell({ schedule }, random, startUs) {
+      for (let time = 0; time < 5; time++) schedule.push(at(`still-${time}`, startUs + time * 4.5 * SECOND_US, { do: 'pause', host: BOB, forUs: random.integer(2.5 * SECOND_US, 3.4 * SECOND_US) }));
+    },
+  },
   // The link breaks, and alice dies before the generation that she goes on in is on her disk (bugs B064-B066); bob takes over.
   'late-generation': {
     options: (writes) => ({ net, workload: busy(writes) }),

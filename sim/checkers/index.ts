@@ -49,7 +49,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     noSilentDivergence(setup, lineage, planted),
     convergence(setup, lineage, planted),
     resyncDirection(lineage),
-    splitBrain(lineage),
+    splitBrain(setup, lineage),
     historiesAgree(),
     boundedRecovery(setup, lineage),
     liveness(setup, lineage),

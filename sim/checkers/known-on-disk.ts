@@ -13,6 +13,8 @@ import { findSuperblock } from './marks.js';
 
 /** So long after a disk was given up what it was to say is on it. */
 const WRITTEN_US = 2_000_000;
+/** A write is given up by its writer, and by the network, before that. */
+const ON_ITS_WAY_US = 20_000_000;
 
 type DataWrite = Extract<Output, { type: 'disk-write' | 'disk-write-zeroes' | 'disk-discard' }>;
 const sectorsOf = (write: DataWrite): number => (write.type === 'disk-write' ? write.data.length / 512 : write.sectors);
@@ -25,10 +27,11 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
   /** A disk that takes no writes cannot be told anything, nor one that is taken away by force. */
   const takesWrites = !setup.schedule.some(({ action }) => action.do === 'hang-disk' || (action.do === 'disk-error' && action.area === 'meta'));
   const isTakenAway = (reason: string): boolean => reason === 'forced detach';
-  /** An application's write is none of a resync: while it is not answered on both, with protocol C. */
+  /** It may be an application's write, none of a resync. It may have been answered long ago: by its own disk, when it was on its way to one that stood still. */
   const isApplications = (volume: number, sector: number, sectors: number, world: WorldView): boolean =>
-    setup.expectations.protocol !== 'C' ||
-    [...recordOf(world.ghost).pending.values()].some(({ write }) => write !== undefined && write.volume === volume && write.sector < sector + sectors && sector < write.sector + write.sectors);
+    recordOf(world.ghost).writes.some(
+      (write) => write?.volume === volume && write.sector < sector + sectors && sector < write.sector + write.sectors && world.nowUs - write.issuedUs < ON_ITS_WAY_US,
+    );
   const report = (detail: string, world: WorldView): void => world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail });
 
   return {

@@ -83,6 +83,11 @@ export function metadataSanity(setup: Setup, lineage: Lineage): Checker {
             before.isJudged = true;
             const stored = findSuperblock(host, volume);
             const written = typeof stored === 'string' ? stored : textOf(stored.superblock);
+            // Who starts nodes by hand may give them other options.
+            const { alUpdates } = volumesOf(host.spec).find((one) => one.volume === volume)!.disk;
+            if (setup.onBoot !== 'nothing' && hasFlag(memory!, SuperblockFlag.AlDisabled) === alUpdates) {
+              world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail: `${host.name}, volume ${volume}, at rest: al-updates is ${alUpdates ? 'yes' : 'no'}, and the superblock has flags ${memory!.flags.toString(16)}` });
+            }
             if (written === known) continue;
             world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail: `${host.name}, volume ${volume}, at rest: on disk is ${written}; the node has ${known}` });
           }

@@ -1,14 +1,23 @@
 /**
  * Split brain: histories that parted are detected when the nodes meet, and never merged silently; and nodes that did not
- * part are not accused of it (I4). Parted means that each side acknowledged writes which the other lacks.
+ * part are not accused of it (I4). Parted means that each side acknowledged writes which the other lacks. Nor is a machine called dead that lives.
  */
 
 import { Disk } from '../../src/state/states.js';
-import type { Checker, WorldView } from '../types.js';
+import type { Checker, FaultKind, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { type Lineage, isSplitBrainDecision } from './lineage.js';
 
-export function splitBrain(lineage: Lineage): Checker {
+/** What keeps a living machine from being heard. */
+const deafening: readonly FaultKind[] = ['cut', 'stall', 'slow-link', 'slow-clock'];
+
+export function splitBrain(setup: Setup, lineage: Lineage): Checker {
+  /** Since when each host is up. */
+  const bootedUs = setup.hosts.map(() => 0);
+  /** Machines that could be heard as long as they ran: whoever calls one of them dead was not listening, and would take over beside it. */
+  const audible = setup.schedule.some(({ action }) => deafening.includes(action.do))
+    ? []
+    : setup.hosts.map(({ name }) => name).filter((name) => !setup.schedule.some(({ action }) => action.do === 'pause' && action.host === name));
   /** Meetings of parted nodes whose decision may still be among the outputs of this moment. */
   const meetings: { atUs: number; volume: number; decisionsBefore: number; detail: string }[] = [];
   let judged = 0;
@@ -54,9 +63,19 @@ export function splitBrain(lineage: Lineage): Checker {
 
   return {
     property: 'split-brain',
+    onHost(name, what, world) {
+      if (what === 'boot') bootedUs[lineage.hostPlace(name)] = world.nowUs;
+    },
     onOutput(host, output, world) {
       if (output.type !== 'observe') return;
       const { event } = output;
+      if (event.event === 'membership' && event.what === 'dead' && audible.includes(event.machine)) {
+        const machine = lineage.hostPlace(event.machine);
+        const deadTimeUs = (setup.hosts[machine]!.config.membership?.deadTimeMs ?? 0) * 1000;
+        if (world.hosts[machine]!.state === 'running' && world.nowUs - bootedUs[machine]! > deadTimeUs) {
+          world.report({ property: 'split-brain', atUs: world.nowUs, detail: `${host} calls ${event.machine} dead, which lives and could be heard` });
+        }
+      }
       if (event.event !== 'decision') return;
       const place = lineage.hostPlace(host);
       const peer = lineage.peerOf(place);

@@ -176,10 +176,14 @@ export class Host implements HostView {
     if (this.pauses++ === 0 && this.state === 'running') this.state = 'paused';
   }
 
-  /** The process runs again: everything that came meanwhile, in one pass. */
+  /** The process runs again: everything that came meanwhile, in one pass. An event loop may look at its clock before it reads. */
   resume(): void {
     if (--this.pauses > 0 || this.state !== 'paused') return;
     this.state = 'running';
+    if (this.wantedAlarmUs() <= this.world.nowUs && this.random.fork(`resume at ${this.world.nowUs}`).chance(1, 2)) {
+      this.hand({ type: 'woken' });
+      this.finishPass();
+    }
     const { backlog } = this;
     this.backlog = [];
     for (const { input, lent } of backlog) this.give(input, lent);

@@ -225,7 +225,7 @@ export const secondStrangers: readonly Mutant[] = [
     oldText: '          if (volume.config.disk.alUpdates) backing.superblock.flags &= ~SuperblockFlag.AlDisabled;\n',
     newText: '',
     scenarios: ['resize'],
-    expected: ['durability', 'convergence', 'no-silent-divergence', 'liveness'],
+    expected: ['metadata-sanity'],
   },
   {
     id: 'resolve-conflicts-of-lost-stream',
@@ -235,7 +235,7 @@ export const secondStrangers: readonly Mutant[] = [
     newText: '    session.meta = newStream(id, \'meta\', core.nowUs);\n',
     scenarios: ['traps'],
     set: ['story=lost-meta'],
-    expected: ['durability', 'convergence', 'no-silent-divergence', 'liveness'],
+    expected: ['unexpected-disconnect'],
   },
   {
     id: 'short-standstill-is-not-seen',
@@ -243,9 +243,9 @@ export const secondStrangers: readonly Mutant[] = [
     file: 'src/membership/membership.ts',
     oldText: '  const stoodStill = nowUs > state.alarmUs + state.intervalUs;\n',
     newText: '  const stoodStill = nowUs > state.alarmUs + state.deadTimeUs;\n',
-    scenarios: ['failover', 'partition'],
-    set: ['failover=membership'],
-    expected: ['durability', 'convergence', 'no-silent-divergence', 'liveness'],
+    scenarios: ['traps'],
+    set: ['story=stood-still'],
+    expected: ['split-brain'],
   },
   {
     id: 'last-partial-block-never-in-sync',
