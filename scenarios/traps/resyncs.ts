@@ -92,6 +92,23 @@ export const resyncs = {
       );
     },
   },
+  // alice, who writes no more, does not hear that bob has all of it; he goes on alone, and she is merely behind when they meet.
+  'missed-end': {
+    resolve: (resolved) => {
+      resolved['protocol-max'] = 101;
+    },
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      const end: Trigger = { onPacket: 'P_STATE', from: BOB, to: ALICE, nth: random.integer(1, 5), when: 'sent' };
+      setup.schedule.push(
+        act('part', startUs, BOB, disconnectFrom(ALICE)),
+        act('demote', startUs + SECOND_US, ALICE, demote),
+        act('meet', startUs + 3 * SECOND_US, BOB, connectTo(ALICE)),
+        { id: 'lose', trigger: end, action: { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 7 * SECOND_US } },
+        { id: 'promote-bob', trigger: { ...end, delayUs: 4 * SECOND_US }, action: { do: 'command', host: BOB, command: promote } },
+      );
+    },
+  },
   // The source cannot read some of what the target asks for, and the resync is paused when the target ends it without these.
   'failed-while-paused': {
     resolve: (resolved) => {

@@ -7,6 +7,7 @@ import { Disk } from '../../src/state/states.js';
 import type { Checker, FaultKind, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
 import { type Lineage, isSplitBrainDecision } from './lineage.js';
+import { volumeView } from './marks.js';
 
 /** What keeps a living machine from being heard. */
 const deafening: readonly FaultKind[] = ['cut', 'stall', 'slow-link', 'slow-clock'];
@@ -84,13 +85,18 @@ export function splitBrain(setup: Setup, lineage: Lineage): Checker {
       // Parted, or (protocol A) answered for what never reached the other before it noticed.
       const hasItsOwn = (one: number): boolean => lineage.parted[one]!.get(event.volume) === true || lineage.onlyOn(one, lineage.peerOf(one), event.volume, ghost).length > 0;
       const accused = isSplitBrainDecision(decision) && ![place, peer].every(hasItsOwn);
-      if (!accused) return;
-      // A source that lost power before it wrote down the end of a resync has marks that look like writes of its own. Rules 50b to
-      // 80b then ask an operator rather than lose what it may have (ARCHITECTURE.md): safe, and counted.
+      // Who lost the end of a resync has marks that look like writes of its own. Rules 50b to 80b then ask an operator rather than lose what it may
+      // have (ARCHITECTURE.md): safe, and counted. Without a mark it is merely behind.
       if (event.rule.endsWith('b')) {
-        world.reached('marks of an unfinished resync taken for another history');
+        const ancestor = ['50b', '51b', '60b'].includes(event.rule) ? place : peer;
+        const marks = volumeView(world.hosts[ancestor]!, event.volume)?.peers[0]?.bitmap?.weight;
+        if (accused) world.reached('marks of an unfinished resync taken for another history');
+        if (marks !== 0) return;
+        const detail = `${host} says split brain on volume ${event.volume} by rule ${event.rule}, but ${world.hosts[ancestor]!.name} has nothing marked: it is behind, no more`;
+        world.report({ property: 'split-brain', atUs: world.nowUs, detail });
         return;
       }
+      if (!accused) return;
       const innocent = world.hosts[lineage.parted[place]!.get(event.volume) === true ? peer : place]!.name;
       const detail =
         `${host} says split brain on volume ${event.volume} (${decision.decidedBy}, rule ${event.rule}), but ` +
