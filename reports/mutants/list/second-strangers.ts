@@ -292,6 +292,7 @@ export const secondStrangers: readonly Mutant[] = [
     oldText: '    if (isCongested(resource, volume, connection, device)) armTimer(core, volume, connection, RETRY_US);\n    else serveAgain(core, resource, volume, device, connection, device.resync);\n',
     newText: '    if (!isCongested(resource, volume, connection, device)) serveAgain(core, resource, volume, device, connection, device.resync);\n',
     scenarios: ['congestion'],
-    expected: ['durability', 'convergence', 'no-silent-divergence', 'liveness'],
+    expected: ['liveness'],
+    survives: 'the last write of all must come in the fraction of a second in which a resync waits for its acknowledgements: 460 runs drew nothing that shows it',
   },
 ];
