@@ -30,10 +30,10 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
   /** Resources that are frozen for fencing, by host, and those whose operator has said since then that they are to go on. */
   const unfenced = setup.hosts.map(() => new Set<string>());
   const toldToGoOn = setup.hosts.map(() => new Set<string>());
-  /** When the freeze began; fence-peer handlers that run, when they began, and when the last one that has ended had begun; by host. */
+  /** When the freeze began; fence-peer handlers, when they began, and of the last one that has ended when it began and ended; by host. */
   const frozenUs = setup.hosts.map(() => new Map<string, number>());
   const fencing = setup.hosts.map(() => new Map<number, { resource: string; sinceUs: number }>());
-  const verdictUs = setup.hosts.map(() => new Map<string, number>());
+  const verdicts = setup.hosts.map(() => new Map<string, { sinceUs: number; untilUs: number }>());
   /** resume-io that is not answered, by host. */
   const resuming = setup.hosts.map(() => new Map<number, string>());
   /** A volume whose peer's disk is not known to be outdated, or worse. */
@@ -55,9 +55,9 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
     property: 'frozen-io',
     onHost(name) {
       const host = lineage.hostPlace(name);
-      for (const one of [frozen, suspended, asked, writing, unfencedSinceUs, unfenced, toldToGoOn, resuming, frozenUs, fencing, verdictUs]) one[host]!.clear();
+      for (const one of [frozen, suspended, asked, writing, unfencedSinceUs, unfenced, toldToGoOn, resuming, frozenUs, fencing, verdicts]) one[host]!.clear();
     },
-    onInput(name, input) {
+    onInput(name, input, world) {
       const host = lineage.hostPlace(name);
       if (input.type === 'command' && input.command.verb === 'suspend-io') asked[host]!.set(input.id, input.command.resource);
       if (input.type === 'command' && input.command.verb === 'resume-io') {
@@ -66,7 +66,7 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
       }
       if (input.type === 'handler-exited') {
         const run = fencing[host]!.get(input.handler);
-        if (run !== undefined) verdictUs[host]!.set(run.resource, run.sinceUs);
+        if (run !== undefined) verdicts[host]!.set(run.resource, { sinceUs: run.sinceUs, untilUs: world.nowUs });
       }
       if (input.type === 'disk-done' || input.type === 'disk-failed') writing[host]!.delete(input.op);
     },
@@ -84,8 +84,9 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
         } else if (unfenced[host]!.delete(resource) && to.role === Role.Primary && to.conn < Conn.Connected && !toldToGoOn[host]!.has(resource)) {
           const volume = mayBePromoted(host);
           if (volume !== undefined) report(`${name} goes on without its peer, whose volume ${volume} may be promoted`, world);
-          const begunUs = verdictUs[host]!.get(resource);
-          if (begunUs !== undefined && begunUs < frozenUs[host]!.get(resource)!) report(`${name} goes on by the word of a handler that was called before it lost its peer`, world);
+          const verdict = verdicts[host]!.get(resource);
+          const sinceUs = frozenUs[host]!.get(resource)!;
+          if (verdict !== undefined && verdict.untilUs >= sinceUs && verdict.sinceUs < sinceUs) report(`${name} goes on by the word of a handler that was called before it lost its peer`, world);
         }
         const isFenceDue = why.includes('suspFen') && to.role === Role.Primary && to.conn < Conn.Connected;
         if (!isFenceDue) unfencedSinceUs[host]!.delete(resource);
