@@ -1,6 +1,5 @@
 /** Every mutant fits: its old text stands exactly once in its file, and the mutated file compiles among the others. */
 
-import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { basename, join } from 'node:path';
 import ts from 'typescript';
@@ -12,6 +11,7 @@ import { mutants } from '../../reports/mutants/list.js';
 import type { Mutant } from '../../reports/mutants/mutant.js';
 import { readRegression, regressionIds } from '../../reports/mutants/regression.js';
 import { applyMutant, mutatedSource } from '../../reports/mutants/workshop.js';
+import { scenarios as allScenarios } from '../../scenarios/index.js';
 import { propertyNames } from '../../sim/types.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -57,7 +57,7 @@ test('the machine refuses a mutant that does not fit', () => {
 });
 
 test('ids are unique, files are those of the core, scenarios and properties exist', () => {
-  const scenarios = readdirSync(join(root, 'scenarios')).map((name) => name.replace(/\.ts$/, ''));
+  const scenarios = allScenarios.map(({ name }) => name);
   assert.is(new Set(mutants.map(({ id }) => id)).size, mutants.length);
   for (const mutant of mutants) {
     assert.match(mutant.file, /^src\/.*\.ts$/, mutant.id);

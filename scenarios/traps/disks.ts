@@ -1,5 +1,6 @@
 /** Traps in which a disk fails, hangs, is taken away and given back. */
 
+import type { Command } from '../../src/contract/index.js';
 import type { Fault, Trigger } from '../../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
 import { type Story, ALL_SECTORS, LARGE_SECTORS, NEVER_US, attachHere, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
@@ -270,6 +271,26 @@ export const disks = {
           ? act('give-back', startUs + 2 * SECOND_US, ALICE, attachHere)
           : at('restart', startUs + SECOND_US, { do: 'crash', host: ALICE, restartAfterUs: SECOND_US }),
         act('promote', startUs + 6 * SECOND_US, ALICE, promote),
+      );
+    },
+  },
+  // alice is told to go on when she has met bob again: one volume still has no data anywhere, and the other has missed nothing.
+  'resumed-together': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'protocol': 'C', 'volumes': 2, 'protocol-max': 101, 'on-no-data-accessible': 'suspend-io' });
+    },
+    endsHere: true,
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      const disk = (verb: 'attach' | 'detach', force: boolean): Command => ({ verb, resource: RESOURCE, volume: 1, force });
+      setup.schedule.push(
+        act('take-away', startUs, ALICE, disk('detach', false)),
+        at('part', startUs + SECOND_US, { do: 'cut', from: ALICE, to: BOB, oneWay: false, forUs: 3 * SECOND_US }),
+        act('take-bobs', startUs + 3.5 * SECOND_US, BOB, disk('detach', true)),
+        act('resume', startUs + 7 * SECOND_US, ALICE, { verb: 'resume-io', resource: RESOURCE }),
+        act('give-bobs', startUs + 8 * SECOND_US, BOB, disk('attach', false)),
+        at('alice-dies', startUs + random.integer(9, 11) * SECOND_US, { do: 'crash', host: ALICE, restartAfterUs: 7 * SECOND_US }),
+        act('promote-bob', startUs + 13 * SECOND_US, BOB, promote),
       );
     },
   },

@@ -14,7 +14,7 @@ import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
 import { beginAttach } from '../volume/attach.js';
-import { settleNetworkParts } from './after-change.js';
+import { isLinked, settleNetworkParts } from './after-change.js';
 import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
@@ -204,8 +204,11 @@ export const resumeIo = (core: Core, resource: Resource, procedure: Procedure): 
   if (procedure.step === 0) {
     for (const volume of resource.volumes.values()) {
       hold(volume, RESUME_HOLD);
-      if (!volume.newCurrentUuidDue) continue;
+      // Who has been met again is sent what it lacks when I/O goes on (`settleNetworkParts`): nothing has parted.
+      const { pdsk } = deviceTo(volume, connection);
+      const isDue = volume.newCurrentUuidDue && !(isLinked(resource, connection) && pdsk >= Disk.Inconsistent);
       volume.newCurrentUuidDue = false;
+      if (!isDue) continue;
       if (hasDisk(volume)) {
         storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), 'resume-io');
       } else {

@@ -180,4 +180,14 @@ export const own: readonly Mutant[] = [
     set: ['story=given-up-in-flight'],
     expected: ['convergence', 'no-silent-divergence', 'durability'],
   },
+  {
+    id: 'resumed-apart',
+    summary: 'resume-io begins the generation that was due although the peer, which has missed nothing, is there again and is not told',
+    file: 'src/resource/administration.ts',
+    oldText: '!(isLinked(resource, connection) && pdsk >= Disk.Inconsistent);',
+    newText: '!(isLinked(resource, connection) && pdsk < Disk.Diskless);',
+    scenarios: ['traps'],
+    set: ['story=resumed-together'],
+    expected: ['split-brain'],
+  },
 ];

@@ -125,7 +125,7 @@ export const strangers: readonly Mutant[] = [
     newText: 'connection.replyDue = { volume: packet.volume, connectionWide: packet.packet === \'P_CONN_ST_CHG_REQ\', code, pending: 1 };',
     scenarios: ['volumes', 'degraded-then-failover'],
     expected: ['no-silent-divergence', 'convergence', 'durability', 'liveness'],
-    survives: '370 runs of these scenarios drew nothing that shows it: it wants a trap of its own',
+    survives: 'all volumes of a resource are promoted or none: that the first one is Outdated keeps the others from it',
   },
   {
     id: 'old-sequence',
