@@ -11,7 +11,8 @@ import { own } from './list/own.js';
 import { resync } from './list/resync.js';
 import { secondStrangers } from './list/second-strangers.js';
 import { strangers } from './list/strangers.js';
+import { thirdStrangers } from './list/third-strangers.js';
 import { writes } from './list/writes.js';
 import type { Mutant } from './mutant.js';
 
-export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own, ...strangers, ...secondStrangers];
+export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own, ...strangers, ...secondStrangers, ...thirdStrangers];

@@ -229,6 +229,33 @@ export const links = {
       for (let time = 0; time < 5; time++) schedule.push(at(`still-${time}`, startUs + time * 4.5 * SECOND_US, { do: 'pause', host: BOB, forUs: random.integer(2.5 * SECOND_US, 3.4 * SECOND_US) }));
     },
   },
+  // alice is alone, and her log gives extents up; she dies: what bob lacks of these must be marked on her disk.
+  'alone-evicting': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'al-extents': 67, 'protocol-max': 101 });
+    },
+    options: (writes) => ({ ...large, workload: busy(writes) }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(
+        act('part', SECOND_US / 2, BOB, disconnectFrom(ALICE)),
+        at('alice-dies', startUs + SECOND_US, { do: 'crash', host: ALICE, restartAfterUs: SECOND_US }),
+        act('meet', startUs + random.integer(4, 6) * SECOND_US, BOB, connectTo(ALICE)),
+      );
+    },
+  },
+  // Extents are given up quickly, and both lose power: what bob had not flushed must still be in one that alice's log names.
+  'evicted-unstable': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'al-extents': 67, 'protocol-max': 101 });
+    },
+    options: (writes) => ({ ...large, workload: { ...busy(writes), thinkUs: 4000, writes: 10 * writes } }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(at('slow', 0, { do: 'slow-disk', host: BOB, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }));
+      for (let time = 0; time < 3; time++) {
+        schedule.push(at(`dark-${time}`, startUs + time * 6 * SECOND_US, { do: 'power-loss', hosts: [ALICE, BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) }), act(`promote-${time}`, startUs + time * 6 * SECOND_US + 3 * SECOND_US, ALICE, promote));
+      }
+    },
+  },
   // The link breaks, and alice dies before the generation that she goes on in is on her disk (bugs B064-B066); bob takes over.
   'late-generation': {
     options: (writes) => ({ net, workload: busy(writes) }),

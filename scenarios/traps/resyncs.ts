@@ -109,6 +109,22 @@ export const resyncs = {
       );
     },
   },
+  // What bob has asked for is on its way while the resync is paused and goes on: nobody asks for the rest if he does not.
+  'paused-in-stall': {
+    options: () => ({ net, disk: { ...notPlanned, resyncRate: 4000 } }),
+    tell({ schedule }, random, startUs) {
+      schedule.push(act('make-again', startUs, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }));
+      for (let time = 0; time < 3; time++) {
+        const atUs = startUs + SECOND_US / 4 + time * SECOND_US;
+        const host = random.pick([ALICE, BOB]);
+        schedule.push(
+          at(`stall-${time}`, atUs, { do: 'stall', from: ALICE, to: BOB, stream: 'data', forUs: SECOND_US * 0.6 }),
+          act(`pause-${time}`, atUs + random.integer(1000, SECOND_US / 10), host, { verb: 'pause-sync', resource: RESOURCE, volume: 0 }),
+          act(`resume-${time}`, atUs + random.integer(SECOND_US / 4, SECOND_US / 2), host, { verb: 'resume-sync', resource: RESOURCE, volume: 0 }),
+        );
+      }
+    },
+  },
   // The source cannot read some of what the target asks for, and the resync is paused when the target ends it without these.
   'failed-while-paused': {
     resolve: (resolved) => {

@@ -22,7 +22,8 @@ const names = [
   'busy-resync', 'rivals-thaw', 'crowded-rivals', 'unflushed', 'disk-in-freeze', 'failed-generation', 'both-die', 'kept-marks', 'disk-in-fencing',
   'second-promotion', 'unreachable-peer', 'unreadable-verify', 'silent-death', 'beside-diskless', 'failed-while-paused', 'suspended-apart', 'given-up-apart', 'undurable-alone', 'marked-reads', 'received-unwritten', 'lazy-marks', 'wide-set', 'given-up-in-flight', 'unflushed-detach', 'refused-in-resync',
   'bad-disk-reader', 'outdated-beside-diskless', 'lone-disk', 'flushed-then-dark', 'bitmap-cut', 'half-synced-fencing', 'log-switched',
-  'left-behind', 'cold-crowd', 'late-verdict', 'lost-meta', 'stood-still', 'missed-end', 'resumed-together',
+  'left-behind', 'cold-crowd', 'late-verdict', 'lost-meta', 'stood-still', 'missed-end', 'resumed-together', 'evicted-unstable', 'alone-evicting',
+  'paused-in-stall',
 ] as const satisfies readonly (keyof typeof disks | keyof typeof links | keyof typeof resyncs | keyof typeof rivals)[];
 
 const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...names] };

@@ -1,6 +1,7 @@
 /**
  * What a disk must say of itself before something happens to it (I16): that it is Inconsistent, before the first block of a resync is written to it
- * (D9), or losing power then makes a mixture of two moments look good; and that it was left behind, when it was given up while the other went on.
+ * (D9), or losing power then makes a mixture of two moments look good; that an extent is active, before a Primary's write goes to it (D1); and that it
+ * was left behind, when it was given up while the other went on.
  */
 
 import { Conn, Disk, Role } from '../../src/state/states.js';
@@ -9,8 +10,10 @@ import { SuperblockFlag, hasFlag } from '../../src/metadata/superblock.js';
 import { recordOf } from '../ghost.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import type { Lineage } from './lineage.js';
-import { findSuperblock } from './marks.js';
+import { findSuperblock, readStoredMetadata } from './marks.js';
+import { volumesOf } from '../spec.js';
 
+const EXTENT_SECTORS = 8192;
 /** So long after a disk was given up what it was to say is on it. */
 const WRITTEN_US = 2_000_000;
 /** A write is given up by its writer, and by the network, before that. */
@@ -24,6 +27,14 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
   const begins = setup.hosts.map(() => new Set<number>());
   /** Volumes whose disk was given up beside a good one that a Primary writes to, and when, by host. */
   const leftBehindUs = setup.hosts.map(() => new Map<number, number>());
+  /** Metadata writes that have not ended, by host: while there is none, what the log in memory says is on disk as well. */
+  const logging = setup.hosts.map(() => new Set<number>());
+  const keepsLog = setup.hosts.map((host) => new Map(volumesOf(host).map(({ volume, disk }) => [volume, disk.alUpdates])));
+  /** A write of this host's own application, as a whole or a part. */
+  const isOwn = (host: number, volume: number, sector: number, sectors: number, world: WorldView): boolean =>
+    [...recordOf(world.ghost).pending.values()].some(
+      ({ host: at, write }) => at === host && write?.volume === volume && write.sector <= sector && sector + sectors <= write.sector + write.sectors,
+    );
   /** A disk that takes no writes cannot be told anything, nor one that is taken away by force. */
   const takesWrites = !setup.schedule.some(({ action }) => action.do === 'hang-disk' || (action.do === 'disk-error' && action.area === 'meta'));
   const isTakenAway = (reason: string): boolean => reason === 'forced detach';
@@ -36,9 +47,22 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
 
   return {
     property: 'metadata-sanity',
+    onInput(name, input) {
+      if (input.type === 'disk-done' || input.type === 'disk-failed') logging[lineage.hostPlace(name)]!.delete(input.op);
+    },
     onOutput(name, output, world) {
       const host = lineage.hostPlace(name);
+      if (output.type === 'disk-write' && output.area === 'meta') logging[host]!.add(output.op);
       if ((output.type === 'disk-write' || output.type === 'disk-write-zeroes' || output.type === 'disk-discard') && output.area === 'data') {
+        const { role, disk } = lineage.status(host, output.volume);
+        const isLogged = role === Role.Primary && disk === Disk.UpToDate && setup.onBoot !== 'nothing' && keepsLog[host]!.get(output.volume) === true;
+        if (isLogged && logging[host]!.size > 0 && isOwn(host, output.volume, output.sector, sectorsOf(output), world)) {
+          const stored = readStoredMetadata(world.hosts[host]!, output.volume);
+          const extent = Math.floor(output.sector / EXTENT_SECTORS);
+          if (typeof stored !== 'string' && !hasFlag(stored.superblock, SuperblockFlag.FullSync) && !stored.extents.has(extent)) {
+            report(`${name} writes to extent ${extent} of volume ${output.volume}, which its activity log does not name yet`, world);
+          }
+        }
         if (!begins[host]!.has(output.volume) || isApplications(output.volume, output.sector, sectorsOf(output), world)) return;
         begins[host]!.delete(output.volume);
         const stored = findSuperblock(world.hosts[host]!, output.volume);
@@ -62,6 +86,7 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
     onHost(name, what, world) {
       const host = lineage.hostPlace(name);
       begins[host]!.clear();
+      logging[host]!.clear();
       if (what === 'boot') return;
       for (const [volume, sinceUs] of leftBehindUs[host]!) if (world.nowUs - sinceUs < WRITTEN_US) leftBehindUs[host]!.delete(volume);
     },
