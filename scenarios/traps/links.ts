@@ -1,11 +1,8 @@
 /** Traps in which a link, a machine or its power goes while something else is decided, and orders that come at that moment. */
 
-import type { Command } from '../../src/contract/index.js';
-import type { HostSpec, Trigger } from '../../sim/types.js';
+import type { Trigger } from '../../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
-import { type Story, NEVER_US, attachHere, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
-
-const EXTENT_SECTORS = 8192;
+import { type Story, NEVER_US, busy, demote, detachHere, fencedAfter, large, largeInTime, net, notPlanned, notWithA, promote, withC } from './story.js';
 
 export const links = {
   // Nobody is Primary while the two meet, until an operator promotes one of them, or both (bugs B077, B079).
@@ -151,58 +148,6 @@ export const links = {
       }
     },
   },
-  // alice kept no activity log when she died, and is told to keep one when she comes back: what is in it is not hers.
-  'log-switched': {
-    resolve: withC,
-    options: (writes) => ({ net, disk: { alUpdates: false }, workload: busy(writes) }),
-    endsHere: true,
-    tell(setup, random, startUs) {
-      setup.failover = { by: 'nobody' };
-      setup.onBoot = 'nothing';
-      const start = (host: HostSpec, alUpdates: boolean): Command[] => [
-        { verb: 'new-resource', config: { ...host.config, volumes: host.config.volumes.map((volume) => ({ ...volume, disk: { ...volume.disk, alUpdates } })) } },
-        attachHere,
-        connectTo(host.name === ALICE ? BOB : ALICE),
-      ];
-      setup.prepare = [...setup.hosts.flatMap((host) => start(host, false).map((command) => ({ host: host.name, command }))), { host: ALICE, command: promote }];
-      setup.schedule.push(at('alice-dies', startUs, { do: 'crash', host: ALICE, restartAfterUs: SECOND_US }));
-      for (const [step, command] of start(setup.hosts[0]!, true).entries()) setup.schedule.push(act(`start-${step}`, startUs + 2 * SECOND_US + step * 100_000, ALICE, command));
-      setup.schedule.push(act('promote', startUs + random.integer(5, 8) * SECOND_US, ALICE, promote));
-    },
-  },
-  // Power goes while a transaction of the activity log is being written (bugs B052-B055).
-  'torn-log': {
-    resolve: largeInTime,
-    options: () => large,
-    tell({ schedule }, random) {
-      for (let time = 1; time <= 3; time++) {
-        const trigger: Trigger = { onDiskOperation: 'write', host: ALICE, area: 'meta', nth: random.integer(1, 60) + time * 60, when: 'issued', delayUs: random.integer(1, 700) };
-        schedule.push({ id: `power-${time}`, trigger, action: { do: 'power-loss', hosts: [random.pick([ALICE, ALICE, BOB])], restartAfterUs: random.integer(SECOND_US / 10, 2 * SECOND_US), tear: random.integer(0, 0x7fffffff) } });
-      }
-    },
-  },
-  // More slots of the active set than one block of the log repeats: a few blocks in a row tell of all of them.
-  'wide-set': {
-    resolve: (resolved) => {
-      Object.assign(resolved, { 'protocol': 'C', 'al-extents': 1237, 'protocol-max': 101, 'duration': 12 });
-    },
-    options: (writes) => ({ net, dataSectors: 1300 * EXTENT_SECTORS, disk: { ...notPlanned, resyncRate: 400_000 }, workload: { ...busy(writes), thinkUs: 3000, writes: 5 * writes } }),
-    endsHere: true,
-    tell({ schedule }, random) {
-      schedule.push(at('alice-dies', random.integer(5, 8) * SECOND_US, { do: 'power-loss', hosts: [ALICE], restartAfterUs: SECOND_US, tear: random.integer(0, 0x7fffffff) }));
-    },
-  },
-  // Far more extents are asked for at once than one transaction can name.
-  'cold-crowd': {
-    resolve: (resolved) => {
-      Object.assign(resolved, { 'protocol': 'C', 'al-extents': 1237, 'queue-depth': 32, 'protocol-max': 101, 'writes': 300 });
-    },
-    options: (writes) => ({ ...large, workload: { pattern: 'random', zerosOneIn: 1, maxRequestSectors: 2 * EXTENT_SECTORS, writes, thinkUs: 50_000 } }),
-    endsHere: true,
-    tell({ schedule }, random) {
-      schedule.push(at('slow', 0, { do: 'slow-disk', host: ALICE, forUs: 5 * SECOND_US, factor: random.pick([5, 20]) }));
-    },
-  },
   // bob is back, and lost again, before the handler that was called for the first loss has ended: what it says of him is not true any more.
   'late-verdict': {
     resolve: notWithA,
@@ -227,33 +172,6 @@ export const links = {
     endsHere: true,
     tell({ schedule }, random, startUs) {
       for (let time = 0; time < 5; time++) schedule.push(at(`still-${time}`, startUs + time * 4.5 * SECOND_US, { do: 'pause', host: BOB, forUs: random.integer(2.5 * SECOND_US, 3.4 * SECOND_US) }));
-    },
-  },
-  // alice is alone, and her log gives extents up; she dies: what bob lacks of these must be marked on her disk.
-  'alone-evicting': {
-    resolve: (resolved) => {
-      Object.assign(resolved, { 'al-extents': 67, 'protocol-max': 101 });
-    },
-    options: (writes) => ({ ...large, workload: busy(writes) }),
-    tell({ schedule }, random, startUs) {
-      schedule.push(
-        act('part', SECOND_US / 2, BOB, disconnectFrom(ALICE)),
-        at('alice-dies', startUs + SECOND_US, { do: 'crash', host: ALICE, restartAfterUs: SECOND_US }),
-        act('meet', startUs + random.integer(4, 6) * SECOND_US, BOB, connectTo(ALICE)),
-      );
-    },
-  },
-  // Extents are given up quickly, and both lose power: what bob had not flushed must still be in one that alice's log names.
-  'evicted-unstable': {
-    resolve: (resolved) => {
-      Object.assign(resolved, { 'al-extents': 67, 'protocol-max': 101 });
-    },
-    options: (writes) => ({ ...large, workload: { ...busy(writes), thinkUs: 4000, writes: 10 * writes } }),
-    tell({ schedule }, random, startUs) {
-      schedule.push(at('slow', 0, { do: 'slow-disk', host: BOB, forUs: 25 * SECOND_US, factor: random.pick([5, 20]) }));
-      for (let time = 0; time < 3; time++) {
-        schedule.push(at(`dark-${time}`, startUs + time * 6 * SECOND_US, { do: 'power-loss', hosts: [ALICE, BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) }), act(`promote-${time}`, startUs + time * 6 * SECOND_US + 3 * SECOND_US, ALICE, promote));
-      }
     },
   },
   // The link breaks, and alice dies before the generation that she goes on in is on her disk (bugs B064-B066); bob takes over.

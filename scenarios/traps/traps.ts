@@ -7,13 +7,15 @@
 import type { Fault, RandomStream, Scenario } from '../../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, afterStorm, at, connectTo, pairSetup } from '../pair.js';
 import { type Knob, knobs, resolve, withDefault } from '../parameters.js';
+import { diskless } from './diskless.js';
 import { disks } from './disks.js';
 import { links } from './links.js';
+import { logs } from './logs.js';
 import { resyncs } from './resyncs.js';
 import { rivals } from './rivals.js';
 import { type Story, net } from './story.js';
 
-const stories: Readonly<Record<string, Story>> = { ...disks, ...links, ...resyncs, ...rivals };
+const stories: Readonly<Record<string, Story>> = { ...diskless, ...disks, ...links, ...logs, ...resyncs, ...rivals };
 
 /** Their order is what a seed draws by. */
 const names = [
@@ -24,7 +26,7 @@ const names = [
   'bad-disk-reader', 'outdated-beside-diskless', 'lone-disk', 'flushed-then-dark', 'bitmap-cut', 'half-synced-fencing', 'log-switched',
   'left-behind', 'cold-crowd', 'late-verdict', 'lost-meta', 'stood-still', 'missed-end', 'resumed-together', 'evicted-unstable', 'alone-evicting',
   'paused-in-stall',
-] as const satisfies readonly (keyof typeof disks | keyof typeof links | keyof typeof resyncs | keyof typeof rivals)[];
+] as const satisfies readonly (keyof typeof diskless | keyof typeof disks | keyof typeof links | keyof typeof logs | keyof typeof resyncs | keyof typeof rivals)[];
 
 const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...names] };
 
