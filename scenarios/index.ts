@@ -26,7 +26,7 @@ import { resyncInterrupted } from './resync-interrupted.js';
 import { slowDisk } from './slow-disk.js';
 import { splitBrain } from './split-brain.js';
 import { thinResync } from './thin-resync.js';
-import { traps } from './traps/traps.js';
+import { traps, trapsByKind } from './traps/traps.js';
 import { volumes } from './volumes.js';
 
 export const scenarios: readonly Scenario[] = [
@@ -57,5 +57,6 @@ export const scenarios: readonly Scenario[] = [
   onlineVerify,
   chains,
   traps,
+  ...trapsByKind,
   recorded,
 ];

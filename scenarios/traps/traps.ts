@@ -15,8 +15,6 @@ import { resyncs } from './resyncs.js';
 import { rivals } from './rivals.js';
 import { type Story, net } from './story.js';
 
-const stories: Readonly<Record<string, Story>> = { ...diskless, ...disks, ...links, ...logs, ...resyncs, ...rivals };
-
 /** Their order is what a seed draws by. */
 const names = [
   'role-in-handshake', 'diskless-return', 'frozen-diskless', 'split-request', 'failed-disk', 'unreadable', 'pause-at-end', 'suspended',
@@ -28,35 +26,51 @@ const names = [
   'paused-in-stall',
 ] as const satisfies readonly (keyof typeof diskless | keyof typeof disks | keyof typeof links | keyof typeof logs | keyof typeof resyncs | keyof typeof rivals)[];
 
-const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...names] };
+type Stories = Readonly<Record<string, Story>>;
 
-const parameters = [
-  story, knobs.protocol, withDefault(knobs.volumes, 1), knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.failover, 'manager'), withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
-];
-
-export const traps: Scenario = {
-  name: 'traps',
-  summary: 'the moments that published bugs needed to come out, one story each',
-  parameters,
-  sometimes: ['resync interrupted'],
-  setup(given, random) {
-    const resolved = resolve(parameters, given, random);
-    const told = stories[String(resolved['story'])]!;
-    told.resolve?.(resolved, random);
-    const options = told.options?.(Number(resolved['writes']), random.fork('options')) ?? { net };
-    const setup = pairSetup(resolved, random, options);
-    const tale = random.fork('story');
-    const startUs = tale.integer(SECOND_US, 3 * SECOND_US);
-    told.tell(setup, tale, startUs);
-    if (!told.endsHere) setup.schedule.push(...ending(tale.fork('ending')));
-    setup.afterStorm = afterStorm(setup.schedule, 1, resolved['on-io-error'] === 'pass_on');
-    for (const [host, peer] of [[ALICE, BOB], [BOB, ALICE]] as const) {
-      setup.afterStorm.push({ host, command: { verb: 'attach', resource: RESOURCE, volume: 0 } }, { host, command: connectTo(peer) });
-    }
-    if (told.skip) setup.expectations.skip = told.skip;
-    return setup;
-  },
+const trapsOf = (scenario: Pick<Scenario, 'name' | 'summary' | 'sometimes'>, stories: Stories, drawn: readonly string[] = Object.keys(stories)): Scenario => {
+  const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...drawn] };
+  const parameters = [
+    story, knobs.protocol, withDefault(knobs.volumes, 1), knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.failover, 'manager'), withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
+  ];
+  return {
+    ...scenario,
+    parameters,
+    setup(given, random) {
+      const resolved = resolve(parameters, given, random);
+      const told = stories[String(resolved['story'])]!;
+      told.resolve?.(resolved, random);
+      const options = told.options?.(Number(resolved['writes']), random.fork('options')) ?? { net };
+      const setup = pairSetup(resolved, random, options);
+      const tale = random.fork('story');
+      const startUs = tale.integer(SECOND_US, 3 * SECOND_US);
+      told.tell(setup, tale, startUs);
+      if (!told.endsHere) setup.schedule.push(...ending(tale.fork('ending')));
+      setup.afterStorm = afterStorm(setup.schedule, 1, resolved['on-io-error'] === 'pass_on');
+      for (const [host, peer] of [[ALICE, BOB], [BOB, ALICE]] as const) {
+        setup.afterStorm.push({ host, command: { verb: 'attach', resource: RESOURCE, volume: 0 } }, { host, command: connectTo(peer) });
+      }
+      if (told.skip) setup.expectations.skip = told.skip;
+      return setup;
+    },
+  };
 };
+
+export const traps = trapsOf(
+  { name: 'traps', summary: 'the moments that published bugs needed to come out, one story each', sometimes: ['resync interrupted'] },
+  { ...diskless, ...disks, ...links, ...logs, ...resyncs, ...rivals },
+  names,
+);
+
+/** The same by what they are about: a sweep of all scenarios meets each story five times as often. */
+export const trapsByKind: readonly Scenario[] = [
+  trapsOf({ name: 'traps-diskless', summary: 'traps of nodes without a disk', sometimes: [] }, diskless),
+  trapsOf({ name: 'traps-disks', summary: 'traps of disks that fail, hang or are left behind', sometimes: [] }, disks),
+  trapsOf({ name: 'traps-links', summary: 'traps of links, machines and power', sometimes: [] }, links),
+  trapsOf({ name: 'traps-log', summary: 'traps of the activity log', sometimes: [] }, logs),
+  trapsOf({ name: 'traps-resyncs', summary: 'traps in a resync', sometimes: [] }, resyncs),
+  trapsOf({ name: 'traps-rivals', summary: 'traps of two Primaries', sometimes: [] }, rivals),
+];
 
 /** In some runs somebody dies afterwards: what was marked must have been marked on disk. */
 function ending(random: RandomStream): Fault[] {
