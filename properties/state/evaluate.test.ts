@@ -24,6 +24,7 @@ const context: RuleContext = {
   fencing: 'dont-care',
   onNoDataAccessible: 'io-error',
   exposedEqualsCurrent: false,
+  isMadeAnew: false,
   negotiation: undefined,
   twoPrimaries: false,
   hasNetConfig: true,

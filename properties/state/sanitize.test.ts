@@ -29,7 +29,7 @@ const initial: State = {
   suspNod: false,
   suspFen: false,
 };
-const plain: SanitizeOptions = { fencing: 'dont-care', onNoDataAccessible: 'io-error', exposedEqualsCurrent: false, negotiation: undefined };
+const plain: SanitizeOptions = { fencing: 'dont-care', onNoDataAccessible: 'io-error', exposedEqualsCurrent: false, negotiation: undefined, isMadeAnew: false };
 
 function* everyState(): Generator<State> {
   for (const role of roles)
@@ -44,6 +44,7 @@ function* everyState(): Generator<State> {
 const optionSets: SanitizeOptions[] = [
   plain,
   { ...plain, fencing: 'resource-and-stonith', onNoDataAccessible: 'suspend-io' },
+  { ...plain, isMadeAnew: true },
   { ...plain, exposedEqualsCurrent: true, negotiation: { disk: Disk.Consistent, pdsk: Disk.UpToDate } },
 ];
 

@@ -199,4 +199,19 @@ export const disks = {
       setup.schedule.push(at('refuse', startUs, { do: 'disk-error', host: ALICE, area: 'data', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: 1 }));
     },
   },
+  // bob's data are given up, alice is asked whether she may begin, writes meanwhile, and her disk fails before she has.
+  'refused-while-asked': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'protocol': 'C', 'protocol-max': 101, 'on-io-error': 'detach' });
+    },
+    options: (writes) => ({ net, workload: busy(writes), handlers: [{ name: 'before-resync-source', exitCode: 0, delayUs: SECOND_US / 2 }] }),
+    endsHere: true,
+    tell({ schedule }, random, startUs) {
+      schedule.push(
+        act('make-again', startUs, BOB, { verb: 'invalidate', resource: RESOURCE, volume: 0 }),
+        at('refuse', startUs + random.integer(20_000, SECOND_US / 2), { do: 'disk-error', host: ALICE, area: 'data', operation: 'write', firstSector: 0, sectors: ALL_SECTORS, times: 1 }),
+        act('give-back', startUs + 3 * SECOND_US, ALICE, attachHere),
+      );
+    },
+  },
 } satisfies Record<string, Story>;

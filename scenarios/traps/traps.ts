@@ -23,15 +23,15 @@ const names = [
   'second-promotion', 'unreachable-peer', 'unreadable-verify', 'silent-death', 'beside-diskless', 'failed-while-paused', 'suspended-apart', 'given-up-apart', 'undurable-alone', 'marked-reads', 'received-unwritten', 'lazy-marks', 'wide-set', 'given-up-in-flight', 'unflushed-detach', 'refused-in-resync',
   'bad-disk-reader', 'outdated-beside-diskless', 'lone-disk', 'flushed-then-dark', 'bitmap-cut', 'half-synced-fencing', 'log-switched',
   'left-behind', 'cold-crowd', 'late-verdict', 'lost-meta', 'stood-still', 'missed-end', 'resumed-together', 'evicted-unstable', 'alone-evicting',
-  'paused-in-stall',
+  'paused-in-stall', 'refused-while-asked',
 ] as const satisfies readonly (keyof typeof diskless | keyof typeof disks | keyof typeof links | keyof typeof logs | keyof typeof resyncs | keyof typeof rivals)[];
 
 type Stories = Readonly<Record<string, Story>>;
 
-const trapsOf = (scenario: Pick<Scenario, 'name' | 'summary' | 'sometimes'>, stories: Stories, drawn: readonly string[] = Object.keys(stories)): Scenario => {
+const trapsOf = (scenario: Pick<Scenario, 'name' | 'summary' | 'sometimes'>, stories: Stories, drawn: readonly string[] = Object.keys(stories), protocol = 'any'): Scenario => {
   const story: Knob = { name: 'story', description: 'which moment it is about', default: 'any', choices: ['any', ...drawn] };
   const parameters = [
-    story, knobs.protocol, withDefault(knobs.volumes, 1), knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.failover, 'manager'), withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
+    story, withDefault(knobs.protocol, protocol), withDefault(knobs.volumes, 1), knobs.alExtents, knobs.metaDisk, knobs.queueDepth, knobs.onIoError, knobs.onNoData, knobs.protocolMax, withDefault(knobs.failover, 'manager'), withDefault(knobs.writes, 600), withDefault(knobs.durationS, 25),
   ];
   return {
     ...scenario,
@@ -69,7 +69,7 @@ export const trapsByKind: readonly Scenario[] = [
   trapsOf({ name: 'traps-links', summary: 'traps of links, machines and power', sometimes: [] }, links),
   trapsOf({ name: 'traps-log', summary: 'traps of the activity log', sometimes: [] }, logs),
   trapsOf({ name: 'traps-resyncs', summary: 'traps in a resync', sometimes: [] }, resyncs),
-  trapsOf({ name: 'traps-rivals', summary: 'traps of two Primaries', sometimes: [] }, rivals),
+  trapsOf({ name: 'traps-rivals', summary: 'traps of two Primaries', sometimes: [] }, rivals, Object.keys(rivals), 'C'),
 ];
 
 /** In some runs somebody dies afterwards: what was marked must have been marked on disk. */

@@ -30,7 +30,7 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
   /** Metadata writes that have not ended, by host: while there is none, what the log in memory says is on disk as well. */
   const logging = setup.hosts.map(() => new Set<number>());
   const keepsLog = setup.hosts.map((host) => new Map(volumesOf(host).map(({ volume, disk }) => [volume, disk.alUpdates])));
-  /** A write of this host's own application, as a whole or a part. */
+  /** A write of this host's own application, as a whole or a part; of two Primaries' nobody could tell. */
   const isOwn = (host: number, volume: number, sector: number, sectors: number, world: WorldView): boolean =>
     [...recordOf(world.ghost).pending.values()].some(
       ({ host: at, write }) => at === host && write?.volume === volume && write.sector <= sector && sector + sectors <= write.sector + write.sectors,
@@ -55,7 +55,7 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
       if (output.type === 'disk-write' && output.area === 'meta') logging[host]!.add(output.op);
       if ((output.type === 'disk-write' || output.type === 'disk-write-zeroes' || output.type === 'disk-discard') && output.area === 'data') {
         const { role, disk } = lineage.status(host, output.volume);
-        const isLogged = role === Role.Primary && disk === Disk.UpToDate && setup.onBoot !== 'nothing' && keepsLog[host]!.get(output.volume) === true;
+        const isLogged = role === Role.Primary && lineage.status(lineage.peerOf(host), output.volume).role !== Role.Primary && disk === Disk.UpToDate && setup.onBoot !== 'nothing' && keepsLog[host]!.get(output.volume) === true;
         if (isLogged && logging[host]!.size > 0 && isOwn(host, output.volume, output.sector, sectorsOf(output), world)) {
           const stored = readStoredMetadata(world.hosts[host]!, output.volume);
           const extent = Math.floor(output.sector / EXTENT_SECTORS);

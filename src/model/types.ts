@@ -204,6 +204,8 @@ export interface PeerDevice {
   hasNewPart: boolean;
   /** The device grew while connecting: what is new is to be synced although the generations are equal. */
   grownWhileConnecting: boolean;
+  /** An operator has given our data up, both have agreed, and the resync has not begun: StartingSyncT, and WFSyncUUID after it. */
+  isMadeAnew: boolean;
   /** P_SYNC_UUID that arrived while our own marks were still being written (StartingSyncT). */
   earlySyncUuid: bigint | undefined;
   resync: ResyncState | undefined;

@@ -163,9 +163,7 @@ export const fullSyncWritten = (core: Core, resource: Resource, volume: Volume, 
   const starting = next === 'starting-source' ? Conn.StartingSyncS : Conn.StartingSyncT;
   if (device.repl !== starting) return;
   if (ok && next === 'starting-source') return beginAsSource(core, resource, volume, connection, device, 'all blocks are marked');
-  // What is still under way here may never get to the peer: state/sanitize, step 3b.
-  const change: Partial<State> = ok && volume.writesInFlight > 0 ? { conn: Conn.WFSyncUUID, disk: Disk.Inconsistent } : { conn: ok ? Conn.WFSyncUUID : Conn.Connected };
-  changeState(core, resource, [volume], connection, change, 'hard', 'all blocks are marked');
+  changeState(core, resource, [volume], connection, { conn: ok ? Conn.WFSyncUUID : Conn.Connected }, 'hard', 'all blocks are marked');
   const early = device.earlySyncUuid;
   device.earlySyncUuid = undefined;
   if (early !== undefined) beginAsTarget(core, resource, volume, connection, device, early);

@@ -51,6 +51,7 @@ export const contextOf = (resource: Resource, volume: Volume, connection: Connec
     protocolVersion: connection.protocolVersion,
     exposedEqualsCurrent: uuids !== undefined && uuids[0] === volume.exposedUuid,
     negotiation: device.negotiation,
+    isMadeAnew: device.isMadeAnew,
   };
 };
 
@@ -197,6 +198,8 @@ const synchronousEffects = (core: Core, resource: Resource, target: Target, to: 
   if (to.disk === Disk.Failed && (from.conn === Conn.SyncTarget || from.conn === Conn.PausedSyncT) && to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate && device.peerUuids) {
     volume.exposedUuid = device.peerUuids.current;
   }
+  if (to.conn === Conn.StartingSyncT) device.isMadeAnew = true;
+  else if (to.conn !== Conn.WFSyncUUID) device.isMadeAnew = false;
   if (isVerify(from.conn) && from.conn !== to.conn) endVerify(core, resource, volume, device);
   if (isVerify(to.conn) && from.conn !== to.conn) startVerify(core, resource, volume, device, connection, to.conn === Conn.VerifyS ? 'source' : 'target');
   const becamePrimary = from.peer === Role.Secondary && to.peer === Role.Primary;

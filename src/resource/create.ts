@@ -43,6 +43,7 @@ const newPeerDevice = (peer: string): PeerDevice => ({
   sizesAsked: undefined,
   hasNewPart: false,
   grownWhileConnecting: false,
+  isMadeAnew: false,
   earlySyncUuid: undefined,
   resync: undefined,
   verify: undefined,

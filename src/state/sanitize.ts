@@ -16,6 +16,8 @@ export interface SanitizeOptions {
   exposedEqualsCurrent: boolean;
   /** What the disks would have been without the negotiation of a late attach (node-states.md §8.1 step 9). */
   negotiation: { disk: Disk; pdsk: Disk } | undefined;
+  /** All of this disk is to be synced, by an operator's order, and that has not begun yet (StartingSyncT, WFSyncUUID). */
+  isMadeAnew: boolean;
 }
 
 export interface Sanitized {
@@ -143,8 +145,10 @@ export const sanitize = (from: State, wanted: State, options: SanitizeOptions): 
     if (state.pdsk === Disk.Consistent) state.pdsk = Disk.Outdated;
     state.conn = Conn.Connected;
   }
-  // 3b. What was to be made anew may hold writes that nobody else got. Merely outdated it would be UpToDate by step 5, without a resync.
-  if (from.conn === Conn.StartingSyncT && state.conn < Conn.Connected && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;
+  // 3b. What is made anew lacks what its source has written since, or holds writes that nobody else got. Given up half way and merely outdated
+  // it would be UpToDate by step 5, without a resync, since the generations are equal until the sync UUID has come.
+  const isBegun = state.conn === Conn.StartingSyncT || state.conn === Conn.WFSyncUUID;
+  if (options.isMadeAnew && !isBegun && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;
   // 4. A late attach lost the peer that it negotiated with.
   if (state.conn < Conn.Connected && state.disk === Disk.Negotiating) {
     if (options.exposedEqualsCurrent && options.negotiation !== undefined) {
