@@ -221,7 +221,7 @@ const steps: readonly ((context: Context) => StepResult)[] = [
   (context) => {
     if (context.from.disk !== Disk.Failed && context.to.disk === Disk.Failed) {
       if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);
-      diskFailed(context.core, context.resource, context.volume);
+      diskFailed(context.core, context.resource, context.volume, context.to);
     }
     if (context.from.disk !== Disk.Diskless && context.to.disk === Disk.Diskless) {
       if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);

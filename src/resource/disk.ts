@@ -150,8 +150,8 @@ export const diskHangs = (core: Core, resource: Resource, volume: Volume, detail
   forceDetach(core, resource, volume, META_IO_ERROR, 'disk-timeout');
 };
 
-/** Entered Failed: superblock and dirty bitmap pages still go out as far as the disk takes them (D20), then it is let go. */
-export const diskFailed = (core: Core, resource: Resource, volume: Volume): void => {
+/** Entered Failed, with this state: superblock and dirty bitmap pages still go out as far as the disk takes them (D20), then it is let go. */
+export const diskFailed = (core: Core, resource: Resource, volume: Volume, to: State): void => {
   const backing = volume.backing;
   if (!backing) return;
   if (backing.failed || backing.forceDetach) {
@@ -159,7 +159,8 @@ export const diskFailed = (core: Core, resource: Resource, volume: Volume): void
     return closeIfQuiet(core, resource, volume);
   }
   // The peer's disk goes on without this one: should it come back after a crash, it must not be taken for the newest.
-  const isLeftBehind = isSomeonePrimary(resource, volume) && [...volume.peers.values()].some(({ repl, pdsk }) => repl >= Conn.Connected && pdsk === Disk.UpToDate);
+  // As things were when it failed: what failed it may have cost the connection too (read-balancing 47).
+  const isLeftBehind = (to.role === Role.Primary || to.peer === Role.Primary) && to.conn >= Conn.Connected && to.pdsk === Disk.UpToDate;
   if (isLeftBehind) {
     backing.superblock.flags &= ~SuperblockFlag.WasUpToDate;
     touchSuperblock(backing);

@@ -10,12 +10,12 @@ export const disks: readonly Mutant[] = [
     file: 'src/resource/after-change.ts',
     oldText:
       '      if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);\n' +
-      '      diskFailed(context.core, context.resource, context.volume);\n' +
+      '      diskFailed(context.core, context.resource, context.volume, context.to);\n' +
       '    }\n' +
       '    if (context.from.disk !== Disk.Diskless && context.to.disk === Disk.Diskless) {\n' +
       '      if (hasLink(context)) sendStateOf(context.core, context.connection, context.volume, context.to);\n',
     newText:
-      '      diskFailed(context.core, context.resource, context.volume);\n' +
+      '      diskFailed(context.core, context.resource, context.volume, context.to);\n' +
       '    }\n' +
       '    if (context.from.disk !== Disk.Diskless && context.to.disk === Disk.Diskless) {\n',
     scenarios: ['disk-errors'],
