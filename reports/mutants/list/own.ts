@@ -185,7 +185,7 @@ export const own: readonly Mutant[] = [
     summary: 'a disk that is made anew is only given up with the connection, not with the disk of its source: that may have written more since',
     file: 'src/state/sanitize.ts',
     oldText: 'if (options.isMadeAnew && !isBegun && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;',
-    newText: 'if (options.isMadeAnew && state.conn < Conn.Connected && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;',
+    newText: 'if (options.isMadeAnew && !isBegun && state.conn < Conn.Connected && state.disk > Disk.Inconsistent) state.disk = Disk.Inconsistent;',
     scenarios: ['traps'],
     set: ['story=refused-while-asked'],
     expected: ['convergence', 'no-silent-divergence', 'durability'],
