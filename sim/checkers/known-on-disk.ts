@@ -37,7 +37,7 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
     );
   /** A disk that takes no writes cannot be told anything, nor one that is taken away by force. */
   const takesWrites = !setup.schedule.some(({ action }) => action.do === 'hang-disk' || (action.do === 'disk-error' && action.area === 'meta'));
-  const isTakenAway = (reason: string): boolean => reason === 'forced detach';
+  const isTakenAway = (reason: string): boolean => reason === 'forced detach' || reason === 'disk-timeout';
   /** It may be an application's write, none of a resync. It may have been answered long ago: by its own disk, when it was on its way to one that stood still. */
   const isApplications = (volume: number, sector: number, sectors: number, world: WorldView): boolean =>
     recordOf(world.ghost).writes.some(
