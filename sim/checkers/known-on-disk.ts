@@ -38,10 +38,10 @@ export function knownOnDisk(setup: Setup, lineage: Lineage): Checker {
   /** A disk that takes no writes cannot be told anything, nor one that is taken away by force. */
   const takesWrites = !setup.schedule.some(({ action }) => action.do === 'hang-disk' || (action.do === 'disk-error' && action.area === 'meta'));
   const isTakenAway = (reason: string): boolean => reason === 'forced detach' || reason === 'disk-timeout';
-  /** It may be an application's write, none of a resync. It may have been answered long ago: by its own disk, when it was on its way to one that stood still. */
+  /** It may be an application's write, none of a resync. It may be unanswered for long, frozen, or answered long ago: by its own disk, on its way to one that stood still. */
   const isApplications = (volume: number, sector: number, sectors: number, world: WorldView): boolean =>
     recordOf(world.ghost).writes.some(
-      (write) => write?.volume === volume && write.sector < sector + sectors && sector < write.sector + write.sectors && world.nowUs - write.issuedUs < ON_ITS_WAY_US,
+      (write) => write?.volume === volume && write.sector < sector + sectors && sector < write.sector + write.sectors && (write.outcome === 'pending' || world.nowUs - write.endedUs < ON_ITS_WAY_US),
     );
   const report = (detail: string, world: WorldView): void => world.report({ property: 'metadata-sanity', atUs: world.nowUs, detail });
 
