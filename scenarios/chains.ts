@@ -8,14 +8,12 @@ import type { Command } from '../src/contract/index.js';
 import type { Fault, FaultAction, RandomStream, Scenario, Setup } from '../sim/types.js';
 import { ALICE, BOB, RESOURCE, SECOND_US, act, afterStorm, at, commands, connectTo, pairSetup } from './pair.js';
 import { knobs, resolve, withDefault } from './parameters.js';
-import { notWithA } from './traps/story.js';
+import { ALL_SECTORS, notWithA } from './traps/story.js';
 
 const parameters = [
   knobs.protocol, knobs.fencing, knobs.volumes, knobs.alExtents, knobs.alUpdates, knobs.metaDisk, knobs.size, knobs.queueDepth, knobs.discards, knobs.rsDiscardGranularity, knobs.readBalancing,
   knobs.onIoError, knobs.onNoData, knobs.protocolMax, knobs.csumsAlg, withDefault(knobs.failover, 'manager'), knobs.writes, withDefault(knobs.durationS, 40),
 ];
-
-const ALL_SECTORS = 2 ** 30;
 
 export const chains: Scenario = {
   name: 'chains',

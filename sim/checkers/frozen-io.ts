@@ -1,11 +1,11 @@
 /**
  * Frozen I/O: while a node holds its I/O (an administrator's suspend-io, no data, fencing) no application is answered (I15); and once suspend-io is
  * answered, nothing more reaches the disk, or what is copied from it then is of no one moment (bug B147). Who is frozen until the peer is fenced
- * has it fenced (bug B138), and goes on without it only when it is fenced on every volume, or when an operator says so.
+ * has it fenced (bug B138).
  */
 
 import type { Output } from '../../src/contract/index.js';
-import { Conn, Disk, Role } from '../../src/state/states.js';
+import { Conn, Role } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { volumesOf } from '../spec.js';
 import { type Lineage, isTargetState } from './lineage.js';
@@ -27,22 +27,6 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
   /** Since when a host without its peer is frozen until that is fenced, and has called no handler for it, by resource. */
   const unfencedSinceUs = setup.hosts.map(() => new Map<string, number>());
 
-  /** Resources that are frozen for fencing, by host, and those whose operator has said since then that they are to go on. */
-  const unfenced = setup.hosts.map(() => new Set<string>());
-  const toldToGoOn = setup.hosts.map(() => new Set<string>());
-  /** When the freeze began; fence-peer handlers, when they began, and of the last one that has ended when it began and ended; by host. */
-  const frozenUs = setup.hosts.map(() => new Map<string, number>());
-  const fencing = setup.hosts.map(() => new Map<number, { resource: string; sinceUs: number }>());
-  const verdicts = setup.hosts.map(() => new Map<string, { sinceUs: number; untilUs: number }>());
-  /** resume-io that is not answered, by host. */
-  const resuming = setup.hosts.map(() => new Map<number, string>());
-  /** A volume whose peer's disk is not known to be outdated, or worse. */
-  const mayBePromoted = (host: number): number | undefined =>
-    volumesOf(setup.hosts[host]!).find(({ volume }) => {
-      const { disk, pdsk } = lineage.status(host, volume);
-      return disk === Disk.UpToDate && pdsk > Disk.Outdated;
-    })?.volume;
-
   const report = (detail: string, world: WorldView): void => world.report({ property: 'frozen-io', atUs: world.nowUs, detail });
   /** The peer's writes, or a resync's, are none of this node's application. */
   const takesFromPeer = (host: number): boolean =>
@@ -55,19 +39,11 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
     property: 'frozen-io',
     onHost(name) {
       const host = lineage.hostPlace(name);
-      for (const one of [frozen, suspended, asked, writing, unfencedSinceUs, unfenced, toldToGoOn, resuming, frozenUs, fencing, verdicts]) one[host]!.clear();
+      for (const one of [frozen, suspended, asked, writing, unfencedSinceUs]) one[host]!.clear();
     },
-    onInput(name, input, world) {
+    onInput(name, input) {
       const host = lineage.hostPlace(name);
       if (input.type === 'command' && input.command.verb === 'suspend-io') asked[host]!.set(input.id, input.command.resource);
-      if (input.type === 'command' && input.command.verb === 'resume-io') {
-        toldToGoOn[host]!.add(input.command.resource);
-        resuming[host]!.set(input.id, input.command.resource);
-      }
-      if (input.type === 'handler-exited') {
-        const run = fencing[host]!.get(input.handler);
-        if (run !== undefined) verdicts[host]!.set(run.resource, { sinceUs: run.sinceUs, untilUs: world.nowUs });
-      }
       if (input.type === 'disk-done' || input.type === 'disk-failed') writing[host]!.delete(input.op);
     },
     onOutput(name, output, world) {
@@ -77,17 +53,6 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
         const why = to.flags.filter((flag) => suspensions.includes(flag));
         if (why.length > 0) frozen[host]!.set(resource, why.join('+'));
         else frozen[host]!.delete(resource);
-        if (why.includes('suspFen')) {
-          if (!unfenced[host]!.has(resource) && ![...resuming[host]!.values()].includes(resource)) toldToGoOn[host]!.delete(resource);
-          if (!unfenced[host]!.has(resource)) frozenUs[host]!.set(resource, world.nowUs);
-          unfenced[host]!.add(resource);
-        } else if (unfenced[host]!.delete(resource) && to.role === Role.Primary && to.conn < Conn.Connected && !toldToGoOn[host]!.has(resource)) {
-          const volume = mayBePromoted(host);
-          if (volume !== undefined) report(`${name} goes on without its peer, whose volume ${volume} may be promoted`, world);
-          const verdict = verdicts[host]!.get(resource);
-          const sinceUs = frozenUs[host]!.get(resource)!;
-          if (verdict !== undefined && verdict.untilUs >= sinceUs && verdict.sinceUs < sinceUs) report(`${name} goes on by the word of a handler that was called before it lost its peer`, world);
-        }
         const isFenceDue = why.includes('suspFen') && to.role === Role.Primary && to.conn < Conn.Connected;
         if (!isFenceDue) unfencedSinceUs[host]!.delete(resource);
         else if (!unfencedSinceUs[host]!.has(resource)) unfencedSinceUs[host]!.set(resource, world.nowUs);
@@ -97,11 +62,8 @@ export function frozenIo(setup: Setup, lineage: Lineage): Checker {
         if (suspended[host]!.has(output.resource) && !takesFromPeer(host)) report(`${name} writes sector ${output.sector} of volume ${output.volume} although its I/O is suspended`, world);
       } else if (output.type === 'run-handler') {
         // It has been called: whatever it says, and however long it takes, is not the core's affair.
-        if (output.name !== 'fence-peer') return;
-        unfencedSinceUs[host]!.set(output.resource, Infinity);
-        fencing[host]!.set(output.handler, { resource: output.resource, sinceUs: world.nowUs });
+        if (output.name === 'fence-peer') unfencedSinceUs[host]!.set(output.resource, Infinity);
       } else if (output.type === 'reply') {
-        resuming[host]!.delete(output.command);
         const resource = asked[host]!.get(output.command);
         asked[host]!.delete(output.command);
         if (resource === undefined || !output.reply.ok) return;

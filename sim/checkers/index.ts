@@ -23,6 +23,7 @@ import { onlineVerify, Planted } from './online-verify.js';
 import { resyncDirection } from './resync-direction.js';
 import { resyncOrder } from './resync-order.js';
 import { splitBrain } from './split-brain.js';
+import { thaw } from './thaw.js';
 import { unexpectedDisconnect } from './unexpected-disconnect.js';
 import { writeOrder } from './write-order.js';
 
@@ -60,6 +61,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     unexpectedDisconnect(setup, lineage),
     outdatedWithCause(lineage),
     frozenIo(setup, lineage),
+    thaw(setup, lineage),
     deviceSize(setup, lineage),
   ];
   return [account, ...checkers.filter((checker) => !skipped.has(checker.property))];

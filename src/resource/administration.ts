@@ -14,7 +14,7 @@ import { isSuccess, ReturnCode } from '../state/refusals.js';
 import { Conn, Disk, Role, type State } from '../state/states.js';
 import { UuidsFlag } from '../wire/packets.js';
 import { beginAttach } from '../volume/attach.js';
-import { isLinked, settleNetworkParts } from './after-change.js';
+import { dropDueGenerations, isLinked, settleNetworkParts } from './after-change.js';
 import { sendUuids } from './announce.js';
 import { allVolumes, changeState, storeUuids, uuidsOf } from './change.js';
 import { requestChange } from './consent.js';
@@ -200,13 +200,11 @@ export const suspendIo = (core: Core, resource: Resource, procedure: Procedure):
 export const resumeIo = (core: Core, resource: Resource, procedure: Procedure): void => {
   const connection = firstConnection(resource);
   if (procedure.step === 0) {
+    if (isLinked(resource, connection)) dropDueGenerations(resource, connection);
     for (const volume of resource.volumes.values()) {
       hold(volume, RESUME_HOLD);
-      // Who has been met again is sent what it lacks when I/O goes on (`settleNetworkParts`): nothing has parted.
-      const { pdsk } = deviceTo(volume, connection);
-      const isDue = volume.newCurrentUuidDue && !(isLinked(resource, connection) && pdsk >= Disk.Inconsistent);
+      if (!volume.newCurrentUuidDue) continue;
       volume.newCurrentUuidDue = false;
-      if (!isDue) continue;
       if (hasDisk(volume)) {
         storeUuids(core, volume, newCurrent(uuidsOf(volume), core.environment.random64(), resource.role === Role.Primary), 'resume-io');
       } else {

@@ -294,13 +294,17 @@ const isPeerFenced = (resource: Resource): boolean =>
 /** Is every volume connected? */
 export const isLinked = (resource: Resource, connection: Connection): boolean => allVolumes(resource).every((volume) => deviceOf(volume, connection.peer).repl >= Conn.Connected);
 
+/** Connected again, the peer is sent what it lacks: its data missed nothing, and no new generation is due. Without its disk it misses everything (bug B081). */
+export const dropDueGenerations = (resource: Resource, connection: Connection): void => {
+  for (const volume of resource.volumes.values()) if (deviceOf(volume, connection.peer).pdsk >= Disk.Inconsistent) volume.newCurrentUuidDue = false;
+};
+
 /**
- * I/O is about to be thawed: what waits for the peer is sent again or given up. Connected, the peer has what it acknowledged, so its data
- * missed nothing and no new generation is due; without its disk it misses everything from now on (bug B081). False: in the middle of a handshake.
+ * I/O is about to be thawed: what waits for the peer is sent again or given up. False: in the middle of a handshake.
  */
 export const settleNetworkParts = (core: Core, resource: Resource, connection: Connection): boolean => {
   if (isLinked(resource, connection)) {
-    for (const volume of resource.volumes.values()) if (deviceOf(volume, connection.peer).pdsk >= Disk.Inconsistent) volume.newCurrentUuidDue = false;
+    dropDueGenerations(resource, connection);
     resend(core, resource, connection);
     return true;
   }

@@ -1,23 +1,14 @@
 /**
- * Bugs of a second stranger: thirty that somebody invented who had read the core only, when everything else was there. What caught none of them by
- * itself has a trap since.
+ * Bugs of a second stranger, who had read the core only: thirty, of which one was a published bug (B044). What nothing caught by itself has a trap
+ * since.
  */
 
 import type { Mutant } from '../mutant.js';
 
 export const secondStrangers: readonly Mutant[] = [
   {
-    id: 'acked-writes-count-as-stable-after-loss',
-    summary: 'When the connection is lost, writes that the peer had acknowledged but whose barrier it had not are taken to be on both disks and are not marked out of sync',
-    file: 'src/replication/acks.ts',
-    oldText: '    part.ok = false;\n    part.done = true;\n    const waited = part.waitsFor;\n',
-    newText: '    const waited = part.waitsFor;\n    if (waited !== \'nothing\') part.ok = false;\n    part.done = true;\n',
-    scenarios: ['congestion', 'chains'],
-    expected: ['durability', 'convergence', 'no-silent-divergence', 'liveness'],
-  },
-  {
     id: 'unflushed-epoch-of-lost-disk-acked',
-    summary: 'A barrier is acknowledged although the disk that took the epoch\'s writes was detached before they were flushed',
+    summary: 'a barrier is acknowledged although the disk that took the epoch\'s writes was detached before they were flushed',
     file: 'src/replication/receiver.ts',
     oldText: '          return loseConnection(core, connection, \'NetworkFailure\', \'a disk was lost before its writes were flushed\');\n',
     newText: '          continue;\n',
@@ -27,7 +18,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'flush-does-not-cover-last-epoch',
-    summary: 'Off by one: a flush counts as acknowledged by the peer while the very epoch it has to cover still waits for its barrier acknowledgement',
+    summary: 'off by one: a flush counts as acknowledged by the peer while the very epoch it has to cover still waits for its barrier acknowledgement',
     file: 'src/replication/epochs.ts',
     oldText: '((oldest.epoch - epoch) | 0) > 0;',
     newText: '((oldest.epoch - epoch) | 0) >= 0;',
@@ -37,7 +28,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'write-on-bad-peer-disk-succeeds',
-    summary: 'A write that the local disk refused is answered with success when only the target of our resync (Inconsistent) took it',
+    summary: 'a write that the local disk refused is answered with success when only the target of our resync (Inconsistent) took it',
     file: 'src/replication/completion.ts',
     oldText: '  for (const part of request.net) if (part.ok && part.onGoodDisk) return true;\n',
     newText: '  for (const part of request.net) if (part.ok) return true;\n',
@@ -47,7 +38,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'failed-local-write-not-marked',
-    summary: 'A write that our own disk failed and the peer took counts as being on both disks: it is not marked out of sync (stale enum test: \'failed\' is not \'none\')',
+    summary: 'a write that our own disk failed and the peer took counts as being on both disks: it is not marked out of sync (stale enum test: \'failed\' is not \'none\')',
     file: 'src/replication/bits.ts',
     oldText: '    const onBoth = request.local === \'ok\' && part !== undefined && part.ok;\n',
     newText: '    const onBoth = request.local !== \'none\' && part !== undefined && part.ok;\n',
@@ -56,7 +47,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'read-inconsistent-disk-while-connected',
-    summary: 'Reads without marked blocks go to our own Inconsistent disk also when merely Connected, where it does not get the peer\'s writes',
+    summary: 'reads without marked blocks go to our own Inconsistent disk also when merely Connected, where it does not get the peer\'s writes',
     file: 'src/replication/plan.ts',
     oldText: 'state.pdsk === Disk.UpToDate && state.conn > Conn.Connected;',
     newText: 'state.pdsk === Disk.UpToDate && state.conn >= Conn.Connected;',
@@ -66,7 +57,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'conflict-overlay-wrong-offset',
-    summary: 'Two Primaries: what of our write goes over the peer\'s superseded write is taken from a wrong offset of our data',
+    summary: 'two Primaries: what of our write goes over the peer\'s superseded write is taken from a wrong offset of our data',
     file: 'src/replication/conflicts.ts',
     oldText: 'rival.data.subarray((from - rival.sector) * 512, (to - rival.sector) * 512)',
     newText: 'rival.data.subarray((from - sector) * 512, (to - sector) * 512)',
@@ -75,7 +66,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'large-discards-overflow-transaction',
-    summary: 'The limit of 64 changes in one activity-log transaction is checked without the extents that this request adds',
+    summary: 'the limit of 64 changes in one activity-log transaction is checked without the extents that this request adds',
     file: 'src/volume/activity-log.ts',
     oldText: 'log.transactionRunning || log.pendingChanges.length + missing > AL_UPDATES_MAX',
     newText: 'log.transactionRunning || log.pendingChanges.length >= AL_UPDATES_MAX',
@@ -85,7 +76,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'superblock-joins-running-write',
-    summary: 'Whoever needs the superblock durable joins a superblock write that is on its way already, with older content',
+    summary: 'whoever needs the superblock durable joins a superblock write that is on its way already, with older content',
     file: 'src/volume/metadata-io.ts',
     oldText: '  if (last?.job === \'superblock\' && last.step === 0) last.purposes.push(purpose);\n',
     newText: '  if (last?.job === \'superblock\') last.purposes.push(purpose);\n',
@@ -94,7 +85,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'untrusted-log-judged-by-present-option',
-    summary: 'After a crash of a Primary, whether the activity log can be trusted is judged by the present option al-updates and not by what the superblock says about the time of the crash',
+    summary: 'after a crash of a Primary, whether the activity log can be trusted is judged by the present option al-updates and not by what the superblock says about the time of the crash',
     file: 'src/resource/disk.ts',
     oldText: '(volume.crashedPrimary && hasFlag(superblock, SuperblockFlag.AlDisabled))',
     newText: '(volume.crashedPrimary && !volume.config.disk.alUpdates)',
@@ -104,7 +95,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'failed-secondary-disk-still-called-good',
-    summary: 'A disk that fails is noted as \'no longer up to date\' only on a Primary, not on a Secondary whose peer goes on as Primary',
+    summary: 'a disk that fails is noted as \'no longer up to date\' only on a Primary, not on a Secondary whose peer goes on as Primary',
     file: 'src/resource/disk.ts',
     oldText: 'const isLeftBehind = (to.role === Role.Primary || to.peer === Role.Primary) && to.conn >= Conn.Connected',
     newText: 'const isLeftBehind = to.role === Role.Primary && to.conn >= Conn.Connected',
@@ -114,7 +105,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'target-done-forgotten',
-    summary: 'The target\'s word that it is done is not remembered when our own count is not zero yet at that moment',
+    summary: 'the target\'s word that it is done is not remembered when our own count is not zero yet at that moment',
     file: 'src/resync/lifecycle.ts',
     oldText: '  resync.targetIsDone = true;\n  if (!isComplete(resource, resync, volume, peerDevice)) return false;\n',
     newText: '  if (!isComplete(resource, resync, volume, peerDevice)) return false;\n  resync.targetIsDone = true;\n',
@@ -123,7 +114,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'target-starts-before-its-superblock',
-    summary: 'A new SyncTarget waits only for its marks: the superblock that says Inconsistent and carries the sync UUID is queued behind and not waited for (D9)',
+    summary: 'a new SyncTarget waits only for its marks: the superblock that says Inconsistent and carries the sync UUID is queued behind and not waited for (D9)',
     file: 'src/resource/after-change.ts',
     oldText: '    queueSuperblock(context.core, context.volume);\n    queueBitmapWrite(context.core, context.volume, { for: \'worker\' });\n',
     newText: '    queueBitmapWrite(context.core, context.volume, { for: \'worker\' });\n    queueSuperblock(context.core, context.volume);\n',
@@ -132,7 +123,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'bitmap-receiver-survives-connection',
-    summary: 'That a bitmap of the peer is arriving is not forgotten when the connection is lost',
+    summary: 'that a bitmap of the peer is arriving is not forgotten when the connection is lost',
     file: 'src/resource/loss.ts',
     oldText: '    device.bitmapReceiver = undefined;\n',
     newText: '',
@@ -142,7 +133,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'split-brain-test-on-wrong-bits',
-    summary: 'Rules 50b-80b (both have changed) look at the out-of-sync bits of the descendant instead of the ancestor\'s',
+    summary: 'rules 50b-80b (both have changed) look at the out-of-sync bits of the descendant instead of the ancestor\'s',
     file: 'src/generations/compare.ts',
     oldText: '  const ancestorBits = isSource ? input.peerBits : input.selfBits;\n',
     newText: '  const ancestorBits = isSource ? input.selfBits : input.peerBits;\n',
@@ -152,7 +143,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'ambiguous-split-brain-synced-by-bitmap',
-    summary: 'An ambiguous split brain (common ancestor in the history only) with one Inconsistent disk is synced by bitmap instead of whole',
+    summary: 'an ambiguous split brain (common ancestor in the history only) with one Inconsistent disk is synced by bitmap instead of whole',
     file: 'src/generations/decide.ts',
     oldText: '    const full = direction === -100 || Math.abs(direction) === 2;\n',
     newText: '    const full = Math.abs(direction) === 2;\n',
@@ -162,7 +153,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'outdated-settled-by-any-peer',
-    summary: 'An Outdated disk becomes UpToDate by meeting any diskless peer, also a Secondary, and beside a diskless Primary at any state change',
+    summary: 'an Outdated disk becomes UpToDate by meeting any diskless peer, also a Secondary, and beside a diskless Primary at any state change',
     file: 'src/state/sanitize.ts',
     oldText: 'disk > Disk.Negotiating || (meets && role === Role.Primary);',
     newText: 'disk > Disk.Negotiating || meets || role === Role.Primary;',
@@ -172,7 +163,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'freeze-of-one-volume-undone-by-next',
-    summary: 'With several volumes, that one of them calls for the fencing freeze is not carried over to the others: the last volume\'s state decides',
+    summary: 'with several volumes, that one of them calls for the fencing freeze is not carried over to the others: the last volume\'s state decides',
     file: 'src/state/evaluate.ts',
     oldText: 'for (const flag of [\'suspNod\', \'suspFen\'] as const) {',
     newText: 'for (const flag of [\'suspNod\'] as const) {',
@@ -182,7 +173,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'no-primary-flag-for-diskless-primary',
-    summary: 'A Secondary that is the only disk of a diskless Primary does not note that its activity log matters',
+    summary: 'a Secondary that is the only disk of a diskless Primary does not note that its activity log matters',
     file: 'src/state/superblock-flags.ts',
     oldText: '    primaryInd: state.role === Role.Primary || (state.pdsk < Disk.Inconsistent && state.peer === Role.Primary),\n',
     newText: '    primaryInd: state.role === Role.Primary,\n',
@@ -192,7 +183,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'outdated-peer-is-within-reach',
-    summary: 'A peer\'s disk that becomes Outdated does not count as lost: no new data generation begins',
+    summary: 'a peer\'s disk that becomes Outdated does not count as lost: no new data generation begins',
     file: 'src/resource/change.ts',
     oldText: 'disk < Disk.Inconsistent || disk === Disk.DUnknown || disk === Disk.Outdated;',
     newText: 'disk < Disk.Inconsistent || disk === Disk.DUnknown;',
@@ -202,7 +193,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'fence-verdict-of-earlier-loss',
-    summary: 'The verdict of a fence-peer handler is taken although a connection was made and lost again since it was started',
+    summary: 'the verdict of a fence-peer handler is taken although a connection was made and lost again since it was started',
     file: 'src/resource/fencing.ts',
     oldText: '  const isValid = connection.connectCount === run.connectCount && connection.cstate < Conn.WFReportParams && !connection.stateSent;\n',
     newText: '  const isValid = connection.cstate < Conn.WFReportParams && !connection.stateSent;\n',
@@ -222,7 +213,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'log-stays-disabled-after-resize',
-    summary: 'After a resize the superblock keeps saying that the activity log is not in use',
+    summary: 'after a resize the superblock keeps saying that the activity log is not in use',
     file: 'src/volume/metadata-io.ts',
     oldText: '          if (volume.config.disk.alUpdates) backing.superblock.flags &= ~SuperblockFlag.AlDisabled;\n',
     newText: '',
@@ -231,7 +222,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'resolve-conflicts-of-lost-stream',
-    summary: 'The asymmetry flag stays set from an accepted meta stream that was lost before the pair was complete, when we then connect the meta stream ourselves',
+    summary: 'the asymmetry flag stays set from an accepted meta stream that was lost before the pair was complete, when we then connect the meta stream ourselves',
     file: 'src/connection/establish.ts',
     oldText: '    session.meta = newStream(id, \'meta\', core.nowUs);\n    connection.resolveConflicts = false;\n',
     newText: '    session.meta = newStream(id, \'meta\', core.nowUs);\n',
@@ -241,7 +232,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'short-standstill-is-not-seen',
-    summary: 'That this machine itself stood still is noticed only after a whole dead time instead of one heartbeat interval',
+    summary: 'that this machine itself stood still is noticed only after a whole dead time instead of one heartbeat interval',
     file: 'src/membership/membership.ts',
     oldText: '  const stoodStill = nowUs > state.alarmUs + state.intervalUs;\n',
     newText: '  const stoodStill = nowUs > state.alarmUs + state.deadTimeUs;\n',
@@ -251,7 +242,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'last-partial-block-never-in-sync',
-    summary: 'The device\'s last block is never unmarked if the device\'s size is no multiple of 4 KiB',
+    summary: 'the device\'s last block is never unmarked if the device\'s size is no multiple of 4 KiB',
     file: 'src/metadata/bitmap.ts',
     oldText: '  const end = sector + sectors === bitmap.sectors ? bitmap.bits : Math.floor((sector + sectors) / SECTORS_PER_BIT);\n',
     newText: '  const end = Math.floor((sector + sectors) / SECTORS_PER_BIT);\n',
@@ -260,7 +251,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'receive-buffer-reused',
-    summary: 'The buffer in which split packets are put together is used again from its beginning, while writes that were received in it still refer to it',
+    summary: 'the buffer in which split packets are put together is used again from its beginning, while writes that were received in it still refer to it',
     file: 'src/wire/reassembly.ts',
     oldText: '    if (decoder.heldStart === decoder.heldEnd) release(decoder);\n',
     newText: '    if (decoder.heldStart === decoder.heldEnd) decoder.heldStart = decoder.heldEnd = 0;\n',
@@ -269,7 +260,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'last-piece-of-zeros-too-long',
-    summary: 'Where a disk refuses to write zeroes, the last of several plain pieces is a whole MiB even if less is left',
+    summary: 'where a disk refuses to write zeroes, the last of several plain pieces is a whole MiB even if less is left',
     file: 'src/volume/zeroing.ts',
     oldText: 'new Uint8Array(Math.min(WRITE_SECTORS, sectors - at) * 512)',
     newText: 'new Uint8Array(Math.min(WRITE_SECTORS, sectors) * 512)',
@@ -278,7 +269,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'verify-leaves-read-ranges-locked',
-    summary: 'When a verify ends, ranges that its target is reading are not given back',
+    summary: 'when a verify ends, ranges that its target is reading are not given back',
     file: 'src/resync/verify.ts',
     oldText: '  for (const interval of [...verify.requests.map((request) => request.interval), ...verify.reads.keys()]) {\n',
     newText: '  for (const { interval } of verify.requests) {\n',
@@ -287,7 +278,7 @@ export const secondStrangers: readonly Mutant[] = [
   },
   {
     id: 'held-resync-not-looked-at-again',
-    summary: 'A resync that is held back for congestion is looked at only once: the timer is not armed again while the congestion lasts',
+    summary: 'a resync that is held back for congestion is looked at only once: the timer is not armed again while the congestion lasts',
     file: 'src/resource/congestion.ts',
     oldText: '    if (isCongested(resource, volume, connection, device)) armTimer(core, volume, connection, RETRY_US);\n    else serveAgain(core, resource, volume, device, connection, device.resync);\n',
     newText: '    if (!isCongested(resource, volume, connection, device)) serveAgain(core, resource, volume, device, connection, device.resync);\n',
