@@ -64,7 +64,8 @@ export const disks: readonly Mutant[] = [
     newText:
       "'hard', 'I/O thawed');\n" +
       '  if (!change.suspFen && change.suspNod === undefined) answerHeld(core, resource);',
-    scenarios: ['degraded-then-failover', 'traps'],
+    scenarios: ['traps'],
+    set: ['story=split-request', 'on-no-data-accessible=suspend-io'],
     expected: ['liveness'],
   },
   {

@@ -82,7 +82,7 @@ export const generations: readonly Mutant[] = [
     first: true,
     file: 'src/resource/after-change.ts',
     oldText: 'if (deviceOf(volume, connection.peer).pdsk >= Disk.Inconsistent) volume.newCurrentUuidDue = false;',
-    newText: 'volume.newCurrentUuidDue = false;',
+    newText: 'if (deviceOf(volume, connection.peer).pdsk >= Disk.Diskless) volume.newCurrentUuidDue = false;',
     scenarios: ['traps'],
     set: ['story=frozen-diskless'],
     expected: ['no-silent-divergence', 'durability', 'convergence', 'resync-direction', 'liveness', 'complementary-states', 'split-brain'],
