@@ -1,7 +1,10 @@
 /** Every mutant fits: its old text stands exactly once in its file, and the mutated file compiles among the others. */
 
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { basename, join } from 'node:path';
+import { createTwoFilesPatch } from 'diff';
 import ts from 'typescript';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -9,6 +12,7 @@ import { loadEngine } from '../../reports/engine-types.js';
 import { impossible } from '../../reports/mutants/impossible.js';
 import { mutants } from '../../reports/mutants/list.js';
 import type { Mutant } from '../../reports/mutants/mutant.js';
+import { patchMutant } from '../../reports/mutants/patch.js';
 import { readRegression, regressionIds } from '../../reports/mutants/regression.js';
 import { applyMutant, mutatedSource } from '../../reports/mutants/workshop.js';
 import { scenarios as allScenarios } from '../../scenarios/index.js';
@@ -54,6 +58,35 @@ test('the machine refuses a mutant that does not fit', () => {
   assert.match((applyMutant('one one', mutant) as { problem: string }).problem, /stands 2 times/);
   assert.match((applyMutant('two', mutant) as { problem: string }).problem, /stands 0 times/);
   assert.match((applyMutant('one', { ...mutant, newText: 'one' }) as { problem: string }).problem, /changes nothing/);
+});
+
+test('a diff of the core becomes a mutant; one that is none, or does not fit, is refused in a line', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lockstep-patch-'));
+  try {
+    const patched = (name: string, text: string): Mutant => {
+      writeFileSync(join(folder, name), text);
+      return patchMutant(join(folder, name), ['failover']);
+    };
+    const [one, two] = ['src/generations/compare.ts', 'src/generations/split-brain.ts'].map((file) => {
+      const text = readFileSync(join(root, file), 'utf8');
+      return { file, text, diff: createTwoFilesPatch(`a/${file}`, `b/${file}`, text, text.replace('export const', '// a bug\nexport const')) };
+    }) as [{ file: string; text: string; diff: string }, { file: string; text: string; diff: string }];
+    const mutant = patched('both.diff', one.diff + two.diff);
+    assert.equal([mutant.id, mutant.file, mutant.scenarios, mutant.also?.map(({ file }) => file)], ['both.diff', one.file, ['failover'], [two.file]]);
+    assert.is(mutatedSource(mutant), one.text.replace('export const', '// a bug\nexport const'));
+    const refusals: [string, string, RegExp][] = [
+      ['empty.diff', '', /changes nothing; give a unified diff/],
+      ['words.diff', 'a story\n', /changes nothing/],
+      ['outside.diff', one.diff.replaceAll('src/generations', 'sim/generations'), /changes sim\/generations\/compare\.ts, which is no file of the core/],
+      ['above.diff', one.diff.replaceAll('src/generations', 'src/../src/generations'), /no file of the core/],
+      ['other.diff', one.diff.replaceAll(one.file, two.file), /does not fit src\/generations\/split-brain\.ts as it is/],
+      ['torn.diff', one.diff.slice(0, one.diff.indexOf('\n+') + 2), /cannot be read|does not fit/],
+    ];
+    for (const [name, text, expected] of refusals) assert.throws(() => patched(name, text), expected);
+    assert.throws(() => patchMutant(join(folder, 'none.diff'), []), /none\.diff is not there/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('ids are unique, files are those of the core, scenarios and properties exist', () => {

@@ -14,8 +14,8 @@ const program = join(root, 'dist', 'reports', 'lockstep.js');
 /** Without coverage: it makes a sweep several times slower, and the simulator's own tests cover the core. */
 const { NODE_V8_COVERAGE: _, ...env } = process.env;
 
-/** Too long for a test, or about a file that only a failure leaves. */
-const notCheap = [/--time /, / mutants$/, / --regressions$/, / explore smallest$/, / replay /, / shrink /];
+/** Too long for a test, or about a file that is not here. */
+const notCheap = [/--time /, / mutants$/, / --regressions$/, / --patch /, / explore smallest$/, / replay /, / shrink /];
 
 const commands = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```sh\n(.*?)```/gs)]
   .flatMap(([, block]) => block!.split('\n'))

@@ -1,6 +1,6 @@
 /** What becomes of one mutant: swept until a property catches it, more than once if that is asked, and the run that caught it shrunk. */
 
-import { filter, firstValueFrom, tap } from 'rxjs';
+import { filter, finalize, firstValueFrom, tap } from 'rxjs';
 import type { RunRequest } from '../../sim/types.js';
 import { UsageError } from '../../sim/types.js';
 import type { Engine } from '../engine-types.js';
@@ -14,6 +14,7 @@ import type { Outcome } from '../sweep/outcome.js';
 import type { Plan } from '../sweep/plan.js';
 import { caseOf, jobAt, jobCount, planOf } from '../sweep/plan.js';
 import { runPool } from '../sweep/pool.js';
+import { startProgress } from '../sweep/progress.js';
 import type { Mutant } from './mutant.js';
 import { playRegression } from './regression.js';
 import type { Workshop } from './workshop.js';
@@ -109,6 +110,7 @@ async function sweep(fate: Fate, { workshop, engine, jobs, seeds, sets }: Trial,
   const { mutant } = fate;
   const scenarios = mutant.scenarios.map((name) => scenarioNamed(engine.scenarios, name));
   const plan = planOf(scenarios, { from, to: from + seeds - 1 }, setsOf(mutant, sets), []);
+  const progress = startProgress(process.stderr, jobCount(plan));
   let runs = 0;
   const failsAnyway = (request: RunRequest): boolean => {
     const fails = engine.run(request).verdict === 'failed';
@@ -126,8 +128,10 @@ async function sweep(fate: Fate, { workshop, engine, jobs, seeds, sets }: Trial,
   }).pipe(
     tap(() => {
       runs += 1;
+      progress.update(runs, fate.failing);
     }),
     filter((outcome) => outcome.kind !== 'ran' || (outcome.result.verdict === 'failed' && !failsAnyway(jobAt(plan, outcome.index).request))),
+    finalize(() => progress.end()),
   );
   const first = await firstValueFrom(outcomes, { defaultValue: undefined });
   fate.runs.push(runs);

@@ -2,23 +2,29 @@
 
 import type { PropertyName } from '../../sim/types.js';
 
-export interface Mutant {
+/** One change of one file. */
+export interface Edit {
+  /** Relative to the root of the project, below src/. */
+  file: string;
+  /** Stands exactly once in the file. */
+  oldText: string;
+  newText: string;
+}
+
+export interface Mutant extends Edit {
   /** The number of the bug in the bug list that the project was given, or a name. */
   id: string;
   /** What goes wrong, in one line. */
   summary: string;
   /** One of those that must die in every run of `lockstep mutants` (section P of the bug list). */
   first?: true;
-  /** Relative to the root of the project, below src/. */
-  file: string;
-  /** Stands exactly once in the file. */
-  oldText: string;
-  newText: string;
+  /** What a patch changes in other files. */
+  also?: readonly Edit[];
   /** Scenarios that should catch it, swept together. */
   scenarios: string[];
   /** Parameters that make it likelier, `name=value`; each of the scenarios must have them. */
   set?: string[];
-  /** Properties any of which is expected to catch it; `assertion`: the core's own. */
+  /** Properties any of which is expected to catch it, none when nobody knows; `assertion`: the core's own. */
   expected: (PropertyName | 'assertion')[];
   /** Known to live, and why no run shows it yet: it is given few runs, unless it is asked for by name. */
   survives?: string;
