@@ -2,6 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Output } from '../../src/contract/index.js';
 import { setOutOfSync } from '../../src/metadata/bitmap.js';
 import { emptyBlock, encodeTransaction, newCursor } from '../../src/metadata/activity-log.js';
 import { SuperblockFlag, encodeSuperblock } from '../../src/metadata/superblock.js';
@@ -662,6 +663,38 @@ test('frozen I/O: when suspend-io is answered nothing is on its way to the disk,
   assert.equal(suspends(false, true, true).reported, []);
 });
 
+test('frozen I/O: a Primary frozen for fencing goes on alone only by the word of a handler of this loss, and when its peer is outdated', () => {
+  const fence = { type: 'run-handler', handler: 1, name: 'fence-peer', resource: 'r0', environment: [] } satisfies Output;
+  const frozen = (): FakeWorld => {
+    const world = pair();
+    world.state(ALICE, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown, flags: ['suspFen'] });
+    return world;
+  };
+  const thawed = (prepare: (world: FakeWorld) => void, change: Parameters<FakeWorld['state']>[1] = {}): string[] => {
+    const world = frozen();
+    world.later();
+    prepare(world);
+    world.state(ALICE, { flags: [], ...change });
+    return world.violations.map(({ property, detail }) => `${property}: ${detail}`);
+  };
+  const fenced = (world: FakeWorld): void => {
+    world.says(ALICE, fence);
+    world.handlerExits(ALICE, 4);
+  };
+  assert.equal(thawed(fenced, { pdsk: Disk.Outdated }), []);
+  assert.equal(thawed(fenced), ['frozen-io: alice goes on without its peer, whose volume 0 may be promoted']);
+  assert.equal(thawed((world) => world.command(ALICE, { verb: 'resume-io', resource: 'r0' })), []);
+  assert.equal(thawed(() => undefined, { conn: Conn.Connected, pdsk: Disk.UpToDate, peer: Role.Secondary }), []);
+
+  const late = pair();
+  late.says(ALICE, fence);
+  late.later();
+  late.state(ALICE, { conn: Conn.WFConnection, pdsk: Disk.DUnknown, peer: Role.Unknown, flags: ['suspFen'] });
+  late.handlerExits(ALICE, 4);
+  late.state(ALICE, { pdsk: Disk.Outdated, flags: [] });
+  assert.equal(late.violations.map(({ detail }) => detail), ['alice goes on by the word of a handler that was called before it lost its peer']);
+});
+
 test('device size: it shrinks and nobody asked for that; two connected nodes have two sizes', () => {
   const shrinks = (asked: number): FakeWorld => {
     const world = pair();
@@ -946,6 +979,55 @@ test('metadata sanity: an attach claims more than the superblock admits', () => 
     world.state(BOB, { disk });
     assert.equal(world.reported, reported);
   }
+});
+
+test('metadata sanity: a target\'s superblock says Inconsistent before its first block; an application\'s write is none of the resync', () => {
+  const write = { type: 'disk-write', op: 1, resource: 'r0', volume: 0, area: 'data', sector: 64, data: new Uint8Array(4096), preflush: false, fua: false } as const;
+  const target = (flags: number, prepare: (world: FakeWorld) => void = () => undefined): string[] => {
+    const world = pair();
+    world.state(BOB, { conn: Conn.SyncTarget, disk: Disk.Inconsistent });
+    world.disks[BOB]!.writeMeta(world.layout.superblockSector, encodeSuperblock(world.superblock(flags)));
+    prepare(world);
+    world.says(BOB, write);
+    return world.reported;
+  };
+  assert.equal(target(SuperblockFlag.Consistent), ['metadata-sanity']);
+  assert.equal(target(0), []);
+  assert.equal(target(SuperblockFlag.Consistent, (world) => void world.issue(ALICE, 64)), []);
+  assert.equal(target(SuperblockFlag.Consistent, (world) => world.state(BOB, { conn: Conn.Connected, disk: Disk.UpToDate })), []);
+});
+
+test('metadata sanity: while the activity log is written, a Primary\'s write goes only to extents that the disk names', () => {
+  const logging = { type: 'disk-write', op: 1, resource: 'r0', volume: 0, area: 'meta', sector: 8, data: new Uint8Array(4096), preflush: false, fua: false } as const;
+  const written = (during: boolean, application = true): string[] => {
+    const world = new FakeWorld();
+    world.setup.onBoot = 'attach-and-connect';
+    world.up2date();
+    const { bytes } = application ? world.issue(ALICE, 64) : { bytes: new Uint8Array(4096) };
+    world.says(ALICE, logging);
+    if (!during) world.hears(ALICE, { type: 'disk-done', op: 1 });
+    world.says(ALICE, { type: 'disk-write', op: 2, resource: 'r0', volume: 0, area: 'data', sector: 64, data: bytes, preflush: false, fua: false });
+    return world.reported;
+  };
+  assert.equal(written(true), ['metadata-sanity']);
+  assert.equal(written(false), []);
+  assert.equal(written(true, false), []);
+});
+
+test('metadata sanity: a disk that was given up while the other went on is not attached as good', () => {
+  const attached = (disk: Disk, goesOn = true): string[] => {
+    const world = pair();
+    world.state(BOB, { disk: Disk.Failed, ...(!goesOn && { conn: Conn.WFConnection, pdsk: Disk.DUnknown }) });
+    world.state(BOB, { disk: Disk.Diskless });
+    world.later(10_000_000);
+    world.state(BOB, { disk: Disk.Attaching });
+    world.state(BOB, { disk });
+    return world.reported;
+  };
+  assert.equal(attached(Disk.Consistent), ['metadata-sanity']);
+  assert.equal(attached(Disk.Inconsistent), []);
+  assert.equal(attached(Disk.Outdated), []);
+  assert.equal(attached(Disk.Consistent, false), []);
 });
 
 test.run();
