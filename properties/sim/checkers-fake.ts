@@ -281,9 +281,10 @@ export class FakeWorld implements WorldView {
   }
 
   complete(place: number, id: number, operation: 'read' | 'write' | 'flush', ok = true, read?: { sector: number; data: Uint8Array }): void {
+    const write = this.ghost.pending.get(id)?.write;
     this.ghost.completed(id, ok, this.nowUs);
-    const sectors = read === undefined ? 0 : read.data.length / 512;
-    const completion = { host: NAMES[place]!, volume: 0, operation, id, sector: read?.sector ?? 0, sectors, ok, issuedAtUs: 0, ...(read && { data: read.data }) };
+    const { sector, sectors } = read !== undefined ? { sector: read.sector, sectors: read.data.length / 512 } : (write ?? { sector: 0, sectors: 0 });
+    const completion = { host: NAMES[place]!, volume: 0, operation, id, sector, sectors, ok, issuedAtUs: 0, ...(read && { data: read.data }) };
     for (const checker of this.checkers) checker.onCompletion?.(completion, this);
   }
 
@@ -295,9 +296,12 @@ export class FakeWorld implements WorldView {
     return bytes;
   }
 
-  flush(place: number): void {
+  /** A flush that is answered; `during`: what happens before that. */
+  flush(place: number, during: () => void = () => undefined): void {
     const id = ++this.lastId;
     this.ghost.issued(id, NAMES[place]!, { operation: 'flush', volume: 0, sector: 0, sectors: 0, fua: false, tag: 0 }, this.nowUs);
+    for (const checker of this.checkers) checker.onInput?.(NAMES[place]!, { type: 'app-flush', resource: 'r0', volume: 0, id }, this);
+    during();
     this.complete(place, id, 'flush');
   }
 

@@ -124,6 +124,31 @@ test('durability: both lose power, what a flush covers stays and the rest may go
   }
 });
 
+test('durability: a flush is answered when what was answered before it is in no cache, the peer\'s included', () => {
+  const answered = (stable: readonly number[], options?: ConstructorParameters<typeof FakeWorld>[0], fua = false): string[] => {
+    const world = pair(options);
+    const { id, bytes } = world.issue(ALICE, 0);
+    for (const place of [ALICE, BOB]) {
+      world.says(place, { type: 'disk-write', op: 1, resource: 'r0', volume: 0, area: 'data', sector: 0, data: bytes, preflush: false, fua });
+      world.disks[place]!.write(0, bytes);
+      world.hears(place, { type: 'disk-done', op: 1 });
+    }
+    world.complete(ALICE, id, 'write');
+    world.flush(ALICE, () => {
+      for (const place of stable) {
+        world.says(place, { type: 'disk-flush', op: 2, resource: 'r0', volume: 0, area: 'data' });
+        world.hears(place, { type: 'disk-done', op: 2 });
+      }
+    });
+    return world.violations.map(({ property, detail }) => `${property}: ${detail.replace(/^.*, and /, '')}`);
+  };
+  assert.equal(answered([ALICE, BOB]), []);
+  assert.equal(answered([ALICE]), ["durability: what was answered before it lies in the cache of bob's disk"]);
+  assert.equal(answered([BOB]), ["durability: what was answered before it lies in the cache of alice's disk"]);
+  assert.equal(answered([], undefined, true), []);
+  assert.equal(answered([ALICE], { protocol: 'A' }), []);
+});
+
 test('durability: a node that fencing outdated is promoted without force', () => {
   const world = pair();
   world.part();
@@ -372,6 +397,29 @@ const parted = (options?: ConstructorParameters<typeof FakeWorld>[0]): FakeWorld
   world.later();
   return world;
 };
+
+test('convergence: between disks in sync nothing stays marked, unless a verify, two Primaries or a bad disk marked it', () => {
+  const marked = (prepare: (world: FakeWorld) => void, looks = 2): string[] => {
+    const world = pair();
+    prepare(world);
+    setOutOfSync(world.bitmaps[BOB]!, 8, 16);
+    for (let look = 0; look < looks; look++) world.checkpoint();
+    return world.violations.map(({ property, detail }) => `${property}: ${detail}`);
+  };
+  assert.equal(marked(() => undefined), ['convergence: 2 blocks of volume 0 are marked on bob, both sides say Connected and UpToDate']);
+  assert.equal(marked(() => undefined, 1), []);
+  assert.equal(marked((world) => world.part()), []);
+  assert.equal(marked((world) => (world.state(ALICE, { conn: Conn.VerifyS }), world.state(ALICE, { conn: Conn.Connected }))), []);
+  assert.equal(marked((world) => world.state(BOB, { role: Role.Primary })), []);
+  assert.equal(marked((world) => world.hears(ALICE, { type: 'disk-failed', op: 1, failure: 'failed' })), []);
+  // A resync leaves nothing behind.
+  const synced = (world: FakeWorld): void => {
+    world.hears(ALICE, { type: 'disk-failed', op: 1, failure: 'failed' });
+    world.state(BOB, { conn: Conn.SyncTarget, disk: Disk.Inconsistent });
+    world.state(BOB, { conn: Conn.Connected, disk: Disk.UpToDate });
+  };
+  assert.is(marked(synced).length, 1);
+});
 
 test('resync direction: newer data is overwritten and nobody decided that', () => {
   const world = pair();

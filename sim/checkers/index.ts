@@ -9,6 +9,7 @@ import { complementaryStates } from './complementary-states.js';
 import { convergence } from './convergence.js';
 import { deviceSize } from './device-size.js';
 import { durability } from './durability.js';
+import { flushed } from './flushed.js';
 import { frozenIo } from './frozen-io.js';
 import { historiesAgree } from './histories-agree.js';
 import { ImageReader } from './image.js';
@@ -25,6 +26,7 @@ import { resyncOrder } from './resync-order.js';
 import { splitBrain } from './split-brain.js';
 import { thaw } from './thaw.js';
 import { unexpectedDisconnect } from './unexpected-disconnect.js';
+import { unmarkedInSync } from './unmarked-in-sync.js';
 import { writeOrder } from './write-order.js';
 
 export function makeCheckers(setup: Setup): Checker[] {
@@ -45,10 +47,12 @@ export function makeCheckers(setup: Setup): Checker[] {
   const checkers = [
     onlineVerify(setup, lineage, planted),
     durability(lineage, planted, images),
+    flushed(setup, lineage),
     writeOrder(setup, lineage, images),
     linearizability(lineage, planted),
     noSilentDivergence(setup, lineage, planted),
     convergence(setup, lineage, planted),
+    unmarkedInSync(setup, lineage),
     resyncDirection(lineage),
     splitBrain(setup, lineage),
     historiesAgree(),
