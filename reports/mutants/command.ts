@@ -142,8 +142,9 @@ function fateLine(fate: Fate, trial: Trial): string {
   if (fate.isMisfit === true) return `${mutant.id}: cannot be put in: ${fate.detail}`;
   const regression = regressionWords(fate);
   if (onlyRegression) return `${mutant.id}: ${regression === '' ? 'no regression' : regression}`;
-  const besides = fate.failing === 0 ? '' : `; ${fate.failing} runs fail without it as well`;
-  if (fate.scenario === undefined) return `${mutant.id}: ${fate.detail.toUpperCase()} of ${mutant.scenarios.join(', ')}${besides}: ${mutant.summary}${mutant.survives === undefined ? '' : ` (${mutant.survives})`}${regression && `; ${regression}`}`;
+  const [failing] = fate.failing;
+  const besides = failing === undefined ? '' : `; ${fate.failing.length} runs fail without it as well, the first: lockstep run ${failing.scenario} --seed ${failing.seed}`;
+  if (fate.scenario === undefined) return `${mutant.id}: ${fate.detail.toUpperCase()} of ${mutant.scenarios.length === trial.engine.scenarios.length ? 'all scenarios' : mutant.scenarios.join(', ')}${besides}: ${mutant.summary}${mutant.survives === undefined ? '' : ` (${mutant.survives})`}${regression && `; ${regression}`}`;
   const expected = mutant.expected.length === 0 || fate.caughtBy.includes('hang') || mutant.expected.some((name) => fate.caughtBy.includes(name)) ? '' : ` (expected ${mutant.expected.join(' or ')})`;
   const escapes = fate.escapes === 0 ? '' : `, ${fate.escapes} times not`;
   const events = fate.shrunk === undefined ? '' : `; ${fate.shrunk.eventsBefore} events shrunk to ${fate.shrunk.events}${fate.shrunk.isComplete ? '' : ' in the time there was'}`;

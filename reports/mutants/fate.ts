@@ -57,7 +57,7 @@ export interface Fate {
   /** Ranges of seeds in which nothing caught it. */
   escapes: number;
   /** Runs that failed without the mutant as well. */
-  failing: number;
+  failing: RunRequest[];
   detail: string;
   /** It could not be put in. */
   isMisfit?: boolean;
@@ -93,7 +93,7 @@ export interface Trial {
 }
 
 export async function fateOf(mutant: Mutant, trial: Trial): Promise<Fate> {
-  const fate: Fate = { mutant, caughtBy: [], runs: [], escapes: 0, failing: 0, detail: '', regression: 'none' };
+  const fate: Fate = { mutant, caughtBy: [], runs: [], escapes: 0, failing: [], detail: '', regression: 'none' };
   const misfit = trial.workshop.install(mutant);
   if (misfit !== undefined) return { ...fate, detail: misfit, isMisfit: true };
   fate.regression = await playRegression(mutant, trial);
@@ -114,7 +114,7 @@ async function sweep(fate: Fate, { workshop, engine, jobs, seeds, sets }: Trial,
   let runs = 0;
   const failsAnyway = (request: RunRequest): boolean => {
     const fails = engine.run(request).verdict === 'failed';
-    if (fails) fate.failing += 1;
+    if (fails) fate.failing.push(request);
     return fails;
   };
   const outcomes = runPool({
@@ -128,7 +128,7 @@ async function sweep(fate: Fate, { workshop, engine, jobs, seeds, sets }: Trial,
   }).pipe(
     tap(() => {
       runs += 1;
-      progress.update(runs, fate.failing);
+      progress.update(runs, fate.failing.length);
     }),
     filter((outcome) => outcome.kind !== 'ran' || (outcome.result.verdict === 'failed' && !failsAnyway(jobAt(plan, outcome.index).request))),
     finalize(() => progress.end()),

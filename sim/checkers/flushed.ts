@@ -8,13 +8,13 @@ import type { Input, Output } from '../../src/contract/index.js';
 import { Role } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { volumesOf } from '../spec.js';
-import { BLOCK_SECTORS } from './image.js';
+import { BLOCK_SECTORS, writtenRange } from './image.js';
 import { type Lineage, saysInSync } from './lineage.js';
 
 /** Data operations of one disk, in the order in which they ended. */
 interface Cache {
   ended: number;
-  /** When each block was last written, unless with FUA. */
+  /** When each block that an application waits for was last written, unless with FUA. */
   written: Map<number, number>;
   /** Up to here everything is stable. */
   stable: number;
@@ -33,6 +33,8 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
   const volumes = volumesOf(setup.hosts[0]!).map(({ volume }) => volume);
   const caches = setup.hosts.map(() => new Map(volumes.map((volume): [number, Cache] => [volume, { ended: 0, written: new Map(), stable: 0, owed: 0 }])));
   const operations = setup.hosts.map(() => new Map<number, Operation>());
+  /** Blocks of writes that are not answered, with how many there are: a resync writes others by the million. */
+  const awaited = new Map(volumes.map((volume): [number, Map<number, number>] => [volume, new Map()]));
   /** What each disk must have flushed before an application's flush is answered, by its id; none for a disk that is not in sync. */
   const flushes = new Map<number, { volume: number; needs: (number | undefined)[] }>();
   const isShared = (host: number, volume: number): boolean => setup.hosts[host]!.disks.find((one) => one.volume === volume)?.metaSectors === undefined;
@@ -62,7 +64,12 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
     if (operation.changes === undefined) return;
     cache.ended += 1;
     const { sector, sectors, fua } = operation.changes;
-    forEachBlock(sector, sectors, (block) => (fua ? cache.written.delete(block) : cache.written.set(block, cache.ended)));
+    const blocks = awaited.get(operation.volume)!;
+    if (blocks.size === 0) return;
+    forEachBlock(sector, sectors, (block) => {
+      if (fua) cache.written.delete(block);
+      else if (blocks.has(block)) cache.written.set(block, cache.ended);
+    });
   };
 
   return {
@@ -70,6 +77,11 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
     onInput(name, input) {
       const host = lineage.hostPlace(name);
       if (input.type === 'disk-done' || input.type === 'disk-failed') return ended(host, input);
+      const range = writtenRange(input);
+      if (range) {
+        const blocks = awaited.get(range.volume)!;
+        forEachBlock(range.sector, range.sectors, (block) => blocks.set(block, (blocks.get(block) ?? 0) + 1));
+      }
       if (input.type !== 'app-flush') return;
       const needs = caches.map((of, place) => (place === host || isPair(input.volume) ? of.get(input.volume)!.owed : undefined));
       flushes.set(input.id, { volume: input.volume, needs });
@@ -79,11 +91,18 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
     },
     onCompletion({ host: name, volume, operation, id, sector, sectors, ok }, world) {
       const host = lineage.hostPlace(name);
-      if (operation === 'write' && ok) {
-        for (const of of caches) {
-          const cache = of.get(volume)!;
-          forEachBlock(sector, sectors, (block) => (cache.owed = Math.max(cache.owed, cache.written.get(block) ?? 0)));
-        }
+      if (operation === 'write') {
+        const blocks = awaited.get(volume)!;
+        forEachBlock(sector, sectors, (block) => {
+          const others = (blocks.get(block) ?? 1) - 1;
+          if (others > 0) blocks.set(block, others);
+          else blocks.delete(block);
+          for (const of of caches) {
+            const cache = of.get(volume)!;
+            if (ok) cache.owed = Math.max(cache.owed, cache.written.get(block) ?? 0);
+            if (others <= 0) cache.written.delete(block);
+          }
+        });
       }
       const flush = flushes.get(id);
       flushes.delete(id);
@@ -98,6 +117,8 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
     onHost(name) {
       const host = lineage.hostPlace(name);
       operations[host]!.clear();
+      for (const blocks of awaited.values()) blocks.clear();
+      for (const of of caches) for (const cache of of.values()) cache.written.clear();
       // Whatever was lost with the cache is somebody else's to judge.
       for (const cache of caches[host]!.values()) cache.owed = 0;
     },
