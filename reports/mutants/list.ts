@@ -12,7 +12,8 @@ import { resync } from './list/resync.js';
 import { secondStrangers } from './list/second-strangers.js';
 import { strangers } from './list/strangers.js';
 import { thirdStrangers } from './list/third-strangers.js';
+import { fourthStrangers } from './list/fourth-strangers.js';
 import { writes } from './list/writes.js';
 import type { Mutant } from './mutant.js';
 
-export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own, ...strangers, ...secondStrangers, ...thirdStrangers];
+export const mutants: readonly Mutant[] = [...writes, ...marks, ...generations, ...resync, ...disks, ...connection, ...own, ...strangers, ...secondStrangers, ...thirdStrangers, ...fourthStrangers];

@@ -242,4 +242,24 @@ export const links = {
       );
     },
   },
+  // alice is Ahead when she is told to be no Primary any more, and dies before bob has what she wrote meanwhile.
+  'demoted-ahead': {
+    resolve: (resolved) => {
+      resolved['protocol'] = 'A';
+    },
+    options: (writes) => ({ net: { ...net, onCongestion: 'pull-ahead', congestionFill: 64 }, workload: busy(writes) }),
+    tell(setup, random, startUs) {
+      setup.failover = { by: 'nobody' };
+      for (let time = 0; time < 4; time++) {
+        const atUs = startUs + time * 5 * SECOND_US;
+        const demoteUs = atUs + random.integer(SECOND_US / 2, 2 * SECOND_US);
+        setup.schedule.push(
+          at(`slow-${time}`, atUs, { do: 'slow-link', from: ALICE, to: BOB, forUs: 3 * SECOND_US, latencyUs: random.integer(1000, 100_000), bytesPerSecond: random.pick([20_000, 100_000]) }),
+          act(`demote-${time}`, demoteUs, ALICE, demote),
+          at(`die-${time}`, demoteUs + random.integer(20_000, 1.5 * SECOND_US), { do: 'crash', host: ALICE, restartAfterUs: SECOND_US / 2 }),
+          act(`promote-${time}`, atUs + 4.5 * SECOND_US, ALICE, promote),
+        );
+      }
+    },
+  },
 } satisfies Record<string, Story>;
