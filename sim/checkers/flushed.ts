@@ -58,8 +58,13 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
   const ended = (host: number, input: Extract<Input, { type: 'disk-done' | 'disk-failed' }>): void => {
     const operation = operations[host]!.get(input.op);
     operations[host]!.delete(input.op);
-    if (operation === undefined || input.type === 'disk-failed') return;
+    if (operation === undefined) return;
     const cache = caches[host]!.get(operation.volume)!;
+    // Such a disk is not good any more, and the answer is the peer's, whichever is told first (disk-errors 27).
+    if (input.type === 'disk-failed') {
+      cache.stable = cache.ended;
+      return;
+    }
     if (operation.flushes !== undefined) cache.stable = Math.max(cache.stable, operation.flushes);
     if (operation.changes === undefined) return;
     cache.ended += 1;
