@@ -2,7 +2,7 @@
 
 import type { Command } from '../../src/contract/index.js';
 import type { HostSpec, Trigger } from '../../sim/types.js';
-import { ALICE, BOB, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
+import { ALICE, BOB, RESOURCE, SECOND_US, act, at, connectTo, disconnectFrom } from '../pair.js';
 import { type Story, attachHere, busy, large, largeInTime, net, notPlanned, promote, withC } from './story.js';
 
 const EXTENT_SECTORS = 8192;
@@ -85,6 +85,21 @@ export const logs = {
       for (let time = 0; time < 3; time++) {
         schedule.push(at(`dark-${time}`, startUs + time * 6 * SECOND_US, { do: 'power-loss', hosts: [ALICE, BOB], restartAfterUs: SECOND_US / 2, tear: random.integer(0, 0x7fffffff) }), act(`promote-${time}`, startUs + time * 6 * SECOND_US + 3 * SECOND_US, ALICE, promote));
       }
+    },
+  },
+  // The device grows, and its metadata moves, while nothing is under way but a transaction of the activity log.
+  'grown-while-cold': {
+    resolve: (resolved) => {
+      Object.assign(resolved, { 'meta-disk': 'internal', 'protocol-max': 101, 'queue-depth': 1 });
+    },
+    options: (writes) => ({ ...large, workload: { pattern: 'random', writes, thinkUs: 50_000 } }),
+    endsHere: true,
+    tell({ schedule }, random) {
+      const more = random.integer(1000, 40_000);
+      for (const host of [ALICE, BOB]) schedule.push(at(`grow-${host}`, SECOND_US / 2, { do: 'resize-disk', host, more, fewer: 0, noise: 0 }));
+      const trigger: Trigger = { onDiskOperation: 'write', host: ALICE, area: 'meta', nth: random.integer(20, 80), when: 'issued', delayUs: random.integer(1, 200) };
+      const command: Command = { verb: 'resize', resource: RESOURCE, volume: 0, sizeSectors: 0, assumeClean: true, assumePeerHasSpace: false };
+      schedule.push({ id: 'resize', trigger, action: { do: 'command', host: ALICE, command } });
     },
   },
 } satisfies Record<string, Story>;

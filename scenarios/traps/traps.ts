@@ -24,7 +24,7 @@ const names = [
   'given-up-apart', 'undurable-alone', 'marked-reads', 'received-unwritten', 'lazy-marks', 'wide-set', 'given-up-in-flight', 'unflushed-detach',
   'refused-in-resync', 'bad-disk-reader', 'outdated-beside-diskless', 'lone-disk', 'flushed-then-dark', 'bitmap-cut', 'half-synced-fencing',
   'log-switched', 'left-behind', 'cold-crowd', 'late-verdict', 'lost-meta', 'stood-still', 'missed-end', 'resumed-together', 'evicted-unstable',
-  'alone-evicting', 'paused-in-stall', 'refused-while-asked', 'demoted-ahead',
+  'alone-evicting', 'paused-in-stall', 'refused-while-asked', 'demoted-ahead', 'grown-while-cold',
 ] as const satisfies readonly (keyof typeof diskless | keyof typeof disks | keyof typeof links | keyof typeof logs | keyof typeof resyncs | keyof typeof rivals)[];
 
 const trapsOf = (scenario: Pick<Scenario, 'name' | 'summary' | 'sometimes'>, stories: Readonly<Record<string, Story>>, drawn: readonly string[] = Object.keys(stories), protocol = 'any'): Scenario => {

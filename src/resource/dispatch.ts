@@ -350,6 +350,8 @@ export const handleSignal = (core: Core, resource: Resource, value: Signal): voi
       // What was held back meanwhile waits with its extents.
       if (holdReason(resource, volume) !== undefined) volume.waiting = [...requests, ...volume.waiting];
       else submitAll(core, resource, volume, requests);
+      // A resize that moves the log waits for it to be idle, and this may have been the last thing under way.
+      if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: resource.name });
       return admit(core, resource, volume);
     }
     case 'admission':

@@ -200,4 +200,14 @@ export const own: readonly Mutant[] = [
     set: ['story=resumed-together'],
     expected: ['split-brain'],
   },
+  {
+    id: 'resize-not-told',
+    summary: 'a resize that moves the metadata, and waits for the activity log to be idle, is not looked at again when the last transaction is on disk',
+    file: 'src/resource/dispatch.ts',
+    oldText: "      if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: resource.name });\n      return admit(core, resource, volume);\n",
+    newText: '      return admit(core, resource, volume);\n',
+    scenarios: ['traps'],
+    set: ['story=grown-while-cold'],
+    expected: ['liveness'],
+  },
 ];
