@@ -430,7 +430,7 @@ test('a target that loses its disk refuses what still comes, and keeps no range'
   const pair = newPair({ ...FAST, sectors: 16384, diskUs: 200_000 });
   makeDirty(pair, 0, 2048);
   startSync(pair);
-  const { core, resource, connection } = pair.target;
+  const { core, resource } = pair.target;
   const volume = volumeOf(pair.target);
   const device = deviceOf(volume);
   runUntil(pair, () => device.resync!.requests.some(({ stage }) => stage === 'writing'), MINUTE_US);
@@ -439,7 +439,7 @@ test('a target that loses its disk refuses what still comes, and keeps no range'
   volume.backing!.failed = true;
   // Answers and ends of writes come in before the resource room has drawn the consequences.
   runUntil(pair, () => false, 100_000);
-  act(pair, pair.target, () => abortResync(core, resource, volume, device, connection));
+  act(pair, pair.target, () => abortResync(core, resource, volume, device, false));
   assert.equal(volume.intervals, []);
   device.bitmap = undefined;
   runUntil(pair, () => false, 2_000_000);
@@ -453,14 +453,14 @@ test('a source that loses its disk refuses what is asked for, and the target is 
   const pair = newPair({ ...FAST, sectors: 16384, diskUs: 100_000 });
   makeDirty(pair, 0, 2048);
   startSync(pair);
-  const { core, resource, connection } = pair.source;
+  const { core, resource } = pair.source;
   const volume = volumeOf(pair.source);
   const device = deviceOf(volume);
   runUntil(pair, () => device.resync!.reads.size > 0, MINUTE_US);
   volume.disk = Disk.Failed;
   volume.backing!.failed = true;
   runUntil(pair, () => false, 20_000);
-  act(pair, pair.source, () => abortResync(core, resource, volume, device, connection));
+  act(pair, pair.source, () => abortResync(core, resource, volume, device, false));
   device.bitmap = undefined;
   assert.equal(volume.intervals, []);
   assert.not(runUntil(pair, () => complete(pair.source).length > 0, 5_000_000));

@@ -127,6 +127,7 @@ function newVolume(number: number, sectors: number, peer: string, options: Stati
     peers: new Map([[peer, device as unknown as PeerDevice]]),
     waiting: [],
     intervals: [],
+    holds: [],
     lastInterval: 0,
     applicationSectors: 0,
   } as unknown as Volume;
@@ -155,7 +156,7 @@ export function disconnect(station: Station): void {
   stopConnecting(core, connection);
   for (const volume of resource.volumes.values()) {
     const device = deviceOf(volume);
-    abortResync(core, resource, volume, device, connection);
+    abortResync(core, resource, volume, device, false);
     device.repl = Conn.StandAlone;
   }
   for (const write of station.writes.values()) if (write.peer === 'waiting') write.peer = 'failed';

@@ -77,6 +77,8 @@ export const routeAgain = (core: Core, volume: Volume, request: Request): void =
   request.parked = true;
   volume.waiting.unshift(request);
   signal(core, { signal: 'admission', resource: volume.resource, volume: volume.number });
+  // Whoever holds the volume waited for this one to end, and now it waits for them.
+  if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: volume.resource });
 };
 
 /** Is this a write that went to the peer only, or to a disk before, while there is a disk here now that lacks it? */
@@ -99,7 +101,9 @@ export const startAgain = (core: Core, volume: Volume, requests: readonly Reques
     request.local = 'none';
     request.submitted = false;
     if (request.interval >= 0) useInterval(volume, request.interval, 'waiting');
-    if (!request.completed) volume.writesInFlight--;
+    if (!request.completed && --volume.writesInFlight === 0 && volume.holds.length > 0) {
+      signal(core, { signal: 'writes-drained', resource: volume.resource, volume: volume.number });
+    }
     routeAgain(core, volume, request);
   }
 };

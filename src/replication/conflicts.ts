@@ -26,6 +26,7 @@ import { answerFlushes, findRequest } from './acks.js';
 import { markOutOfSync } from './bits.js';
 import { completeIfDone, letPeerPass } from './completion.js';
 import { forgetSentWrite } from './epochs.js';
+import { hasDisk } from './plan.js';
 
 export type Verdict = 'no-conflict' | 'superseded' | 'retry';
 
@@ -87,7 +88,8 @@ export const conflictDecided = (core: Core, resource: Resource, connection: Conn
     letPeerPass(core, resource, volume, request);
     completeIfDone(core, resource, volume, request);
   } else {
-    request.retry = overlapsPeerWrite(volume, request.sector, request.sectors) ? 'due' : 'told';
+    // Without a disk nobody registers what the peer writes: it may have come, and been refused.
+    request.retry = overlapsPeerWrite(volume, request.sector, request.sectors) || !hasDisk(volume) ? 'due' : 'told';
     letPeerPass(core, resource, volume, request);
     retryIfDue(core, volume, request);
   }

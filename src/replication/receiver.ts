@@ -251,11 +251,13 @@ export const epochFlushDone = (core: Core, resource: Resource, volume: Volume, c
   if (!result.ok && !volume.backing?.failed) {
     signal(core, { signal: 'disk-error', resource: resource.name, volume: volume.number, kind: 'write', sector: 0, sectors: 0, detail: `flush ${result.failure}` });
   }
-  if (then.connectCount !== connection.connectCount || connection.loss) return;
+  // One that ends late belongs to a connection that is over: the epoch of the next one is not flushed by it (D15).
+  const [oldest] = connection.receiver.epochs;
+  if (then.connectCount !== connection.connectCount || connection.loss || oldest?.flush !== 'running') return;
   // The writes of the epochs that are not acknowledged are lost perhaps: the connection goes, so the writer marks them.
   if (!result.ok) return loseConnection(core, connection, 'NetworkFailure', 'a flush of our disk failed');
   if (--connection.receiver.flushesPending > 0) return;
-  connection.receiver.epochs[0]!.flush = 'done';
+  oldest.flush = 'done';
   finishEpochs(core, resource, connection);
 };
 

@@ -34,6 +34,7 @@ export const submit = (core: Core, resource: Resource, volume: Volume, request: 
   if (request.sector + request.sectors > volume.sizeSectors) {
     resource.log.requests.set(request.id, request);
     request.parked = false;
+    request.retry = 'no';
     return failRequest(core, resource, volume, request);
   }
   if (request.interval < 0) {

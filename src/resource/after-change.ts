@@ -254,10 +254,11 @@ const steps: readonly ((context: Context) => StepResult)[] = [
     if (isSyncState(from.conn) && isSyncState(to.conn)) {
       if (!paused(from.conn) && paused(to.conn)) pauseResync(core, resource, volume, device, connection);
       if (paused(from.conn) && !paused(to.conn)) resumeResync(core, resource, volume, device, connection);
-    } else if (isSyncState(from.conn) && !isSyncState(device.repl)) {
+    } else if (isSyncState(from.conn) && !isSyncState(to.conn)) {
+      // By the change and not by what is now: the next resync may have been told already, while this waited for the disk.
       if (to.conn === Conn.Ahead) cancelServed(core, volume, device, connection, device.resync);
       if (to.conn === Conn.Behind) forgetRequests(device, device.resync);
-      abortResync(core, resource, volume, device, connection);
+      abortResync(core, resource, volume, device, to.conn === Conn.Behind);
     }
     return 'done';
   },

@@ -64,7 +64,7 @@ export const connectionLost = (core: Core, resource: Resource, connection: Conne
     clearTimer(core, 'leave-ahead', resource.name, connection.peer, volume.number);
     forgetSizes(device);
     device.beforeResync = undefined;
-    if (device.resync) abortResync(core, resource, volume, device, connection);
+    if (device.resync) abortResync(core, resource, volume, device, false);
     device.hasStaleDigests = false;
     sendBitmapIfQuiet(core, resource, volume);
   }

@@ -19,6 +19,7 @@ import { Conn, Role } from '../state/states.js';
 import type { ProtocolPacket } from '../wire/packets.js';
 import { watchDisk } from './disk-age.js';
 import { finish, wait, type CommandOf } from './procedures.js';
+import { startRequestTimer } from './request-age.js';
 import { checkResyncAfter } from './resync-after.js';
 
 /** Below this the options that both sides compare cannot change on a connection (163). */
@@ -89,6 +90,8 @@ const apply = (core: Core, resource: Resource, wanted: Resource['config']): void
     const connection = resource.connections.get(peer.name)!;
     const isChanged = !isSame(connection.config.net, peer.net);
     connection.config = peer;
+    // None runs where ko-count was 0.
+    if (isLive(connection)) startRequestTimer(core, connection);
     if (isLive(connection)) announce(core, resource, connection, isChanged, told);
   }
   if (!isSame(before.membership, wanted.membership)) {

@@ -56,7 +56,7 @@ export const resize = (core: Core, resource: Resource, procedure: Procedure, wha
   switch (procedure.step as Step) {
     case Step.Begin: {
       // One after the other: what the last one has brought is synced, or begun to be, before the next one is judged.
-      if (isBusy(resource, procedure, volume) || (!isAsked(procedure) && device.hasNewPart && device.repl === Conn.Connected)) return wait(procedure, 'state', Step.Begin);
+      if (isBusy(resource, procedure, volume) || (!isAsked(procedure) && device.hasNewPart && canSyncNewPart(volume, device))) return wait(procedure, 'state', Step.Begin);
       const refusal = mayResize(resource, volume, connection, device, procedure, what);
       if (refusal !== undefined) return end(refusal);
       hold(volume, HOLD);
@@ -130,8 +130,9 @@ const goalOf = (volume: Volume, device: PeerDevice, procedure: Procedure, what: 
 const isDrained = (resource: Resource, volume: Volume, goal: Goal): boolean => {
   const backing = volume.backing!;
   if (volume.writesInFlight > 0) return false;
-  // What waits for its range fails afterwards: its end is gone.
-  const runs = volume.intervals.filter(({ started }) => started);
+  // What waits for its range fails afterwards: its end is gone. So does what has its range and waits for us.
+  const held = new Set(volume.waiting.map(({ interval }) => interval));
+  const runs = volume.intervals.filter(({ id, started }) => started && !held.has(id));
   if (goal.sectors < volume.sizeSectors && runs.some(({ sector, sectors }) => sector + sectors > goal.sectors)) return false;
   return samePlace(goal.layout, backing.layout) || (isIdle(backing.activityLog) && ![...resource.log.requests.values()].some((request) => request.volume === volume.number && request.inActivityLog));
 };
@@ -198,11 +199,14 @@ const written = (
  * Both come to this by themselves.
  */
 const syncNewPart = (core: Core, resource: Resource, volume: Volume, connection: Connection, device: PeerDevice): void => {
-  if (!device.hasNewPart || device.repl !== Conn.Connected || volume.disk !== Disk.UpToDate || device.pdsk !== Disk.UpToDate) return;
+  if (!device.hasNewPart || !canSyncNewPart(volume, device)) return;
   device.hasNewPart = false;
   const change = isSourceOfNewPart(resource, connection, device) ? { conn: Conn.SyncSource, pdsk: Disk.Inconsistent } : { conn: Conn.WFSyncUUID };
   changeState(core, resource, [volume], connection, change, 'hard', 'the device has grown');
 };
+
+const canSyncNewPart = (volume: Volume, device: PeerDevice): boolean =>
+  device.repl === Conn.Connected && volume.disk === Disk.UpToDate && device.pdsk === Disk.UpToDate;
 
 const isSourceOfNewPart = (resource: Resource, connection: Connection, device: PeerDevice): boolean =>
   resource.role === device.role ? connection.resolveConflicts : resource.role === Role.Primary;

@@ -21,8 +21,8 @@ export const verify = (core: Core, resource: Resource, procedure: Procedure, wha
   const device = volume.peers.get(connection.peer)!;
   if (procedure.step === 1) {
     if (procedure.peerCode === ReturnCode.ConcurrentStateChange) return waitForCrossed(core, resource, procedure, 0);
-    // Before the first tick: the state has changed a moment ago, in the same input.
-    if (isSuccess(procedure.result)) aimVerify(core, volume, device, connection, what.startSector, what.stopSector);
+    // Before the first tick: the state has changed a moment ago, in the same input. So has what the peer said next, perhaps: its disk is gone, and it is over.
+    if (isSuccess(procedure.result) && device.verify?.side === 'source') aimVerify(core, volume, device, connection, what.startSector, what.stopSector);
     return finish(core, resource, procedure, procedure.result);
   }
   if (device.repl === Conn.VerifyS) {

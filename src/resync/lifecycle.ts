@@ -49,6 +49,8 @@ export const startResync = (core: Core, resource: Resource, volume: Volume, peer
     unacknowledged: [],
   };
   peerDevice.resync = resync;
+  // What a device has grown by is marked, and synced with the rest.
+  peerDevice.hasNewPart = false;
   observeResync(core, volume, peerDevice, resync, 'started');
   if (side === 'target') setTimer(core, 'resync-tick', resource.name, peerDevice.peer, volume.number, 0);
   else if (weight === 0 && connection.protocolVersion < EMPTY_RESYNC_ENDS_AT_ONCE) {
@@ -80,13 +82,13 @@ export const resumeResync = (core: Core, resource: Resource, volume: Volume, pee
 /**
  * The connection or a disk is lost: requests are forgotten, ranges given back (bugs B115, B133, B215), bits stay. A range that
  * the disk is writing keeps its place until the write ends, unless that disk is given up. Nothing to do when no resync runs.
+ * `isAnswered`: each request is still answered once (`staleRequests`), as it is Behind.
  */
-export const abortResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, _connection: Connection): void => {
+export const abortResync = (core: Core, resource: Resource, volume: Volume, peerDevice: PeerDevice, isAnswered: boolean): void => {
   const { resync } = peerDevice;
   if (!resync) return;
   observeResync(core, volume, peerDevice, resync, 'aborted');
-  // Behind, each request is still answered once (`staleRequests`).
-  if (peerDevice.repl !== Conn.Behind && resync.requests.some(({ askedAs, stage }) => askedAs === 'digest' && stage === 'asked')) peerDevice.hasStaleDigests = true;
+  if (!isAnswered && resync.requests.some(({ askedAs, stage }) => askedAs === 'digest' && stage === 'asked')) peerDevice.hasStaleDigests = true;
   removeResync(core, resource, volume, peerDevice);
   for (const { interval, stage } of resync.requests) {
     if ((stage !== 'writing' || !hasDisk(volume)) && findInterval(volume, interval)) releaseInterval(core, volume, interval);

@@ -41,9 +41,13 @@ export const diskOpenFailed = (core: Core, volume: Volume, reason: string): void
 /** The driver has the disk open: capacities in sectors. */
 export const diskOpened = (core: Core, volume: Volume, devices: Devices & { discardGranularityBytes: number; rememberedSectors: number }): void => {
   const refusal = checkDevices(volume.config.metaDisk, devices);
-  if (refusal) return refuse(core, volume, refusal);
+  const refused = (why: Refusal): void => {
+    emit(core, { type: 'disk-close', resource: volume.resource, volume: volume.number });
+    refuse(core, volume, why);
+  };
+  if (refusal) return refused(refusal);
   const layout = layoutOf(volume.config.metaDisk, devices);
-  if (!layout.ok) return refuse(core, volume, layout.refusal);
+  if (!layout.ok) return refused(layout.refusal);
   volume.backing = newBacking(volume, devices, layout.value);
   readPieces(core, volume, superblockSector(volume.config.metaDisk, devices.metaSectors), SUPERBLOCK_BYTES / 512);
 };

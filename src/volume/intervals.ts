@@ -105,6 +105,8 @@ export const releaseInterval = (core: Core, volume: Volume, id: number): void =>
   assert(index >= 0, () => `interval ${id} was released twice`);
   const [released] = volume.intervals.splice(index, 1);
   wake(core, volume, index, released!);
+  // A resize waits for what runs behind the new end, reads for the peer included.
+  if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: volume.resource });
 };
 
 const ownWrite = (volume: Volume, id: number): { interval: Interval; index: number } => {
