@@ -18,6 +18,7 @@ import { knownOnDisk } from './known-on-disk.js';
 import { linearizability } from './linearizability.js';
 import { liveness } from './liveness.js';
 import { metadataSanity } from './metadata-sanity.js';
+import { nobodyWaits } from './nobody-waits.js';
 import { noSilentDivergence } from './no-silent-divergence.js';
 import { outdatedWithCause } from './outdated-with-cause.js';
 import { onlineVerify, Planted } from './online-verify.js';
@@ -58,6 +59,7 @@ export function makeCheckers(setup: Setup): Checker[] {
     historiesAgree(),
     boundedRecovery(setup, lineage),
     liveness(setup, lineage),
+    nobodyWaits(),
     metadataSanity(setup, lineage),
     knownOnDisk(setup, lineage),
     complementaryStates(setup, lineage),
