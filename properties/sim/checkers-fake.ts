@@ -9,6 +9,7 @@ import { createMdSteps, newSuperblock } from '../../src/metadata/create-md.js';
 import { type Layout, layoutOf } from '../../src/metadata/layout.js';
 import { type Bitmap, createBitmap } from '../../src/metadata/bitmap.js';
 import { type Superblock, SuperblockFlag, encodeSuperblock } from '../../src/metadata/superblock.js';
+import { encodeState } from '../../src/node/snapshot.js';
 import { Conn, Disk, Role } from '../../src/state/states.js';
 import { makeCheckers } from '../../sim/checkers/index.js';
 import { type GhostRecord, createGhost } from '../../sim/ghost.js';
@@ -174,7 +175,8 @@ export class FakeWorld implements WorldView {
     const peer: PeerView = { peer: NAMES[1 - place]!, state, bitmap: this.bitmaps[place], failedBits: 0 };
     const volume: VolumeView = { volume: 0, peers: [peer], uuids: undefined, sizeSectors: (place === ALICE ? this.alicesSectors : undefined) ?? this.sizeSectors, activeExtents: [], superblock: undefined, activityLogTransactions: 0, inFlight: this.inFlight[place]!, waiting: 0 };
     const resource = { resource: 'r0', volumes: [volume], suspended: false, frozenReason: this.frozenReason };
-    return { resources: () => [resource] } as unknown as Node;
+    // Nothing waits in it.
+    return { resources: () => [resource], snapshot: () => encodeState({ resources: new Map() }) } as unknown as Node;
   }
 
   superblock(flags: number): Superblock {
