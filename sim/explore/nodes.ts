@@ -110,6 +110,11 @@ export class Nodes {
     return this.seen[node]!.resources;
   }
 
+  /** As `Node.snapshot` says; not to be changed. */
+  snapshot(node: number): Uint8Array {
+    return this.seen[node]!.snapshot;
+  }
+
   /** One pass with this fact. A watcher sees the step being made, again. */
   step(number: number, fact: Fact, watcher?: Watcher): Step {
     const seen = this.seen[number]!;

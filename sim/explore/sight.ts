@@ -43,7 +43,7 @@ export function stillNode(worlds: Worlds, place: Place, number: number): Node | 
     handle: refuse,
     outputs: refuse,
     deadline: refuse,
-    snapshot: refuse,
+    snapshot: () => worlds.nodes.snapshot(number),
     fingerprint: refuse,
   };
 }
