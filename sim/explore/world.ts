@@ -401,6 +401,8 @@ export class Worlds {
     const disk = this.disks.at(host.disk);
     const ended = this.ended(host, at);
     set(draft, place, { disk: ended.disk, operations: ended.others });
+    // Whoever is told that it has ended finds it on the disk.
+    this.spectator?.now(draft);
     const { op, verb, area, sector, sectors } = operation;
     if (verb !== 'read') return this.give(draft, place, { input: { type: 'disk-done', op } });
     const bytes = readDisk(disk, this.contents, area, sector, sectors);
