@@ -7,7 +7,7 @@
 import { Conn, Disk, Role } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { type Lineage, saysInSync } from './lineage.js';
-import { volumeView } from './marks.js';
+import { readStoredMetadata, volumeView } from './marks.js';
 import { volumesOf } from '../spec.js';
 
 export function unmarkedInSync(setup: Setup, lineage: Lineage): Checker {
@@ -34,6 +34,16 @@ export function unmarkedInSync(setup: Setup, lineage: Lineage): Checker {
       if (isVerify || (to.role === Role.Primary && to.peer === Role.Primary) || to.flags.includes('suspNod')) mayBeMarked.add(volume);
       const isSync = from.conn === Conn.SyncSource || from.conn === Conn.SyncTarget;
       if (isSync && to.conn === Conn.Connected && to.disk === Disk.UpToDate && to.pdsk === Disk.UpToDate) mayBeMarked.delete(volume);
+    },
+    onHost(name, what, world) {
+      if (what === 'boot') return;
+      // Bits that were cleared, and whose clearing is not on disk yet, are there again after a crash: too many of them do no harm.
+      const host = world.host(name);
+      for (const volume of volumes) {
+        if (volumeView(host, volume)?.peers[0]?.bitmap?.weight !== 0) continue;
+        const stored = readStoredMetadata(host, volume);
+        if (typeof stored !== 'string' && stored.countBits() > 0) mayBeMarked.add(volume);
+      }
     },
     onCheckpoint(world) {
       for (const volume of volumes) {
