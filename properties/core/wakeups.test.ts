@@ -188,13 +188,12 @@ test('a verify that the peer agreed to, and ended with the next packet, is no ve
     drive(pair);
     bench.write(peer, 200);
     drive(pair);
-    const verified = bench.order(name, { verb: 'verify', resource: 'r0', volume: 0 });
+    bench.order(name, { verb: 'verify', resource: 'r0', volume: 0 });
     bench.order(peer, { verb: 'detach', resource: 'r0', volume: 0, force: true });
     const way = pair.pipes.findLast(({ kind }) => kind === 'meta')!.ways[peer];
     if (way.chunks.length > 1) way.chunks = [new Uint8Array(Buffer.concat(way.chunks))];
     pair.holds.clear();
     advance(pair, 20 * SECOND_US);
-    assert.type(verified(), 'boolean');
     assert.not.equal(bench.state(name).conn, Conn.VerifyS);
   }
 });

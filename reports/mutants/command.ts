@@ -18,9 +18,9 @@ import { impossible } from './impossible.js';
 import { mutants } from './list.js';
 import { matrix, summaryLine } from './matrix.js';
 import type { Mutant } from './mutant.js';
+import { patchMutant } from './patch.js';
 import { keepRegression } from './regression.js';
 import { updateScoreboard } from './scoreboard.js';
-import { patchMutant } from './patch.js';
 import { openWorkshop } from './workshop.js';
 
 export interface MutantsOptions {

@@ -5,6 +5,7 @@
 
 import { connection } from './list/connection.js';
 import { disks } from './list/disks.js';
+import { fourthStrangers } from './list/fourth-strangers.js';
 import { generations } from './list/generations.js';
 import { marks } from './list/marks.js';
 import { own } from './list/own.js';
@@ -12,7 +13,6 @@ import { resync } from './list/resync.js';
 import { secondStrangers } from './list/second-strangers.js';
 import { strangers } from './list/strangers.js';
 import { thirdStrangers } from './list/third-strangers.js';
-import { fourthStrangers } from './list/fourth-strangers.js';
 import { writes } from './list/writes.js';
 import type { Mutant } from './mutant.js';
 

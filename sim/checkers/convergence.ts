@@ -5,13 +5,12 @@
 
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
-import { writtenRange } from './image.js';
+import { BLOCK_SECTORS, forEachBlock, writtenRange } from './image.js';
 import { type Lineage, saysInSync } from './lineage.js';
 import { isEqual, isInFlight, volumeView } from './marks.js';
 import type { Planted } from './online-verify.js';
 import { volumesOf } from '../spec.js';
 
-const BLOCK_SECTORS = 8;
 const REPORTS_MAX = 3;
 
 export function convergence(setup: Setup, lineage: Lineage, planted: Planted): Checker {
@@ -41,8 +40,7 @@ export function convergence(setup: Setup, lineage: Lineage, planted: Planted): C
     onInput(_host, input) {
       const range = writtenRange(input);
       if (!range) return;
-      const last = Math.floor((range.sector + range.sectors - 1) / BLOCK_SECTORS);
-      for (let block = Math.floor(range.sector / BLOCK_SECTORS); block <= last; block++) due.get(range.volume)!.add(block);
+      forEachBlock(range, (block) => due.get(range.volume)!.add(block));
     },
     onHost(_host, _what, world) {
       for (const volume of volumes) for (const block of recordOf(world.ghost).blocks(volume)) due.get(volume)!.add(block);

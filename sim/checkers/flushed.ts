@@ -8,7 +8,7 @@ import type { Input, Output } from '../../src/contract/index.js';
 import { Role } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { volumesOf } from '../spec.js';
-import { BLOCK_SECTORS, writtenRange } from './image.js';
+import { forEachBlock, writtenRange } from './image.js';
 import { type Lineage, saysInSync } from './lineage.js';
 
 /** Data operations of one disk, in the order in which they ended. */
@@ -68,10 +68,10 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
     if (operation.flushes !== undefined) cache.stable = Math.max(cache.stable, operation.flushes);
     if (operation.changes === undefined) return;
     cache.ended += 1;
-    const { sector, sectors, fua } = operation.changes;
+    const { fua } = operation.changes;
     const blocks = awaited.get(operation.volume)!;
     if (blocks.size === 0) return;
-    forEachBlock(sector, sectors, (block) => {
+    forEachBlock(operation.changes, (block) => {
       if (fua) cache.written.delete(block);
       else if (blocks.has(block)) cache.written.set(block, cache.ended);
     });
@@ -85,7 +85,7 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
       const range = writtenRange(input);
       if (range) {
         const blocks = awaited.get(range.volume)!;
-        forEachBlock(range.sector, range.sectors, (block) => blocks.set(block, (blocks.get(block) ?? 0) + 1));
+        forEachBlock(range, (block) => blocks.set(block, (blocks.get(block) ?? 0) + 1));
       }
       if (input.type !== 'app-flush') return;
       const needs = caches.map((of, place) => (place === host || isPair(input.volume) ? of.get(input.volume)!.owed : undefined));
@@ -98,7 +98,7 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
       const host = lineage.hostPlace(name);
       if (operation === 'write') {
         const blocks = awaited.get(volume)!;
-        forEachBlock(sector, sectors, (block) => {
+        forEachBlock({ sector, sectors }, (block) => {
           const others = (blocks.get(block) ?? 1) - 1;
           if (others > 0) blocks.set(block, others);
           else blocks.delete(block);
@@ -128,9 +128,4 @@ export function flushed(setup: Setup, lineage: Lineage): Checker {
       for (const cache of caches[host]!.values()) cache.owed = 0;
     },
   };
-}
-
-function forEachBlock(sector: number, sectors: number, visit: (block: number) => void): void {
-  const last = Math.floor((sector + sectors - 1) / BLOCK_SECTORS);
-  for (let block = Math.floor(sector / BLOCK_SECTORS); block <= last; block++) visit(block);
 }

@@ -16,6 +16,12 @@ export const writtenRange = (input: Input): { id: number; volume: number; sector
   return input.type === 'app-write-zeroes' || input.type === 'app-discard' ? input : undefined;
 };
 
+/** Each block that a range of sectors touches. */
+export function forEachBlock({ sector, sectors }: { sector: number; sectors: number }, visit: (block: number) => void): void {
+  const last = Math.floor((sector + sectors - 1) / BLOCK_SECTORS);
+  for (let block = Math.floor(sector / BLOCK_SECTORS); block <= last; block++) visit(block);
+}
+
 export class ImageReader {
   /** By content id: the keys of the block's eight sectors, and the block that it was decoded for. */
   private readonly decoded = new Map<number, { block: number; keys: readonly number[] }>();

@@ -10,13 +10,12 @@ import type { Input, Output } from '../../src/contract/index.js';
 import { Disk } from '../../src/state/states.js';
 import type { Checker, Setup, WorldView } from '../types.js';
 import { recordOf } from '../ghost.js';
-import { writtenRange } from './image.js';
+import { BLOCK_SECTORS, forEachBlock, writtenRange } from './image.js';
 import type { Lineage } from './lineage.js';
 import { differenceAt, isSettled, Side } from './marks.js';
 import type { Planted } from './online-verify.js';
 import { volumesOf } from '../spec.js';
 
-const BLOCK_SECTORS = 8;
 /** Marked blocks looked at again at each checkpoint. */
 const AGAIN = 32;
 const REPORTS_MAX = 3;
@@ -145,8 +144,3 @@ const accessOf = (output: Output): (DataAccess & { op: number }) | undefined => 
 
 /** Why a disk is given up without a last word (src/resource/disk.ts). */
 const abandoned = ['forced detach', 'disk-timeout'];
-
-function forEachBlock({ sector, sectors }: { sector: number; sectors: number }, visit: (block: number) => void): void {
-  const last = Math.floor((sector + sectors - 1) / BLOCK_SECTORS);
-  for (let block = Math.floor(sector / BLOCK_SECTORS); block <= last; block++) visit(block);
-}
