@@ -33,6 +33,7 @@ const replacedNodes = (every: number, count: () => void): NodeFactory => (name, 
     },
     deadline: () => node.deadline(),
     snapshot: () => node.snapshot(),
+    holds: () => node.holds(),
     fingerprint: () => node.fingerprint(),
     resources: () => node.resources(),
   };

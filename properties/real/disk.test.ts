@@ -7,8 +7,9 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BackingDisk, ReadSlab, type DiskOperation } from '../../real/disk/backing-disk.js';
-import { newSlab, readCached } from '../../real/disk/system.js';
+import { Arena } from '../../real/arena.js';
+import { BackingDisk, type DiskOperation } from '../../real/disk/backing-disk.js';
+import { readCached } from '../../real/disk/system.js';
 import { DeviceError, DeviceTable, Flusher, lookAgain, type Device } from '../../real/disk/devices.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-disk-'));
@@ -23,10 +24,9 @@ function newFile(sectors: number): string {
 }
 
 /** A disk whose operations are promises. */
-function opened(data: Device, meta: Device = data): { run: (operation: DiskOperation) => Promise<Uint8Array | undefined>; disk: BackingDisk; slab: ReadSlab } {
+function opened(data: Device, meta: Device = data): { run: (operation: DiskOperation) => Promise<Uint8Array | undefined>; disk: BackingDisk } {
   const waiting = new Map<number, { bytes: number; resolve: (data: Uint8Array | undefined) => void; reject: (error: Error) => void }>();
-  const slab = new ReadSlab();
-  const disk = new BackingDisk(data, meta, slab, (op, bytes, error) => {
+  const disk = new BackingDisk(data, meta, new Arena(), (op, bytes, error) => {
     const one = waiting.get(op);
     if (!one) throw new Error(`operation ${op} ended twice`);
     waiting.delete(op);
@@ -36,7 +36,6 @@ function opened(data: Device, meta: Device = data): { run: (operation: DiskOpera
   });
   return {
     disk,
-    slab,
     run: (operation) =>
       new Promise((resolve, reject) => {
         waiting.set(operation.op, { bytes: operation.type === 'disk-read' ? operation.sectors * 512 : 0, resolve, reject });
@@ -110,7 +109,7 @@ test('zeros that were read come without bytes; many reads of what is not cached 
   const table = new DeviceTable();
   const device = table.acquire(newFile(20_000), false, true);
   const ends: (number | undefined)[] = [];
-  const disk = new BackingDisk({ ...device, isMemory: false }, device, new ReadSlab(), (_op, bytes) => ends.push(bytes?.length));
+  const disk = new BackingDisk({ ...device, isMemory: false }, device, new Arena(), (_op, bytes) => ends.push(bytes?.length));
   disk.submit(write(8, filled(1, 1)));
   for (let sector = 0; sector < 16_000; sector += 1000) disk.submit(read(sector, 1000));
   while (ends.length < 17) await new Promise((resolve) => setImmediate(resolve));
@@ -210,8 +209,7 @@ test('reads of one pass do not overwrite each other', async () => {
   const table = new DeviceTable();
   const device = table.acquire(newFile(64), false, true);
   const seen: Uint8Array[] = [];
-  const slab = new ReadSlab();
-  const disk = new BackingDisk(device, device, slab, (_op, bytes) => bytes && seen.push(bytes));
+  const disk = new BackingDisk(device, device, new Arena(), (_op, bytes) => bytes && seen.push(bytes));
   for (let sector = 0; sector < 4; sector++) disk.submit(write(sector, filled(sector + 1, 1)));
   for (let sector = 0; sector < 4; sector++) disk.submit(read(sector, 1));
   while (seen.length < 4) await new Promise((resolve) => setImmediate(resolve));
@@ -228,9 +226,9 @@ test('past the page cache: data of any memory is written and read, and is not in
     assert.is(Buffer.compare((await run(read(9, 24)))!, data), 0);
     assert.is(Buffer.compare((await run(read(1024, 1)))!, data.subarray(0, 512)), 0);
     await run(write(2048, data, {}, 'meta'));
-    const slab = newSlab(4096);
+    const { address } = new Arena().take(512)!;
     // Far from each other: who asks for one has what is behind it read ahead.
-    const isCached = (sector: number): boolean => readCached(device.fd, slab, 0, 512, sector * 512) === 512;
+    const isCached = (sector: number): boolean => readCached(device.fd, address, 512, sector * 512) === 512;
     if (isCached(2048)) assert.equal([isCached(9), isCached(1024)], [!isDirect, !isDirect]);
     else console.log('skipped: this filesystem does not say what is cached');
     assert.is(Buffer.compare((await run(read(2048, 24, 'meta')))!, data), 0);

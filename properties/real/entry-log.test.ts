@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import fc from '../fast-check.js';
 import type { Input, Output } from '../../src/contract/index.js';
 import type { RecordedEntry } from '../../src/contract/recording.js';
+import { Arena } from '../../real/arena.js';
 import { EntryLog, LogPages } from '../../real/daemon/entry-log.js';
 
 const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> => fc.record(model, { noNullPrototype: true }) as fc.Arbitrary<T>;
@@ -55,7 +56,7 @@ function put(log: EntryLog, one: RecordedEntry): void {
 }
 
 test('what is put into a log comes out of it', () => {
-  const pages = new LogPages();
+  const pages = new LogPages(new Arena());
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 60 }), (entries) => {
       const log = new EntryLog(pages);
@@ -70,7 +71,7 @@ test('what is put into a log comes out of it', () => {
 });
 
 test('what a read brought is kept once, and not beyond its pass', () => {
-  const log = new EntryLog(new LogPages());
+  const log = new EntryLog(new LogPages(new Arena()));
   const memory = new Uint8Array(100_000);
   const where = { resource: 'r0', volume: 0 };
   for (const byte of [1, 2]) {
@@ -89,7 +90,7 @@ test('what a read brought is kept once, and not beyond its pass', () => {
 });
 
 test('it goes on from page to page', () => {
-  const log = new EntryLog(new LogPages());
+  const log = new EntryLog(new LogPages(new Arena()));
   const entries: RecordedEntry[] = [];
   for (let op = 0; op < 40_000; op++) {
     entries.push({ is: 'input', nowUs: op, input: op % 3 === 0 ? { type: 'disk-done', op, data: new Uint8Array([op & 255]) } : { type: 'disk-done', op } });

@@ -12,13 +12,16 @@ import { ByteQueue } from '../../real/nbd/bytes.js';
 import { NbdClient, NbdFailure } from '../../real/nbd/client.js';
 import type { Completion, Export, Extent, Refusal, StatusContext, Volumes } from '../../real/nbd/exports.js';
 import { CommandFlag, NbdCommand, NbdError, NbdOption, OptionReply, TransmissionFlag } from '../../real/nbd/protocol.js';
-import { ReadBuffers } from '../../real/net/buffers.js';
+import { Arena } from '../../real/arena.js';
 import { TlsFolder } from '../../real/net/tls.js';
 import { checkout } from '../house/checkout.js';
 import { NbdServer, type NbdAddress } from '../../real/nbd/server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-nbd-'));
 const SIZE = 40 << 20;
+
+/** Its pages are used again as soon as nobody needs them, as in a driver. */
+const arena = new Arena();
 
 /** Volumes in memory; answers come later, or when `release` is called. */
 class MemoryVolumes implements Volumes {
@@ -27,7 +30,6 @@ class MemoryVolumes implements Volumes {
   isHeld = false;
   failure: 'EIO' | 'EROFS' | undefined = undefined;
   private held: (() => void)[] = [];
-  private lent: Uint8Array[] = [];
 
   list(): Export[] {
     return ['r0/0', 'r0/1'].map((name) => ({ resource: 'r0', volume: Number(name.at(-1)), name, description: `the volume ${name}`, sizeBytes: SIZE }));
@@ -43,7 +45,11 @@ class MemoryVolumes implements Volumes {
     this.calls.push(`closed ${where.name}`);
   }
   read(_where: Export, offset: number, bytes: number, completion: Completion): void {
-    this.answer('read', completion, () => this.content.slice(offset, offset + bytes));
+    this.answer('read', completion, () => {
+      const { bytes: data } = arena.take(bytes)!;
+      data.set(this.content.subarray(offset, offset + bytes));
+      return data;
+    });
   }
   write(_where: Export, offset: number, data: Uint8Array, fua: boolean, completion: Completion): void {
     const own = data.slice();
@@ -69,35 +75,27 @@ class MemoryVolumes implements Volumes {
   release(): void {
     this.isHeld = false;
     for (const one of this.held.splice(0)) one();
-    this.passOver();
-  }
-  /** What was answered leaves, and what reads lent is overwritten. */
-  private passOver(): void {
     server.sendReplies();
-    for (const bytes of this.lent.splice(0)) bytes.fill(0xee);
   }
   private answer(call: string, completion: Completion, work: () => Uint8Array | void): void {
     this.calls.push(call);
     const run = (): void => {
       if (this.failure) return completion.failed(this.failure);
-      const data = work() ?? undefined;
-      if (data) this.lent.push(data);
-      completion.done(data);
+      completion.done(work() ?? undefined);
     };
     if (this.isHeld) this.held.push(run);
     else
       setImmediate(() => {
         run();
-        this.passOver();
+        server.sendReplies();
       });
   }
 }
 
 const volumes = new MemoryVolumes();
-const buffers = new ReadBuffers(64 << 10);
-const server = new NbdServer(volumes, () => undefined, buffers);
+const server = new NbdServer(volumes, () => undefined, arena);
 // A pass after every turn, as a driver makes them.
-const passes = setInterval(() => buffers.passEnded(), 1);
+const passes = setInterval(() => arena.reclaim(), 1);
 const unix: NbdAddress = { kind: 'unix', path: join(folder, 'nbd.sock') };
 let tcp: NbdAddress;
 test.before(async () => {
@@ -408,7 +406,7 @@ const OPTION_REPLY_BYTES = 20;
 /** A client of the server that speaks TLS over TCP, behind the greeting. */
 async function tlsServer(): Promise<{ secure: NbdServer; said: string[]; socket: Socket; heard: () => Buffer; hears: (bytes: number) => Promise<void> }> {
   const said: string[] = [];
-  const secure = new NbdServer(volumes, (text) => said.push(text), buffers, new TlsFolder(certificates('bob')));
+  const secure = new NbdServer(volumes, (text) => said.push(text), arena, new TlsFolder(certificates('bob')));
   const address = await secure.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
   const socket = address.kind === 'tcp' ? connect(address.port, address.host) : (assert.unreachable() as never);
   let bytes = Buffer.alloc(0);
@@ -428,25 +426,27 @@ const securely = (socket: Socket, who: string | undefined): TLSSocket => {
   return secure;
 };
 
-test('what was put together is lent until the pass is over, in memory that is used again', () => {
-  const lending = new ReadBuffers(64 << 10);
-  const queue = new ByteQueue(lending);
-  const chunk = (byte: number): Uint8Array => new Uint8Array(10_000).fill(byte);
-  queue.push(chunk(1));
-  assert.is(queue.pull(25_000), undefined);
-  queue.push(chunk(2));
-  queue.push(chunk(3));
-  const first = queue.pull(25_000)!;
-  assert.equal([first[0], first[9_999], first[10_000], first[24_999]], [1, 1, 2, 3]);
-  // Nobody else gets it in this pass.
-  queue.push(chunk(4));
-  assert.is(queue.pull(20_000), undefined);
-  queue.push(chunk(5));
-  const second = queue.pull(20_000)!;
-  assert.is.not(second.buffer, first.buffer);
-  assert.equal([second[0], second[4_999], second[5_000], second[15_000]], [3, 3, 4, 5]);
-  lending.passEnded();
-  assert.ok([first.buffer, second.buffer].includes(lending.take().buffer));
+test('what lies in one piece of an arena is given as it lies there, and the rest put together there', () => {
+  const own = new Arena();
+  const queue = new ByteQueue(own);
+  const first = own.take(10_000)!.bytes.fill(1);
+  const second = own.take(10_000)!.bytes.fill(2);
+  queue.push(first);
+  assert.is(queue.pull(15_000), undefined);
+  queue.push(second);
+  const inOnePiece = queue.pull(15_000)!;
+  assert.is(inOnePiece.buffer, first.buffer);
+  assert.is(inOnePiece.byteOffset, first.byteOffset);
+  // A page of its own: what follows does not follow in memory.
+  const elsewhere = own.takePage().memory.subarray(0, 10_000).fill(3);
+  assert.is(queue.pull(8_000), undefined);
+  queue.push(elsewhere);
+  const together = queue.pull(8_000)!;
+  assert.ok(own.lasts(together));
+  assert.equal([together[0], together[4_999], together[5_000], together[7_999]], [2, 2, 3, 3]);
+  const held = new Set<ArrayBufferLike>();
+  queue.holds(held);
+  assert.ok(held.has(elsewhere.buffer) && !held.has(first.buffer));
 });
 
 test('TLS: nothing but STARTTLS is answered before it, and everything after it', async () => {

@@ -11,6 +11,7 @@ import { decodeRecording, encodeHeader, encodeSegment, isRecording, type Recorde
 import { digests } from '../../src/digests/digests.js';
 import { createNode } from '../../src/node/index.js';
 import { replaySegment } from '../../src/node/replay.js';
+import { Arena } from '../../real/arena.js';
 import { FlightRecorder } from '../../real/daemon/recorder.js';
 import { replayRecording } from '../../reports/replay-recording.js';
 import { UsageError } from '../../sim/types.js';
@@ -39,7 +40,7 @@ function recorded(passes: number, ringBytes: number): FlightRecorder {
     return drawn;
   };
   const node = createNode('alpha', { ...digests, random64 });
-  recorder = new FlightRecorder(node, ringBytes);
+  recorder = new FlightRecorder(node, ringBytes, new Arena());
   const lent = new Uint8Array(4096);
   let nowUs = 0;
   const hand = (input: Input): void => {
@@ -153,7 +154,8 @@ test('the ring drops whole segments, and every segment that is left repeats itse
 
 test('the memory of segments that have gone is used again, but not under a recording that is being written', async () => {
   const node = { name: 'alpha', snapshot: () => new Uint8Array(1000) } as unknown as Node;
-  const recorder = new FlightRecorder(node, 8 << 20);
+  const arena = new Arena();
+  const recorder = new FlightRecorder(node, 8 << 20, arena);
   const lent = new Uint8Array(64 << 10);
   let id = 0;
   const write = (requests: number): void => {
@@ -161,6 +163,7 @@ test('the memory of segments that have gone is used again, but not under a recor
       id++;
       recorder.input({ type: 'app-write', resource: 'r0', volume: 0, id, sector: 0, data: lent.fill(id % 251), fua: false }, id);
       recorder.outputs([]);
+      arena.reclaim();
       lent.fill(0xee);
     }
   };

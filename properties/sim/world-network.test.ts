@@ -61,6 +61,10 @@ class ScriptNode implements Node {
     return new Uint8Array(0);
   }
 
+  holds(): Set<ArrayBufferLike> {
+    return new Set();
+  }
+
   fingerprint(): string {
     return '';
   }

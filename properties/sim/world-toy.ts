@@ -164,6 +164,10 @@ export class ToyNode implements Node {
     return new Uint8Array(0);
   }
 
+  holds(): Set<ArrayBufferLike> {
+    return new Set();
+  }
+
   fingerprint(): string {
     return '0'.repeat(16);
   }

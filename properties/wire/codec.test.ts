@@ -130,6 +130,49 @@ test('a receiver may stop behind any packet and loses nothing', () => {
   );
 });
 
+test('chunks that last are kept where they lie, while they follow each other; nothing is written there', () => {
+  const scenario = fc.tuple(
+    fc.array(fc.constantFrom<PacketName>('P_DATA', 'P_BARRIER', 'P_UNPLUG_REMOTE', 'P_STATE').chain((name) => arbitraryPacket(name, agreed)), { maxLength: 10 }),
+    // Size of a chunk, and how many bytes of nobody's lie between it and the one before; most follow directly.
+    fc.array(fc.tuple(fc.integer({ min: 1, max: 3000 }), fc.constantFrom(0, 0, 0, 7)), { maxLength: 20 }),
+    fc.integer({ min: 1, max: 5 }),
+  );
+  let inPlace = 0;
+  fc.assert(
+    fc.property(scenario, ([packets, chunks, appetite]) => {
+      const bytes = bytesOf(packets, agreed);
+      const memory = new Uint8Array(bytes.length + 200).fill(0xaa);
+      const decoder = newStreamDecoder('data');
+      const got: Packet[] = [];
+      const lasting = { lasts: (of: Uint8Array) => of.buffer === memory.buffer };
+      let at = 0;
+      let place = 0;
+      for (const [size, gap] of [...chunks, [bytes.length, 0] as const, [0, 0] as const]) {
+        place += gap;
+        const part = bytes.subarray(at, at + size);
+        memory.set(part, place);
+        const chunk = { bytes: memory.subarray(place, place + part.length), at: 0 };
+        at += part.length;
+        place += part.length;
+        for (let taken = 0; taken < appetite || size === 0; taken++) {
+          const packet = pullPacket(decoder, agreed, chunk, lasting);
+          if (packet === undefined) break;
+          if (isWireError(packet)) throw new Error(packet.detail);
+          if (packet.packet === 'P_DATA' && packet.data.buffer === memory.buffer) inPlace++;
+          got.push(packet);
+        }
+        const before = memory.slice();
+        keepRest(decoder, chunk, lasting);
+        assert.equal(memory, before);
+      }
+      // Nothing is copied before the end: what lasts is as it was.
+      assert.equal(got.map(owned), packets.map(owned));
+    }),
+    { numRuns: 400 },
+  );
+  assert.ok(inPlace > 100, `${inPlace} in place`);
+});
+
 test('a decoder is plain data: a copy of it goes on as the original would', () => {
   const packets: Packet[] = [
     { packet: 'P_DATA', volume: 3, sector: 8, blockId: { high: 1, low: 2 }, sequence: 1, flags: 258, data: new Uint8Array(4096).fill(7) },

@@ -8,10 +8,10 @@ import { type Observable, Subject } from 'rxjs';
 import { digests } from '../../src/digests/digests.js';
 import type { Command, Environment, HandlerName, Input, Node, Observation, Output, Reply } from '../../src/contract/index.js';
 import { createNode } from '../../src/node/index.js';
+import { Arena } from '../arena.js';
 import type { LocalResource } from '../conf/local.js';
-import { BackingDisk, ReadSlab } from '../disk/backing-disk.js';
+import { BackingDisk } from '../disk/backing-disk.js';
 import { type Device, DeviceError, DeviceTable, lookAgain } from '../disk/devices.js';
-import type { ReadBuffers } from '../net/buffers.js';
 import { Heartbeats, type PeerLink } from '../net/heartbeat.js';
 import type { TlsFolder } from '../net/tls.js';
 import { Streams, type StreamStatistics } from '../net/streams.js';
@@ -21,11 +21,11 @@ import type { Placements } from './placements.js';
 
 /** Who asked for I/O on a volume. */
 export interface Application {
-  /** `data` is lent until `carriedOut`. */
+  /** `data` lasts (arena.ts), or is nobody else's. */
   done(id: number, data: Uint8Array | undefined): void;
   failed(id: number, error: 'EIO' | 'EROFS' | 'ENXIO' | 'EINVAL'): void;
   admit(resource: string, volume: number, on: boolean): void;
-  /** The pass is over, and with it what `done` lent. */
+  /** The pass is over: all that is to be answered now was answered. */
   carriedOut(): void;
 }
 
@@ -73,6 +73,8 @@ export interface DriverOptions {
 
 export class Driver {
   readonly node: Node;
+  /** What sockets and disks bring lies here, for the core and for whoever else reads or records it. */
+  readonly arena = new Arena();
   application: Application | undefined = undefined;
   recorder: Recorder | undefined = undefined;
   /** A handler is started; it ended, with its exit code (0 where it could not be run). */
@@ -81,7 +83,6 @@ export class Driver {
   /** State changes, decisions and words of the core, in order. */
   readonly observations: Observable<Observation> = this.seen;
   private readonly devices: DeviceTable;
-  private readonly reads = new ReadSlab();
   private readonly disks = new Map<string, OpenDisk>();
   /** Why disks could not be opened when that was tried last. */
   private readonly openFailures = new Map<string, string>();
@@ -118,6 +119,7 @@ export class Driver {
     this.devices = new DeviceTable(isDirect);
     const environment: Environment = {
       ...digests,
+      lasts: this.arena.lasts,
       random64: () => {
         const value = randomBytes(8).readBigUInt64LE();
         this.recorder?.drawn(value);
@@ -125,19 +127,22 @@ export class Driver {
       },
     };
     this.node = createNode(name, environment);
+    this.arena.ask((held) => {
+      for (const memory of this.node.holds()) held.add(memory);
+    });
     const addressesOf = (resource: string, peer: string) => {
       const found = this.localOf(resource)?.peers.find((one) => one.name === peer);
       if (!found) throw new Error(`${resource} has no peer ${peer}`);
       return found;
     };
     const log = (resource: string, text: string): void => this.seen.next({ event: 'log', resource, level: 'warning', text });
-    this.streams = new Streams(addressesOf, (input) => this.give(input), log, tls);
+    this.streams = new Streams(addressesOf, (input) => this.give(input), log, this.arena, tls);
     this.heartbeats = new Heartbeats((input) => this.give(input), (text) => log('', text));
   }
 
   // ---- Inputs ----------------------------------------------------------------------------------------------------------
 
-  /** A fact for the core; bytes in it are lent until the end of the pass. */
+  /** A fact for the core; bytes in it are lent until the end of the pass, or last (arena). */
   give(input: Input): void {
     if (this.isStopped) return;
     if (input.type === 'stream-sent') return this.report(input);
@@ -168,11 +173,6 @@ export class Driver {
     if (this.isScheduled) return;
     this.isScheduled = true;
     setImmediate(this.pass);
-  }
-
-  /** Memory that sockets read into; given back at the end of each pass. */
-  get buffers(): ReadBuffers {
-    return this.streams.buffers;
   }
 
   /** An id for a request of the application. */
@@ -269,14 +269,13 @@ export class Driver {
       for (let passes = 0; passes < PASSES_MAX; passes++) {
         this.handQueued();
         this.hand({ type: 'pass-ended' });
-        this.streams.passEnded();
-        // What the last pass has read is lent until this one is carried out.
-        this.reads.turn();
         this.carryOut(this.node.outputs());
         if (!this.isUrgent) break;
       }
       this.isBusy = false;
       if (this.isUrgent) this.schedule();
+      // Else what was read may be on its way to the core.
+      else this.arena.reclaim();
       this.setAlarm();
     });
   };
@@ -373,7 +372,7 @@ export class Driver {
     try {
       data = this.devices.acquire(paths.diskPath, false, true);
       const meta = paths.metaPath === undefined ? data : this.devices.acquire(paths.metaPath, configured.metaDisk.kind === 'indexed', false);
-      const disk = new BackingDisk(data, meta, this.reads, (op, bytes, error) => this.operationEnded(open, op, bytes, error));
+      const disk = new BackingDisk(data, meta, this.arena, (op, bytes, error) => this.operationEnded(open, op, bytes, error));
       const open: OpenDisk = { resource, volume, disk, data, meta, dataSectors: data.sectors, metaSectors: meta.sectors, isFailureTold: false };
       this.disks.set(key, open);
       this.give({

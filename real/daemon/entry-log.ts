@@ -1,13 +1,13 @@
 /**
- * What went in and out of a core, kept in columns: numbers in pages of numbers, lent bytes in pages of bytes, both used again. Objects kept
- * instead would have to be moved and marked by the garbage collector over and over: that cost a quarter of the Primary's time under small writes. What
- * is rare is kept as the object that it is.
+ * What went in and out of a core, kept in columns: numbers in pages of numbers, bytes in pages of an arena: where they lie if they last, and
+ * copied if not. Objects kept instead would have to be moved and marked by the garbage collector over and over: that cost a quarter of the
+ * Primary's time under small writes. What is rare is kept as the object that it is.
  */
 
 import type { Input, Output } from '../../src/contract/index.js';
 import type { RecordedEntry } from '../../src/contract/recording.js';
+import { PAGE_BYTES, type Arena, type Page } from '../arena.js';
 
-const BYTES_PER_PAGE = 1 << 20;
 const NUMBERS_PER_PAGE = 1 << 15;
 /** Bytes of outputs are nobody else's to change: up to this many are copied, more are kept where they are. */
 const COPIED_BYTES_MAX = 512;
@@ -30,21 +30,17 @@ const enum Kind {
   AppDone,
 }
 
-/** Pages of logs that have gone, for the next. */
+/** Memory of logs: where the bytes lie that they record, and pages of those that have gone, for the next. */
 export class LogPages {
-  private readonly bytes: Uint8Array[] = [];
   private readonly numbers: Float64Array[] = [];
 
-  takeBytes(): Uint8Array {
-    return this.bytes.pop() ?? new Uint8Array(BYTES_PER_PAGE);
-  }
+  constructor(readonly arena: Arena) {}
 
   takeNumbers(): Float64Array {
     return this.numbers.pop() ?? new Float64Array(NUMBERS_PER_PAGE);
   }
 
-  giveBack(bytes: readonly Uint8Array[], numbers: readonly Float64Array[]): void {
-    this.bytes.push(...bytes);
+  giveBack(numbers: readonly Float64Array[]): void {
     this.numbers.push(...numbers);
   }
 }
@@ -53,8 +49,14 @@ export class EntryLog {
   inputs = 0;
   /** Of memory, about. */
   bytes = 0;
+  /** Memory of pages in which recorded bytes lie, and the number of each. */
   private readonly bytePages: Uint8Array[] = [];
-  private filledBytes = BYTES_PER_PAGE;
+  private readonly pageNumbers = new Map<ArrayBufferLike, number>();
+  /** The one that was looked for last. */
+  private lastBuffer: ArrayBufferLike | undefined = undefined;
+  private lastNumber = -1;
+  /** Where copies go. */
+  private copies: Page | undefined = undefined;
   private readonly numberPages: Float64Array[] = [];
   /** How far each page of numbers is filled: a group of them does not go over the end of a page. */
   private readonly filled: number[] = [];
@@ -73,7 +75,7 @@ export class EntryLog {
     this.numberPages.push(this.page);
   }
 
-  /** Bytes of an input are lent for the pass only: they are copied. */
+  /** Bytes of an input are lent for the pass only: they are copied, unless they last. */
   input(input: Input, nowUs: number): void {
     this.inputs++;
     switch (input.type) {
@@ -87,6 +89,7 @@ export class EntryLog {
       case 'disk-done': {
         this.put(Kind.DiskDone, nowUs, input.op);
         if (!input.data) return this.putNone();
+        if (this.lies(input.data)) return this.putLent(input.data);
         const where = this.copied(input.data);
         this.kept.set(input.data, where);
         return this.putBytes(where, input.data.length);
@@ -131,6 +134,7 @@ export class EntryLog {
       case 'app-done': {
         this.put(Kind.AppDone, this.placeOf(output), output.id);
         if (!output.data) return this.putNone();
+        if (this.lies(output.data)) return this.putBytes(this.placeIn(output.data), output.data.length);
         const where = this.kept.get(output.data);
         return where === undefined ? this.putLent(output.data) : this.putBytes(where, output.data.length);
       }
@@ -144,9 +148,15 @@ export class EntryLog {
     return new Reader(this.numberPages, [...this.filled, this.at], this.bytePages, this.objects, this.places).entries();
   }
 
+  /** Adds the memory in which recorded bytes lie. */
+  holds(held: Set<ArrayBufferLike>): void {
+    for (const buffer of this.pageNumbers.keys()) held.add(buffer);
+  }
+
   /** It is over, and nobody reads it any more: its memory is used again. */
   giveBack(): void {
-    this.memory.giveBack(this.bytePages, this.numberPages);
+    if (this.copies) this.memory.arena.retire(this.copies);
+    this.memory.giveBack(this.numberPages);
   }
 
   // ---- Putting ---------------------------------------------------------------------------------------------------------
@@ -178,6 +188,8 @@ export class EntryLog {
   }
 
   private putOwned(bytes: Uint8Array): void {
+    // Recorded with the input that brought it.
+    if (this.lies(bytes)) return this.putBytes(this.placeIn(bytes), bytes.length);
     if (bytes.length <= COPIED_BYTES_MAX) return this.putLent(bytes);
     let where = this.kept.get(bytes);
     if (where === undefined) {
@@ -189,22 +201,45 @@ export class EntryLog {
   }
 
   private putLent(bytes: Uint8Array): void {
-    this.putBytes(this.copied(bytes), bytes.length);
+    if (!this.lies(bytes)) return this.putBytes(this.copied(bytes), bytes.length);
+    this.bytes += bytes.length;
+    this.putBytes(this.placeIn(bytes), bytes.length);
+  }
+
+  /** Do these bytes stay where they are? */
+  private lies(bytes: Uint8Array): boolean {
+    return bytes.buffer === this.lastBuffer || this.memory.arena.lasts(bytes);
+  }
+
+  /** Where bytes are that last. */
+  private placeIn(bytes: Uint8Array): number {
+    const { buffer } = bytes;
+    if (buffer !== this.lastBuffer) {
+      let number = this.pageNumbers.get(buffer);
+      if (number === undefined) {
+        number = this.bytePages.push(new Uint8Array(buffer)) - 1;
+        this.pageNumbers.set(buffer, number);
+      }
+      this.lastBuffer = buffer;
+      this.lastNumber = number;
+    }
+    return this.lastNumber * PAGE_BYTES + bytes.byteOffset;
   }
 
   /** Copies bytes, and says where they are. */
   private copied(bytes: Uint8Array): number {
     this.bytes += bytes.length;
     if (bytes.length === 0) return 0;
-    if (bytes.length > BYTES_PER_PAGE) return -1 - this.object(bytes.slice());
-    if (this.filledBytes + bytes.length > BYTES_PER_PAGE) {
-      this.bytePages.push(this.memory.takeBytes());
-      this.filledBytes = 0;
+    if (bytes.length > PAGE_BYTES) return -1 - this.object(bytes.slice());
+    let page = this.copies;
+    if (!page || page.used + bytes.length > PAGE_BYTES) {
+      if (page) this.memory.arena.retire(page);
+      page = this.copies = this.memory.arena.takePage();
     }
-    const at = this.filledBytes;
-    this.filledBytes += bytes.length;
-    this.bytePages[this.bytePages.length - 1]!.set(bytes, at);
-    return (this.bytePages.length - 1) * BYTES_PER_PAGE + at;
+    const copy = page.memory.subarray(page.used, page.used + bytes.length);
+    page.used += bytes.length;
+    copy.set(bytes);
+    return this.placeIn(copy);
   }
 
   private object(value: unknown): number {
@@ -318,7 +353,7 @@ class Reader {
     if (length < 0) return undefined;
     if (length === 0) return new Uint8Array(0);
     if (where < 0) return this.objects[-1 - where] as Uint8Array;
-    const at = where % BYTES_PER_PAGE;
-    return this.bytePages[(where - at) / BYTES_PER_PAGE]!.subarray(at, at + length);
+    const at = where % PAGE_BYTES;
+    return this.bytePages[(where - at) / PAGE_BYTES]!.subarray(at, at + length);
   }
 }

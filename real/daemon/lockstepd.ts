@@ -124,10 +124,10 @@ async function main(options: Options): Promise<void> {
   };
   const tls = tlsOf(options.tlsCertificates);
   const daemon = new Daemon(options.node, configPath, broken, options.heartbeat, new Placements(options.state), { tls, isDirect: options.directIo });
-  const recorder = options.record > 0 ? new FlightRecorder(daemon.driver.node, options.record * 1048576) : undefined;
+  const recorder = options.record > 0 ? new FlightRecorder(daemon.driver.node, options.record * 1048576, daemon.driver.arena) : undefined;
   daemon.driver.recorder = recorder;
   process.on('uncaughtException', broken);
-  const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text), daemon.driver.buffers, tls);
+  const nbd = new NbdServer(daemon.volumes, (text) => logger.info({ event: 'nbd' }, text), daemon.driver.arena, tls);
   daemon.volumes.onAdmit = (resource, volume, on) => nbd.admit(resource, volume, on);
   daemon.volumes.onCarriedOut = () => nbd.sendReplies();
   daemon.driver.observations.subscribe((event) => logObservation(logger, event, daemon.minorOf));

@@ -1,12 +1,13 @@
 /**
  * The flight recorder: a ring of all that went in and out of the core lately, in segments that each begin with a snapshot. It encodes
- * nothing until it is asked to, so it costs a copy of what was lent, and some numbers (entry-log).
+ * nothing until it is asked to, so it costs some numbers, and a copy of what does not last (entry-log).
  */
 
 import { open } from 'node:fs/promises';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Input, Node, Output } from '../../src/contract/index.js';
 import { encodeHeader, encodeSegment } from '../../src/contract/recording.js';
+import type { Arena } from '../arena.js';
 import type { Recorder } from './driver.js';
 import { EntryLog, LogPages } from './entry-log.js';
 
@@ -28,15 +29,21 @@ interface Segment {
 export class FlightRecorder implements Recorder {
   private segments: Segment[] = [];
   private current: Segment;
-  private readonly pages = new LogPages();
-  /** Recordings that are being written: what they hold is not used again. */
-  private writing = 0;
+  private readonly pages: LogPages;
+  /** What recordings that are being written hold is not used again. */
+  private readonly writing: Segment[][] = [];
 
   constructor(
     private readonly node: Node,
     /** How much the ring keeps. */
     private readonly ringBytes: number,
+    /** Where the bytes lie that are to be recorded, mostly. */
+    arena: Arena,
   ) {
+    this.pages = new LogPages(arena);
+    arena.ask((held) => {
+      for (const segments of [this.segments, ...this.writing]) for (const { log } of segments) log.holds(held);
+    });
     this.current = this.newSegment();
   }
 
@@ -62,11 +69,11 @@ export class FlightRecorder implements Recorder {
   /** Writes what the ring holds. */
   async write(path: string): Promise<{ inputs: number; bytes: number }> {
     const segments = [...this.segments];
-    this.writing++;
+    this.writing.push(segments);
     try {
       return await this.writeSegments(path, segments);
     } finally {
-      this.writing--;
+      this.writing.splice(this.writing.indexOf(segments), 1);
     }
   }
 
@@ -107,7 +114,7 @@ export class FlightRecorder implements Recorder {
     // One that is whole is kept beside the one that has just begun.
     while (this.segments.length > SEGMENTS || (this.segments.length > 2 && this.keptBytes() > this.ringBytes)) {
       const { log } = this.segments.shift()!;
-      if (this.writing === 0) log.giveBack();
+      if (this.writing.length === 0) log.giveBack();
     }
     return segment;
   }

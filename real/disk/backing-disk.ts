@@ -8,9 +8,10 @@
 
 import { read, readSync, write, writeSync } from 'node:fs';
 import type { DiskArea, Output } from '../../src/contract/index.js';
+import type { Arena } from '../arena.js';
 import { reasonOf } from '../reasons.js';
 import type { Device } from './devices.js';
-import { alignedBytes, discardRange, newSlab, readCached, stretchAt, zeroRange, type Slab } from './system.js';
+import { alignedBytes, discardRange, readCached, stretchAt, zeroRange } from './system.js';
 
 export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
 
@@ -24,33 +25,8 @@ export type OperationEnded = (op: number, data: Uint8Array | undefined, error: E
 const BLOCKED_MS = 20;
 /** How long nothing is done synchronously after that. */
 const DISTRUST_MS = 5000;
-const SLAB_BYTES = 4 << 20;
 /** Reads of one volume in the thread pool. */
 const READS_MAX = 8;
-
-/**
- * Reads that one pass asks for land one behind the other in one piece of memory. The core gets them in the next pass, and the application
- * may have them until that is over: there are two pieces, used in turn.
- */
-export class ReadSlab {
-  slab: Slab = newSlab(SLAB_BYTES);
-  private other: Slab = newSlab(SLAB_BYTES);
-  private used = 0;
-
-  /** Room for this many bytes, or undefined. */
-  take(bytes: number): number | undefined {
-    if (this.used + bytes > SLAB_BYTES) return undefined;
-    const at = this.used;
-    this.used += bytes;
-    return at;
-  }
-
-  /** What was read since the last call is lent from here on until the next. */
-  turn(): void {
-    [this.slab, this.other] = [this.other, this.slab];
-    this.used = 0;
-  }
-}
 
 /** Counters in sectors, for `status` and metrics. */
 export interface DiskStatistics {
@@ -72,7 +48,8 @@ export class BackingDisk {
   constructor(
     readonly data: Device,
     readonly meta: Device,
-    private readonly reads: ReadSlab,
+    /** Where reads go that are done at once. */
+    private readonly arena: Arena,
     private readonly told: OperationEnded,
   ) {}
 
@@ -134,6 +111,7 @@ export class BackingDisk {
 
   private over(operation: DiskOperation, data: Uint8Array | undefined, error: Error | undefined): void {
     this.running--;
+    if (operation.type === 'disk-write') this.arena.unpin([operation.data]);
     this.ended(operation, unlessZero(data), error);
     if (this.running > 0 || !this.whenQuiet) return;
     const closed = this.whenQuiet;
@@ -161,12 +139,12 @@ export class BackingDisk {
   private read(operation: Extract<DiskOperation, { type: 'disk-read' }>, device: Device): void {
     const [offset, bytes] = [operation.sector * 512, operation.sectors * 512];
     const direct = operation.area === 'data' ? device.direct : undefined;
-    const at = !direct && this.mayBeSynchronous() ? this.reads.take(bytes) : undefined;
-    if (at !== undefined) {
-      const data = this.reads.slab.bytes.subarray(at, at + bytes);
+    const place = !direct && this.mayBeSynchronous() ? this.arena.take(bytes) : undefined;
+    if (place) {
+      const data = place.bytes;
       try {
         // Files in memory never wait, and their filesystem may not know the flag that asks for it.
-        const read = this.watched(() => (device.isMemory ? readSync(device.fd, data, 0, bytes, offset) : readCached(device.fd, this.reads.slab, at, bytes, offset)));
+        const read = this.watched(() => (device.isMemory ? readSync(device.fd, data, 0, bytes, offset) : readCached(device.fd, place.address, bytes, offset)));
         if (read === bytes) return this.ended(operation, unlessZero(data), undefined);
       } catch (error) {
         return this.ended(operation, undefined, error as Error);
@@ -219,6 +197,7 @@ export class BackingDisk {
       return this.ended(operation, undefined, undefined);
     }
     this.running++;
+    this.arena.pin([data]);
     const { fd, durableFd } = direct ?? device;
     let bytes = data;
     if (direct) {

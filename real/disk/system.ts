@@ -39,20 +39,12 @@ export function tryLock(fd: number): boolean {
   throw new Error(`the file cannot be locked (error ${reason})`);
 }
 
-/** A piece of memory with a fixed address, into which `readCached` reads. */
-export interface Slab {
-  bytes: Uint8Array;
-  address: bigint;
-  /** One struct iovec: an address and a length. */
-  vector: Uint8Array;
-  view: DataView;
-}
+/** Where this memory is. */
+export const addressOf = (memory: Uint8Array): bigint => BigInt(koffi.address(memory));
 
-export function newSlab(bytes: number): Slab {
-  const memory = new Uint8Array(bytes);
-  const vector = new Uint8Array(16);
-  return { bytes: memory, address: BigInt(koffi.address(memory)), vector, view: new DataView(vector.buffer) };
-}
+/** One struct iovec: an address and a length. */
+const vector = new Uint8Array(16);
+const vectorView = new DataView(vector.buffer);
 
 /** What O_DIRECT wants of memory on any device. */
 const DIRECT_ALIGNMENT = 4096;
@@ -60,18 +52,18 @@ const DIRECT_ALIGNMENT = 4096;
 /** Memory that O_DIRECT can read into and write from. */
 export function alignedBytes(bytes: number): Uint8Array {
   const memory = new Uint8Array(bytes + DIRECT_ALIGNMENT);
-  const at = (DIRECT_ALIGNMENT - Number(BigInt(koffi.address(memory)) % BigInt(DIRECT_ALIGNMENT))) % DIRECT_ALIGNMENT;
+  const at = (DIRECT_ALIGNMENT - Number(addressOf(memory) % BigInt(DIRECT_ALIGNMENT))) % DIRECT_ALIGNMENT;
   return memory.subarray(at, at + bytes);
 }
 
 /**
- * Reads what the page cache holds, without ever waiting for a disk. Gives the number of bytes read, 0 at the end of the file, or
+ * Reads what the page cache holds to this address, without ever waiting for a disk. Gives the number of bytes read, 0 at the end of the file, or
  * undefined when the answer is not in the cache, or the filesystem cannot tell.
  */
-export function readCached(fd: number, slab: Slab, at: number, bytes: number, offsetBytes: number): number | undefined {
-  slab.view.setBigUint64(0, slab.address + BigInt(at), true);
-  slab.view.setBigUint64(8, BigInt(bytes), true);
-  const read = Number(preadv2(fd, slab.vector, 1, offsetBytes, READ_WITHOUT_WAITING));
+export function readCached(fd: number, address: bigint, bytes: number, offsetBytes: number): number | undefined {
+  vectorView.setBigUint64(0, address, true);
+  vectorView.setBigUint64(8, BigInt(bytes), true);
+  const read = Number(preadv2(fd, vector, 1, offsetBytes, READ_WITHOUT_WAITING));
   return read < 0 ? undefined : read;
 }
 

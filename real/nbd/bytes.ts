@@ -1,9 +1,6 @@
-/** Bytes of a socket, taken in pieces of a wanted length. What lies in one chunk is given as a view, what is spread over several is put together. */
+/** Bytes of a socket, taken in pieces of a wanted length. What lies in one piece is given as a view, what does not is put together. */
 
-import type { ReadBuffers } from '../net/buffers.js';
-
-/** Smaller pieces get memory of their own. */
-const LENT_BYTES_MIN = 16 << 10;
+import type { Arena } from '../arena.js';
 
 export class ByteQueue {
   private chunks: Uint8Array[] = [];
@@ -11,31 +8,43 @@ export class ByteQueue {
   private at = 0;
   private partial: Uint8Array | undefined = undefined;
   private filled = 0;
-  /** What holds `partial`, where that is lent. */
-  private lent: Uint8Array<ArrayBuffer> | undefined = undefined;
 
-  /** With buffers: what was put together may be lent like a chunk. */
-  constructor(private readonly buffers?: ReadBuffers) {}
+  /** With an arena, whose memory the chunks are, what was put together lasts as they do. */
+  constructor(private readonly arena?: Arena) {}
 
   push(chunk: Uint8Array): void {
-    if (chunk.length > 0) this.chunks.push(chunk);
+    if (chunk.length === 0) return;
+    const last = this.chunks.at(-1);
+    // Reads that lie one behind the other are one chunk.
+    if (last && last.buffer === chunk.buffer && last.byteOffset + last.length === chunk.byteOffset) {
+      this.chunks[this.chunks.length - 1] = new Uint8Array(last.buffer, last.byteOffset, last.length + chunk.length);
+    } else this.chunks.push(chunk);
   }
 
   get isEmpty(): boolean {
     return this.chunks.length === 0;
   }
 
+  /** Adds the memory that it refers to. */
+  holds(held: Set<ArrayBufferLike>): void {
+    for (const { buffer } of this.chunks) held.add(buffer);
+    if (this.partial) held.add(this.partial.buffer);
+  }
+
   /** The next `bytes` bytes, or undefined until they are there; then to be asked for again with the same length. */
   pull(bytes: number): Uint8Array | undefined {
     if (!this.partial) {
       const first = this.chunks[0];
-      if (first && first.length - this.at >= bytes) {
+      const available = first ? first.length - this.at : 0;
+      if (first && available >= bytes) {
         const view = first.subarray(this.at, this.at + bytes);
         this.advance(bytes);
         return view;
       }
       if (bytes === 0) return new Uint8Array(0);
-      this.partial = this.room(bytes);
+      // The rest may follow in the same piece of memory.
+      if (this.arena && this.chunks.length < 2) return undefined;
+      this.partial = this.arena?.take(bytes)?.bytes ?? new Uint8Array(bytes);
       this.filled = 0;
     }
     const { partial } = this;
@@ -48,15 +57,7 @@ export class ByteQueue {
     }
     if (this.filled < bytes) return undefined;
     this.partial = undefined;
-    if (this.lent) this.buffers!.lend(this.lent);
-    this.lent = undefined;
     return partial;
-  }
-
-  private room(bytes: number): Uint8Array {
-    if (!this.buffers || bytes < LENT_BYTES_MIN || bytes > this.buffers.bytes) return new Uint8Array(bytes);
-    this.lent = this.buffers.take();
-    return this.lent.subarray(0, bytes);
   }
 
   /** Drops up to `bytes` bytes and says how many. */
@@ -68,12 +69,6 @@ export class ByteQueue {
       this.advance(part);
     }
     return skipped;
-  }
-
-  /** What is left is copied: the memory of the chunks is somebody else's again. */
-  keep(): void {
-    this.chunks = this.chunks.map((chunk, index) => (index === 0 ? chunk.slice(this.at) : chunk.slice()));
-    this.at = 0;
   }
 
   private advance(bytes: number): void {

@@ -19,7 +19,7 @@ export type AppError = 'EIO' | 'EROFS' | 'ENXIO' | 'EINVAL';
 
 /** Ends exactly once; `data` of a read. */
 export interface Completion {
-  /** `data`, of a read, is lent until the answers of the pass are sent. */
+  /** `data`, of a read, lasts (arena.ts), or is nobody else's. */
   done(data: Uint8Array | undefined): void;
   failed(error: AppError): void;
 }
@@ -38,7 +38,7 @@ export const AllocationFlag = { Hole: 1, Zero: 2 } as const;
 /** Of lockstep:out-of-sync: the peer does not have this. */
 export const OUT_OF_SYNC = 1;
 
-/** The application's side of a driver. Requests are at most `PART_BYTES_MAX`, in whole sectors; bytes are lent until the end of the pass. */
+/** The application's side of a driver. Requests are at most `PART_BYTES_MAX`, in whole sectors; bytes are lent until the end of the pass, or last. */
 export interface Volumes {
   list(): Export[];
   find(name: string): Export | Refusal;

@@ -2,8 +2,9 @@
 
 import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
+import type { Arena } from '../arena.js';
 import { widenSendBuffer } from '../disk/system.js';
-import { withReader, type ReadBuffers } from '../net/buffers.js';
+import { withReader } from '../net/accepted.js';
 import { writeGathered } from '../net/gathered.js';
 import type { TlsFolder } from '../net/tls.js';
 import { ByteQueue } from './bytes.js';
@@ -34,11 +35,15 @@ export class NbdServer {
   constructor(
     private readonly volumes: Volumes,
     private readonly log: (text: string) => void,
-    /** What clients send is read into these; a write's bytes are lent until the pass is over. */
-    readonly buffers: ReadBuffers,
+    /** Where sockets read to. */
+    readonly arena: Arena,
     /** For TCP; a unix socket is this machine's own. */
     private readonly tls?: TlsFolder,
-  ) {}
+  ) {
+    arena.ask((held) => {
+      for (const client of this.clients) client.holds(held);
+    });
+  }
 
   /** Rejects when the address cannot be had. A unix socket that nobody listens on any more must be removed by the caller. */
   async listen(address: NbdAddress): Promise<NbdAddress> {
@@ -130,11 +135,11 @@ class Client {
     private readonly log: (text: string) => void,
     private readonly tls: TlsFolder | undefined,
   ) {
-    this.bytes = new ByteQueue(server.buffers);
+    this.bytes = new ByteQueue(server.arena);
     const { fd } = (accepted as unknown as { _handle: { fd: number } })._handle;
     if (fd >= 0) widenSendBuffer(fd, SEND_BUFFER_BYTES);
     // What is to be secured later is read in Node's own way.
-    this.socket = tls ? accepted.on('data', this.received) : withReader(accepted, server.buffers.reader(this.received), false);
+    this.socket = tls ? accepted.on('data', this.received) : withReader(accepted, server.arena.reader(this.received), false);
     if (tls) accepted.resume();
     this.negotiation = new Negotiation(volumes, (bytes) => this.socket.write(bytes), tls !== undefined);
     this.patience = setTimeout(() => this.end('it chose no export'), NEGOTIATION_MS);
@@ -165,15 +170,15 @@ class Client {
     );
   }
 
-  /** True: the core was given some of the bytes, which are lent until the pass is over. */
-  private readonly received = (bytes: Uint8Array): boolean => {
-    if (this.isOver) return false;
-    const before = this.transmission?.handedOn ?? 0;
+  private readonly received = (bytes: Uint8Array): void => {
+    if (this.isOver) return;
     this.bytes.push(bytes);
     this.goOn();
-    this.bytes.keep();
-    return (this.transmission?.handedOn ?? 0) !== before;
   };
+
+  holds(held: Set<ArrayBufferLike>): void {
+    this.bytes.holds(held);
+  }
 
   /** Does what can be done with what has arrived, and reads on where there is room. */
   goOn(): void {
@@ -233,7 +238,7 @@ class Client {
     this.replies = [];
     this.replyBytes = 0;
     if (replies.length === 0 || this.socket.destroyed || this.socket.writableEnded) return;
-    writeGathered(this.socket, replies, replyBytes, 'lent');
+    writeGathered(this.socket, replies, replyBytes, this.server.arena);
   }
 }
 

@@ -66,8 +66,6 @@ export class Transmission {
   private arriving: Arriving | undefined = undefined;
   /** Payload of a refused request. */
   private toSkip = 0;
-  /** Parts of writes that were handed on so far: their bytes are lent. */
-  handedOn = 0;
   private readonly where: Export;
   private requests = 0;
   private bytes = 0;
@@ -198,7 +196,6 @@ export class Transmission {
     const data = bytes.pull(Math.min(PART_BYTES_MAX, arriving.left));
     if (!data) return false;
     request.pending++;
-    this.handedOn++;
     this.volumes.write(this.where, arriving.offset, data, (request.flags & CommandFlag.Fua) !== 0, this.completionOf(request, -1));
     arriving.offset += data.length;
     arriving.left -= data.length;
@@ -212,7 +209,7 @@ export class Transmission {
   private completionOf(request: Request, index: number) {
     return {
       done: (data: Uint8Array | undefined): void => {
-        // Lent for the pass: what waits for other parts is kept.
+        // What waits for other parts is known to nobody who is asked before memory is used again.
         if (data) request.data[index] = request.pending > 1 ? data.slice() : data;
         this.partOver(request);
       },

@@ -5,27 +5,30 @@
 
 import { writeSync, writevSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { ReadBuffers } from './buffers.js';
+import type { Arena } from '../arena.js';
 
 /** Many small pieces are copied together: that costs less than handing them to the kernel one by one. */
 const COPY_BYTES_MAX = 256 << 10;
 const SMALL_PIECE_BYTES = 8192;
-const copies = new ReadBuffers(COPY_BYTES_MAX);
+/** Memory for such copies that the kernel has taken. */
+const copies: Uint8Array[] = [];
+const COPIES_KEPT = 64;
 
-/**
- * `lent`: the pieces are somebody else's again after this call. `taken` hears when the kernel has all of it, perhaps in this call, or why
- * it never will.
- */
-export function writeGathered(socket: Socket, pieces: readonly Uint8Array[], bytes: number, whose: 'lent' | 'ours', taken?: (error?: Error | null) => void): void {
+/** What waits stays where it is, and is pinned there. `taken` hears when the kernel has all of it, perhaps in this call, or why it never will. */
+export function writeGathered(socket: Socket, pieces: readonly Uint8Array[], bytes: number, arena: Arena, taken?: (error?: Error | null) => void): void {
   if (pieces.length > 1 && bytes <= COPY_BYTES_MAX && bytes <= pieces.length * SMALL_PIECE_BYTES) return writeCopied(socket, pieces, bytes, taken);
   const done = writeAtOnce(socket, pieces);
   if (done === bytes) return taken?.();
   const left = behind(pieces, done);
-  writeQueued(socket, whose === 'lent' ? left.map((piece) => piece.slice()) : left, taken);
+  arena.pin(left);
+  writeQueued(socket, left, (error) => {
+    arena.unpin(left);
+    taken?.(error);
+  });
 }
 
 function writeCopied(socket: Socket, pieces: readonly Uint8Array[], bytes: number, taken: ((error?: Error | null) => void) | undefined): void {
-  const copy = copies.take();
+  const copy = copies.pop() ?? new Uint8Array(COPY_BYTES_MAX);
   let at = 0;
   for (const piece of pieces) {
     copy.set(piece, at);
@@ -33,14 +36,18 @@ function writeCopied(socket: Socket, pieces: readonly Uint8Array[], bytes: numbe
   }
   const done = writeAtOnce(socket, [copy.subarray(0, bytes)]);
   if (done === bytes) {
-    copies.giveBack(copy);
+    giveBack(copy);
     taken?.();
     return;
   }
   socket.write(copy.subarray(done, bytes), (error) => {
-    copies.giveBack(copy);
+    giveBack(copy);
     taken?.(error);
   });
+}
+
+function giveBack(copy: Uint8Array): void {
+  if (copies.length < COPIES_KEPT) copies.push(copy);
 }
 
 /** How many bytes the kernel took. None where others wait before them, and none of what is still to be encrypted. */
@@ -67,7 +74,7 @@ function behind(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
 }
 
 /** Corked writes leave as one writev. */
-function writeQueued(socket: Socket, pieces: readonly Uint8Array[], taken: ((error?: Error | null) => void) | undefined): void {
+function writeQueued(socket: Socket, pieces: readonly Uint8Array[], taken: (error?: Error | null) => void): void {
   socket.cork();
   for (const [index, piece] of pieces.entries()) {
     if (index < pieces.length - 1) socket.write(piece);

@@ -1,12 +1,13 @@
 /**
- * TCP streams between the daemons: the two connections per peer, made and accepted, read into lent buffers, written in gathered
+ * TCP streams between the daemons: the two connections per peer, made and accepted, read into an arena, written in gathered
  * writes. Facts go to the core, which decides everything; here a stream has a number and two addresses.
  */
 
 import { createServer, connect, isIPv4, type Server, type Socket } from 'node:net';
 import type { Input, StreamId } from '../../src/contract/index.js';
+import type { Arena } from '../arena.js';
 import { reasonOf } from '../reasons.js';
-import { ReadBuffers, withReader } from './buffers.js';
+import { withReader } from './accepted.js';
 import { writeGathered } from './gathered.js';
 import { nameError, tlsReason, type TlsFolder } from './tls.js';
 
@@ -21,7 +22,6 @@ export interface PeerAddresses {
   remote: Address;
 }
 
-const READ_BYTES = 256 << 10;
 /** A gathered write is told as taken in parts of about this size: a slow line shows progress. */
 const WRITE_BYTES = 256 << 10;
 /** What was queued when a stream was closed may still leave for so long. */
@@ -48,8 +48,6 @@ export interface StreamStatistics {
 export class Streams {
   private readonly streams = new Map<StreamId, Stream>();
   private readonly servers = new Map<string, Server>();
-  /** Of every socket of the daemon: what was read is lent until the pass is over. */
-  readonly buffers = new ReadBuffers(READ_BYTES);
   private readonly counts = new Map<string, StreamStatistics>();
   private lastAccepted = 0;
 
@@ -57,13 +55,11 @@ export class Streams {
     private readonly addressesOf: (resource: string, peer: string) => PeerAddresses,
     private readonly give: (input: Input) => void,
     private readonly warn: (resource: string, text: string) => void,
+    /** Where sockets read to. */
+    private readonly arena: Arena,
     /** Undefined: in the clear, as DRBD speaks. */
     private readonly tls?: TlsFolder,
   ) {}
-
-  passEnded(): void {
-    this.buffers.passEnded();
-  }
 
   statistics(resource: string, peer: string): StreamStatistics {
     const key = `${resource} ${peer}`;
@@ -116,11 +112,15 @@ export class Streams {
   connect(id: StreamId, resource: string, peer: string): void {
     const { local, remote } = this.addressesOf(resource, peer);
     const stream: Stream = { id, resource, socket: undefined as unknown as Socket, counts: this.statistics(resource, peer), takenBytes: 0, isTold: false, isClosed: false };
-    const received = (bytes: Uint8Array): boolean => this.received(stream, bytes);
+    const received = (bytes: Uint8Array): void => this.received(stream, bytes);
     const where = { host: remote.host, port: remote.port, localAddress: local.host };
-    const socket = this.tls
-      ? this.tls.connect({ ...where, peer }).on('data', received)
-      : connect({ ...where, noDelay: true, allowHalfOpen: true, onread: this.buffers.reader(received) });
+    let socket: Socket;
+    if (this.tls) socket = this.tls.connect({ ...where, peer }).on('data', received);
+    else {
+      const { onread, watch } = this.arena.reader(received);
+      socket = connect({ ...where, noDelay: true, allowHalfOpen: true, onread });
+      watch(socket);
+    }
     stream.socket = socket;
     this.streams.set(id, stream);
     socket.on(this.tls ? 'secureConnect' : 'connect', () => {
@@ -137,18 +137,16 @@ export class Streams {
 
   private accepted(resource: string, peer: string, accepted: Socket): void {
     const stream: Stream = { id: --this.lastAccepted, resource, socket: accepted, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
-    const received = (bytes: Uint8Array): boolean => this.received(stream, bytes);
-    stream.socket = this.tls ? accepted.on('data', received) : withReader(accepted, this.buffers.reader(received), true);
+    const received = (bytes: Uint8Array): void => this.received(stream, bytes);
+    stream.socket = this.tls ? accepted.on('data', received) : withReader(accepted, this.arena.reader(received), true);
     this.streams.set(stream.id, stream);
     this.watch(stream, () => undefined);
     this.give({ type: 'stream-accepted', resource, peer, stream: stream.id });
   }
 
-  /** True: the core was given the bytes. */
-  private received(stream: Stream, bytes: Uint8Array): boolean {
+  private received(stream: Stream, bytes: Uint8Array): void {
     stream.counts.receivedBytes += bytes.length;
     if (stream.isTold) this.give({ type: 'stream-received', stream: stream.id, bytes });
-    return stream.isTold;
   }
 
   /** Tells of the end exactly once; `failed`: it ended before it was open. */
@@ -194,7 +192,7 @@ export class Streams {
   }
 
   private write(stream: Stream, pieces: readonly Uint8Array[], bytes: number): void {
-    writeGathered(stream.socket, pieces, bytes, 'ours', (error) => {
+    writeGathered(stream.socket, pieces, bytes, this.arena, (error) => {
       if (error) return;
       stream.takenBytes += bytes;
       stream.counts.sentBytes += bytes;

@@ -44,6 +44,7 @@ export function stillNode(worlds: Worlds, place: Place, number: number): Node | 
     outputs: refuse,
     deadline: refuse,
     snapshot: () => worlds.nodes.snapshot(number),
+    holds: refuse,
     fingerprint: refuse,
   };
 }

@@ -8,7 +8,7 @@ import { assert } from '../model/core.js';
 import type { Core } from '../model/core.js';
 import type { Connection } from '../model/types.js';
 import { isWireError } from '../wire/errors.js';
-import { ownCopy } from '../wire/memory.js';
+import { keepBytes } from '../wire/memory.js';
 import type { Packet } from '../wire/packets.js';
 import { pullPacket } from '../wire/reassembly.js';
 import { attemptFailed, candidateEnded, listenFailed, nameStream, streamAccepted, streamConnected } from './establish.js';
@@ -121,7 +121,7 @@ export function nextPacket(core: Core, connection: Connection, kind: 'data' | 'm
   const { session } = connection;
   const stream = session[kind];
   while (stream !== undefined && session.phase === 'up' && !session.isOver && !session.isIgnoring && !stream.isPaused) {
-    const packet = pullPacket(stream.decoder, session.receiving, stream.chunk);
+    const packet = pullPacket(stream.decoder, session.receiving, stream.chunk, core.environment);
     readOn(core, stream, packet === undefined);
     if (packet === undefined) {
       if (stream.ended !== undefined) streamOver(core, connection, kind);
@@ -140,8 +140,8 @@ export function nextPacket(core: Core, connection: Connection, kind: 'data' | 'm
   return undefined;
 }
 
-/** Bytes of a packet on the data stream that are needed beyond this pass: copied if they lie in the lent chunk, else they are ours already. */
-export const ownBytes = ({ session }: Connection, bytes: Uint8Array): Uint8Array => (bytes.buffer === session.data?.chunk.bytes.buffer ? ownCopy(bytes) : bytes);
+/** Bytes of a packet on the data stream that are needed beyond this pass: kept if they lie in the lent chunk, else they are ours already. */
+export const ownBytes = (core: Core, { session }: Connection, bytes: Uint8Array): Uint8Array => (bytes.buffer === session.data?.chunk.bytes.buffer ? keepBytes(core.environment, bytes) : bytes);
 
 /** Handles the packets that mean something, or nothing, only to the connection. */
 function isForThisRoom(core: Core, connection: Connection, packet: Packet): boolean {

@@ -59,7 +59,7 @@ function endPass(core: Core, stream: Stream): void {
     if (stream.ended === undefined) emit(core, { type: 'send', stream: stream.id, pieces: stream.batch });
     stream.batch = [];
   }
-  if (stream.chunk.bytes.length > 0) keepRest(stream.decoder, stream.chunk);
+  if (stream.chunk.bytes.length > 0) keepRest(stream.decoder, stream.chunk, core.environment);
 }
 
 /** The end of what was queued on the data stream so far: protocol A compares it with `dataStreamSent`. */

@@ -37,7 +37,7 @@ export const unreadBytes = (stream: Stream): number =>
 
 /** Keeps what a stream that is not read now has received. */
 export function keepUnread(core: Core, stream: Stream): void {
-  keepRest(stream.decoder, stream.chunk);
+  keepRest(stream.decoder, stream.chunk, core.environment);
   if (!stream.isReadOff && unreadBytes(stream) > KEPT_BYTES_MAX) setReading(core, stream, false);
 }
 

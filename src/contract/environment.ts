@@ -12,4 +12,9 @@ export interface Environment {
   digest(algorithm: string, pieces: readonly Uint8Array[]): Uint8Array | undefined;
   /** The same for HMAC with this digest below it (what the kernel calls `hmac(sha1)` is asked for as `sha1`). */
   hmac(algorithm: string, key: Uint8Array, pieces: readonly Uint8Array[]): Uint8Array | undefined;
+  /**
+   * Do these bytes of an input, lent for the pass, stay as they are for as long as the state refers to them (`Node.holds`)? Then the core
+   * keeps them where they are; else, and without this, it makes its one copy. It changes neither.
+   */
+  lasts?(bytes: Uint8Array): boolean;
 }

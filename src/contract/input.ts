@@ -3,7 +3,7 @@
  *
  * Units: sectors are 512 bytes; times are integer microseconds; ids of requests, commands and handlers are unique per node
  * and never reused. Byte arrays in inputs are lent for the pass, until its outputs are carried out: the core copies what it keeps
- * longer. They are plain `Uint8Array`s; a Buffer, whose `slice` copies nothing, would break that.
+ * longer, unless they last (`Environment.lasts`). They are plain `Uint8Array`s; a Buffer, whose `slice` copies nothing, would break that.
  */
 
 import type { Command } from './command.js';

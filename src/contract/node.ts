@@ -22,6 +22,8 @@ export interface Node {
   deadline(): number | undefined;
   /** The whole state as bytes; `restoreNode` makes an equal node of it. */
   snapshot(): Uint8Array;
+  /** The memory that the state refers to: what lasts (`Environment.lasts`) and is not in here may be used again. */
+  holds(): Set<ArrayBufferLike>;
   /** Hash of exactly what `snapshot` holds, 16 hexadecimal digits. */
   fingerprint(): string;
   /** What a checker or a status command may look at. Views are live and read-only; do not keep them over the next input. */

@@ -25,6 +25,7 @@ import { settleDependencies } from '../resource/resync-after.js';
 import { resyncView } from '../resync/lifecycle.js';
 import { activeExtents } from '../volume/activity-log.js';
 import { holdReason } from '../volume/admission.js';
+import { heldMemory } from './holds.js';
 import { decodeState, encodeState, fingerprintOf } from './snapshot.js';
 
 /** DRBD's configuration results (node-states.md §2). */
@@ -91,6 +92,7 @@ export const nodeOf = (state: NodeState, environment: Environment): Node => {
     },
     deadline: (): number | undefined => earliestDeadline(core),
     snapshot: (): Uint8Array => encodeState(state),
+    holds: (): Set<ArrayBufferLike> => heldMemory(state),
     fingerprint: (): string => fingerprintOf(encodeState(state)),
     resources: (): ResourceView[] => [...state.resources.values()].map(viewOf),
   };

@@ -57,14 +57,14 @@ export const writeRefused = (core: Core, resource: Resource, connection: Connect
   markOutOfSync(deviceOf(volume, connection.peer), packet.sector, sectors);
 };
 
-/** P_DATA_REPLY. The payload is lent: it is copied here. */
+/** P_DATA_REPLY. The payload is lent, and kept here. */
 export const readAnswered = (core: Core, resource: Resource, connection: Connection, packet: DataPacket): void => {
   const found = findRequest(resource, connection, packet.blockId, packet.sector);
   if (!found || found.part.waitsFor !== 'data' || packet.data.length !== found.request.sectors * 512) {
     return loseConnection(core, connection, 'ProtocolError', `P_DATA_REPLY for an unknown read at sector ${packet.sector}`);
   }
   const { request, part } = found;
-  request.data = ownBytes(connection, packet.data);
+  request.data = ownBytes(core, connection, packet.data);
   part.ok = true;
   part.waitsFor = 'nothing';
   part.done = true;

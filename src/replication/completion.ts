@@ -14,7 +14,7 @@ import { Disk } from '../state/states.js';
 import { releaseExtents } from '../volume/admission.js';
 import { letPass, releaseInterval, useInterval } from '../volume/intervals.js';
 import { tryOtherwise } from '../volume/zeroing.js';
-import { ownCopy } from '../wire/memory.js';
+import { keepBytes } from '../wire/memory.js';
 import { markOutOfSync, settleBits } from './bits.js';
 import { closeEpoch } from './epochs.js';
 import { hasDisk } from './plan.js';
@@ -48,7 +48,7 @@ export const localPartDone = (core: Core, resource: Resource, volume: Volume, re
   if (result.ok) {
     request.data = result.data ?? new Uint8Array(request.sectors * 512);
     completeIfDone(core, resource, volume, request);
-    if (!request.completed && result.data) request.data = ownCopy(result.data);
+    if (!request.completed && result.data) request.data = keepBytes(core.environment, result.data);
     return;
   }
   // What cannot be read here is not equal to the peer's (bug B031), and is read there (bug B158).

@@ -14,7 +14,7 @@ import type { Connection, Interval, PeerDevice, PeerRead, PeerWrite, ReceiverSta
 import { deviceOf, stateOf, volumeOf } from '../model/view.js';
 import { isSyncState, Disk, Role } from '../state/states.js';
 import { maxRequestBytes } from '../wire/context.js';
-import { ownCopy } from '../wire/memory.js';
+import { keepBytes } from '../wire/memory.js';
 import { DataFlag, type AckPacket, type BlockId, type BlockRequestPacket, type DataPacket, type PacketOf, type TrimPacket } from '../wire/packets.js';
 import { releaseExtents } from '../volume/admission.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
@@ -51,7 +51,7 @@ export const rangeError = (volume: Volume, sector: number, sizeBytes: number, ma
 export const sendAck = (core: Core, connection: Connection, device: PeerDevice, volume: Volume, packet: AckPacket['packet'], sector: number, sizeBytes: number, blockId: BlockId): void =>
   sendPacket(core, connection, { packet, volume: volume.number, sector, blockId, sizeBytes, sequence: nextSequence(device) });
 
-/** P_DATA, P_TRIM, P_ZEROES. The payload is lent; it is copied once, here. */
+/** P_DATA, P_TRIM, P_ZEROES. The payload is lent, and kept here. */
 export const receiveWrite = (core: Core, resource: Resource, volume: Volume, connection: Connection, packet: DataPacket | TrimPacket): void => {
   const sizeBytes = sizeBytesOf(packet);
   const content = contentOf(connection, packet);
@@ -83,7 +83,7 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
     content,
     sector: packet.sector,
     sectors,
-    data: 'data' in packet ? ownBytes(connection, packet.data) : undefined,
+    data: 'data' in packet ? ownBytes(core, connection, packet.data) : undefined,
     blockId: packet.blockId,
     epoch: epoch.id,
     interval: -1,
@@ -101,7 +101,8 @@ export const receiveWrite = (core: Core, resource: Resource, volume: Volume, con
   };
   if (write.superseded) {
     write.content = 'data';
-    write.data ??= new Uint8Array(sizeBytes);
+    // A copy of its own: others may refer to what was received.
+    write.data = write.data?.slice() ?? new Uint8Array(sizeBytes);
     overwriteBy(rivals, write.sector, write.data);
     // No barrier will ask for it.
     write.fua ||= writeOrdering(resource) === 'flush';
@@ -313,7 +314,7 @@ export const peerReadDone = (core: Core, volume: Volume, connection: Connection,
   if (!result.ok) return refuseRead(core, volume, connection, then.interval, read);
   endPeerRead(core, volume, connection, then.interval);
   const reply = registerInterval(core, volume, 'peer-reply', sector, sectors, 0, connection.peer);
-  deviceOf(volume, connection.peer).reads.set(reply.id, { ...read, reading: false, data: result.data ? ownCopy(result.data) : new Uint8Array(sectors * 512) });
+  deviceOf(volume, connection.peer).reads.set(reply.id, { ...read, reading: false, data: result.data ? keepBytes(core.environment, result.data) : new Uint8Array(sectors * 512) });
   if (reply.started) peerReadMayGoOn(core, volume, connection, reply);
 };
 

@@ -30,7 +30,7 @@ export const holdIfEarly = (core: Core, resource: Resource, connection: Connecti
   const volume = resource.volumes.get(packet.volume);
   if (!volume || isInTurn(deviceOf(volume, connection.peer), packet.sequence)) return false;
   // Lent: what is kept beyond this pass is copied here.
-  connection.receiver.early = 'data' in packet ? { ...packet, data: ownBytes(connection, packet.data) } : packet;
+  connection.receiver.early = 'data' in packet ? { ...packet, data: ownBytes(core, connection, packet.data) } : packet;
   pauseData(core, connection);
   startWaiting(core, connection);
   return true;

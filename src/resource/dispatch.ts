@@ -31,7 +31,7 @@ import { attachOperationDone, diskOpened, diskOpenFailed } from '../volume/attac
 import { findInterval } from '../volume/intervals.js';
 import { abandonJobs, isSuperblockDirty, metadataOperationDone, queueSuperblock } from '../volume/metadata-io.js';
 import { devicesResized } from '../volume/size.js';
-import { ownCopy } from '../wire/memory.js';
+import { keepBytes } from '../wire/memory.js';
 import { attach, attachEnded, detach, fullSyncWritten, invalidate, newCurrentUuid, outdate, pauseSync, resumeIo, suspendIo } from './administration.js';
 import { runWorker, sendBitmapIfQuiet, workerGoesOn } from './after-change.js';
 import { sendParameters } from './announce.js';
@@ -66,7 +66,7 @@ const newRequest = (core: Core, input: ApplicationInput): Request => {
     volume: input.volume,
     sector,
     sectors: input.type === 'app-flush' ? 0 : input.type === 'app-write' ? input.data.length / 512 : input.sectors,
-    data: input.type === 'app-write' ? ownCopy(input.data) : undefined,
+    data: input.type === 'app-write' ? keepBytes(core.environment, input.data) : undefined,
     fua: input.type === 'app-write' && input.fua,
   });
 };

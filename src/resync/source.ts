@@ -16,7 +16,7 @@ import { rangeError, sendAck } from '../replication/receiver.js';
 import { Conn, Disk, Role } from '../state/states.js';
 import { registerInterval, releaseInterval } from '../volume/intervals.js';
 import { zeros } from '../volume/zeros.js';
-import { ownCopy } from '../wire/memory.js';
+import { keepBytes } from '../wire/memory.js';
 import { FeatureFlag, type AckPacket, type BlockRequestPacket, type DigestPacket } from '../wire/packets.js';
 import { checkFinished } from './lifecycle.js';
 import { blockDigest, hasDisk, markFailed, mayCompare, mustGiveWay, sameBytes, signalDiskError } from './progress.js';
@@ -192,7 +192,7 @@ const replyData = (
     blockId: range.blockId,
     sequence: 0,
     flags: 0,
-    data: result.data ? ownCopy(data) : data,
+    data: result.data ? keepBytes(core.environment, data) : data,
   });
 };
 

@@ -218,7 +218,7 @@ const forget = (core: Core, volume: Volume, resync: ResyncState, request: Resync
 };
 
 /**
- * P_RS_DATA_REPLY, P_RS_DEALLOCATED. The payload is lent; it is copied once, here. Without a disk, or when the resync was given up
+ * P_RS_DATA_REPLY, P_RS_DEALLOCATED. The payload is lent, and kept here. Without a disk, or when the resync was given up
  * meanwhile, the block is refused (P_NEG_ACK) and stays marked on both nodes.
  */
 export const resyncReply = (core: Core, volume: Volume, peerDevice: PeerDevice, connection: Connection, packet: DataPacket | BlockRangePacket): void => {
@@ -235,7 +235,7 @@ export const resyncReply = (core: Core, volume: Volume, peerDevice: PeerDevice, 
   const request = findAsked(resync, sector, sizeBytes);
   if (!request || (!('data' in packet) && request.askedAs !== 'thin')) return loseConnection(core, connection, 'ProtocolError', notAsked(packet.packet, sector, sizeBytes));
   resync.answeredSectors += request.sectors;
-  if ('data' in packet) request.data = ownBytes(connection, packet.data);
+  if ('data' in packet) request.data = ownBytes(core, connection, packet.data);
   request.stage = 'answered';
   if (requestIsAnswered(volume, request.interval).started) write(core, volume, peerDevice, connection, request);
 };

@@ -4,6 +4,8 @@
  * has a piece of it any more.
  */
 
+import type { Environment } from '../contract/environment.js';
+
 const PAGE_BYTES = 256 << 10;
 /** More than this is a piece of memory of its own. */
 const PIECE_BYTES_MAX = 32 << 10;
@@ -23,8 +25,10 @@ export const newBytes = (length: number): Uint8Array => {
   return page.subarray(at, used);
 };
 
-/** The one copy of bytes that were lent for the pass, for whoever keeps them longer (bug B201). */
-export const ownCopy = (lent: Uint8Array): Uint8Array => {
+/** Bytes that were lent for the pass, to be kept beyond it: their one copy, where they do not last (bug B201). Never to be changed: others may refer to them. */
+export const keepBytes = (environment: Pick<Environment, 'lasts'>, lent: Uint8Array): Uint8Array => (environment.lasts?.(lent) === true ? lent : ownCopy(lent));
+
+const ownCopy = (lent: Uint8Array): Uint8Array => {
   if (lent.length > PIECE_BYTES_MAX) return lent.slice();
   const copy = newBytes(lent.length);
   copy.set(lent);

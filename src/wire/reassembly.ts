@@ -6,6 +6,7 @@
  * A header is judged as soon as it is there, so that a peer cannot make us buffer more than one packet's limit.
  */
 
+import type { Environment } from '../contract/environment.js';
 import { checkHeader, decodePacket } from './decode.js';
 import type { StreamKind } from './commands.js';
 import type { WireContext } from './context.js';
@@ -17,7 +18,7 @@ import type { Packet, PacketName } from './packets.js';
 export interface StreamDecoder {
   /** Becomes `data` or `meta` with the first packet, if it was `first`. */
   stream: StreamKind;
-  /** Kept bytes are held[heldStart..heldEnd). The array is never written below `heldEnd` again: views of it stay valid. */
+  /** Kept bytes are held[heldStart..heldEnd), ours or such as last. The array is never written below `heldEnd` again: views of it stay valid. */
   held: Uint8Array;
   heldStart: number;
   heldEnd: number;
@@ -48,7 +49,7 @@ export interface Chunk {
  * `keepRest` before the pass ends, and pulls again later, with an empty chunk or the next one. Byte arrays of the packet are
  * lent like the chunk if they are views of its buffer; otherwise they stay as they are.
  */
-export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: Chunk): Packet | WireError | undefined {
+export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: Chunk, memory: Memory = {}): Packet | WireError | undefined {
   if (decoder.error !== undefined) return decoder.error;
   for (;;) {
     const isLent = decoder.heldStart === decoder.heldEnd;
@@ -61,7 +62,7 @@ export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: 
       const missing = frame - (isLent ? 0 : available);
       const part = chunk.bytes.subarray(chunk.at, chunk.at + missing);
       if (part.length === 0) return undefined;
-      keep(decoder, part, frame);
+      keep(decoder, part, frame, memory);
       chunk.at += part.length;
       continue;
     }
@@ -77,11 +78,14 @@ export function pullPacket(decoder: StreamDecoder, context: WireContext, chunk: 
 }
 
 /** Keeps what was not read of a chunk and lets go of it, before the pass ends. */
-export function keepRest(decoder: StreamDecoder, chunk: Chunk): void {
-  if (decoder.error === undefined) keep(decoder, chunk.bytes.subarray(chunk.at), 0);
+export function keepRest(decoder: StreamDecoder, chunk: Chunk, memory: Memory = {}): void {
+  if (decoder.error === undefined) keep(decoder, chunk.bytes.subarray(chunk.at), 0, memory);
   chunk.bytes = NO_BYTES;
   chunk.at = 0;
 }
+
+/** What is known of the memory of chunks. */
+type Memory = Pick<Environment, 'lasts'>;
 
 /** A whole packet: its bytes end at start + `bytes`, its payload begins at `payloadAt`. */
 interface Frame {
@@ -115,13 +119,14 @@ function badHeader(bytes: Uint8Array, start: number, length: number, stream: Str
 const NO_BYTES = new Uint8Array(0);
 
 /**
- * The one place where received bytes are copied. Makes room for a packet of `packetBytes` at once, so that each byte of it is
- * copied once; with 0 (not known what comes) the room doubles.
+ * The one place where received bytes are copied: unless they last, and lie right behind what is kept. Makes room for a packet of
+ * `packetBytes` at once, so that each byte of it is copied once; with 0 (not known what comes) the room doubles.
  */
-function keep(decoder: StreamDecoder, part: Uint8Array, packetBytes: number): void {
-  if (part.length === 0) return;
+function keep(decoder: StreamDecoder, part: Uint8Array, packetBytes: number, memory: Memory): void {
+  if (part.length === 0 || keepInPlace(decoder, part, memory)) return;
   const keptBytes = decoder.heldEnd - decoder.heldStart;
   const neededBytes = keptBytes + part.length;
+  // What was kept in place has no room behind it, so that nothing is ever written there.
   if (decoder.held.length - decoder.heldStart < neededBytes) {
     const held = new Uint8Array(Math.max(neededBytes, packetBytes > 0 ? packetBytes : 2 * keptBytes));
     held.set(decoder.held.subarray(decoder.heldStart, decoder.heldEnd));
@@ -131,6 +136,18 @@ function keep(decoder: StreamDecoder, part: Uint8Array, packetBytes: number): vo
   }
   decoder.held.set(part, decoder.heldEnd);
   decoder.heldEnd += part.length;
+}
+
+/** What lasts is not copied while it is in one piece. */
+function keepInPlace(decoder: StreamDecoder, part: Uint8Array, { lasts }: Memory): boolean {
+  const { held, heldStart, heldEnd } = decoder;
+  const isFirst = heldStart === heldEnd;
+  const follows = held.buffer === part.buffer && held.byteOffset + heldEnd === part.byteOffset;
+  if (lasts?.(part) !== true || !(isFirst || follows)) return false;
+  decoder.held = isFirst ? part : new Uint8Array(part.buffer, held.byteOffset + heldStart, heldEnd - heldStart + part.length);
+  decoder.heldStart = 0;
+  decoder.heldEnd = decoder.held.length;
+  return true;
 }
 
 function fail(decoder: StreamDecoder, error: WireError): WireError {

@@ -1,0 +1,131 @@
+/**
+ * Memory for what comes in: filled once, from the beginning of a page to its end, and then left as it is for as long as anybody refers to
+ * it. So what a socket or a disk has brought needs no copy, whoever keeps it: the core (`Environment.lasts`), the flight recorder, a
+ * socket that is slow. Copies into memory that is allocated anew, and given back by the garbage collector, cost more than all else that
+ * is done with a large write.
+ *
+ * When pages are wanted, all who may refer to some are asked (`reclaim`); a page that nobody names is used again.
+ */
+
+import type { OnReadOpts, Socket } from 'node:net';
+import { addressOf } from './disk/system.js';
+
+export const PAGE_BYTES = 1 << 20;
+/** A socket goes on to another page when there is less room than this. */
+const READ_BYTES_MIN = 32 << 10;
+/** With so many free pages nobody is asked, nor before so many more are used up. */
+const FREE_PAGES_LOW = 2;
+const PAGES_PER_LOOK = 4;
+const FREE_PAGES_MAX = 64;
+
+export interface Page {
+  readonly memory: Uint8Array<ArrayBuffer>;
+  readonly address: bigint;
+  /** Filled up to here. */
+  used: number;
+}
+
+/** Room in a page. */
+export interface Place {
+  bytes: Uint8Array<ArrayBuffer>;
+  address: bigint;
+}
+
+/** Adds the memory that it refers to. */
+export type Holder = (held: Set<ArrayBufferLike>) => void;
+
+export class Arena {
+  private readonly free: Page[] = [];
+  /** Used up, and perhaps referred to. */
+  private full: Page[] = [];
+  private fullSinceLook = 0;
+  private readonly ours = new WeakSet<ArrayBufferLike>();
+  private readonly holders: Holder[] = [];
+  private readonly pins = new Map<ArrayBufferLike, number>();
+  private current: Page | undefined = undefined;
+
+  /** Does it stay as it is while somebody refers to it? */
+  readonly lasts = (bytes: Uint8Array): boolean => this.ours.has(bytes.buffer);
+
+  /** Somebody who is to be asked before memory is used again. */
+  ask(holder: Holder): void {
+    this.holders.push(holder);
+  }
+
+  /** These stay as they are until they are unpinned as often: for who has no list of what it holds. */
+  pin(pieces: readonly Uint8Array[]): void {
+    for (const { buffer } of pieces) if (this.ours.has(buffer)) this.pins.set(buffer, (this.pins.get(buffer) ?? 0) + 1);
+  }
+
+  unpin(pieces: readonly Uint8Array[]): void {
+    for (const { buffer } of pieces) {
+      const left = (this.pins.get(buffer) ?? 0) - 1;
+      if (left > 0) this.pins.set(buffer, left);
+      else this.pins.delete(buffer);
+    }
+  }
+
+  /** A page to fill, whose owner says when it has done with it (`retire`). */
+  takePage(): Page {
+    const page = this.free.pop();
+    if (page) {
+      page.used = 0;
+      return page;
+    }
+    const memory = new Uint8Array(PAGE_BYTES);
+    this.ours.add(memory.buffer);
+    return { memory, address: addressOf(memory), used: 0 };
+  }
+
+  /** Nothing more will be written there. */
+  retire(page: Page): void {
+    this.full.push(page);
+    this.fullSinceLook++;
+  }
+
+  /** Room for a piece, or undefined where it is larger than a page. */
+  take(bytes: number): Place | undefined {
+    if (bytes > PAGE_BYTES) return undefined;
+    let page = (this.current ??= this.takePage());
+    if (page.used + bytes > PAGE_BYTES) {
+      this.retire(page);
+      page = this.current = this.takePage();
+    }
+    const at = page.used;
+    page.used += bytes;
+    return { bytes: page.memory.subarray(at, at + bytes), address: page.address + BigInt(at) };
+  }
+
+  /** Between two passes, when nothing is on its way from hand to hand: pages that nobody refers to may be used again. */
+  reclaim(): void {
+    if (this.free.length >= FREE_PAGES_LOW || this.fullSinceLook < PAGES_PER_LOOK) return;
+    this.fullSinceLook = 0;
+    const held = new Set<ArrayBufferLike>(this.pins.keys());
+    for (const holder of this.holders) holder(held);
+    const still: Page[] = [];
+    for (const page of this.full) {
+      if (held.has(page.memory.buffer)) still.push(page);
+      else if (this.free.length < FREE_PAGES_MAX) this.free.push(page);
+    }
+    this.full = still;
+  }
+
+  /** Socket options: reads go to pages of the socket's own, and `received` gets each. `watch` takes the pages back when the socket is closed. */
+  reader(received: (bytes: Uint8Array) => void): { onread: OnReadOpts; watch: (socket: Socket) => void } {
+    let page = this.takePage();
+    const onread: OnReadOpts = {
+      buffer: () => page.memory.subarray(page.used),
+      callback: (count) => {
+        const bytes = page.memory.subarray(page.used, page.used + count);
+        page.used += count;
+        if (PAGE_BYTES - page.used < READ_BYTES_MIN) {
+          this.retire(page);
+          page = this.takePage();
+        }
+        received(bytes);
+        return true;
+      },
+    };
+    return { onread, watch: (socket) => socket.once('close', () => this.retire(page)) };
+  }
+}
