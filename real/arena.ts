@@ -18,16 +18,26 @@ const FREE_PAGES_LOW = 2;
 const PAGES_PER_LOOK = 4;
 const FREE_PAGES_MAX = 64;
 
-export interface Page {
-  readonly memory: Uint8Array<ArrayBuffer>;
+/** The memory itself, so that whoever sees bytes sees at once where they lie. */
+export class Page extends ArrayBuffer {
+  readonly memory: Uint8Array<Page>;
   readonly address: bigint;
   /** Filled up to here. */
-  used: number;
+  used = 0;
+  /** By whom what lies here is recorded, and under which number of his. */
+  recordedBy: object | undefined = undefined;
+  recordedAs = -1;
+
+  constructor(readonly arena: Arena) {
+    super(PAGE_BYTES);
+    this.memory = new Uint8Array(this);
+    this.address = addressOf(this.memory);
+  }
 }
 
 /** Room in a page. */
 export interface Place {
-  bytes: Uint8Array<ArrayBuffer>;
+  bytes: Uint8Array<Page>;
   address: bigint;
 }
 
@@ -39,13 +49,12 @@ export class Arena {
   /** Used up, and perhaps referred to. */
   private full: Page[] = [];
   private fullSinceLook = 0;
-  private readonly ours = new WeakSet<ArrayBufferLike>();
   private readonly holders: Holder[] = [];
   private readonly pins = new Map<ArrayBufferLike, number>();
   private current: Page | undefined = undefined;
 
   /** Does it stay as it is while somebody refers to it? */
-  readonly lasts = (bytes: Uint8Array): boolean => this.ours.has(bytes.buffer);
+  readonly lasts = ({ buffer }: Uint8Array): boolean => buffer instanceof Page && buffer.arena === this;
 
   /** Somebody who is to be asked before memory is used again. */
   ask(holder: Holder): void {
@@ -54,7 +63,7 @@ export class Arena {
 
   /** These stay as they are until they are unpinned as often: for who has no list of what it holds. */
   pin(pieces: readonly Uint8Array[]): void {
-    for (const { buffer } of pieces) if (this.ours.has(buffer)) this.pins.set(buffer, (this.pins.get(buffer) ?? 0) + 1);
+    for (const { buffer } of pieces) if (buffer instanceof Page) this.pins.set(buffer, (this.pins.get(buffer) ?? 0) + 1);
   }
 
   unpin(pieces: readonly Uint8Array[]): void {
@@ -68,13 +77,10 @@ export class Arena {
   /** A page to fill, whose owner says when it has done with it (`retire`). */
   takePage(): Page {
     const page = this.free.pop();
-    if (page) {
-      page.used = 0;
-      return page;
-    }
-    const memory = new Uint8Array(PAGE_BYTES);
-    this.ours.add(memory.buffer);
-    return { memory, address: addressOf(memory), used: 0 };
+    if (!page) return new Page(this);
+    page.used = 0;
+    page.recordedBy = undefined;
+    return page;
   }
 
   /** Nothing more will be written there. */
@@ -104,7 +110,7 @@ export class Arena {
     for (const holder of this.holders) holder(held);
     const still: Page[] = [];
     for (const page of this.full) {
-      if (held.has(page.memory.buffer)) still.push(page);
+      if (held.has(page)) still.push(page);
       else if (this.free.length < FREE_PAGES_MAX) this.free.push(page);
     }
     this.full = still;

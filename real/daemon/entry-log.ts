@@ -6,7 +6,7 @@
 
 import type { Input, Output } from '../../src/contract/index.js';
 import type { RecordedEntry } from '../../src/contract/recording.js';
-import { PAGE_BYTES, type Arena, type Page } from '../arena.js';
+import { PAGE_BYTES, Page, type Arena } from '../arena.js';
 
 const NUMBERS_PER_PAGE = 1 << 15;
 /** Bytes of outputs are nobody else's to change: up to this many are copied, more are kept where they are. */
@@ -49,12 +49,8 @@ export class EntryLog {
   inputs = 0;
   /** Of memory, about. */
   bytes = 0;
-  /** Memory of pages in which recorded bytes lie, and the number of each. */
-  private readonly bytePages: Uint8Array[] = [];
-  private readonly pageNumbers = new Map<ArrayBufferLike, number>();
-  /** The one that was looked for last. */
-  private lastBuffer: ArrayBufferLike | undefined = undefined;
-  private lastNumber = -1;
+  /** In which recorded bytes lie. */
+  private readonly bytePages: Page[] = [];
   /** Where copies go. */
   private copies: Page | undefined = undefined;
   private readonly numberPages: Float64Array[] = [];
@@ -89,7 +85,10 @@ export class EntryLog {
       case 'disk-done': {
         this.put(Kind.DiskDone, nowUs, input.op);
         if (!input.data) return this.putNone();
-        if (this.lies(input.data)) return this.putLent(input.data);
+        if (this.putInPlace(input.data)) {
+          this.bytes += input.data.length;
+          return;
+        }
         const where = this.copied(input.data);
         this.kept.set(input.data, where);
         return this.putBytes(where, input.data.length);
@@ -134,7 +133,7 @@ export class EntryLog {
       case 'app-done': {
         this.put(Kind.AppDone, this.placeOf(output), output.id);
         if (!output.data) return this.putNone();
-        if (this.lies(output.data)) return this.putBytes(this.placeIn(output.data), output.data.length);
+        if (this.putInPlace(output.data)) return;
         const where = this.kept.get(output.data);
         return where === undefined ? this.putLent(output.data) : this.putBytes(where, output.data.length);
       }
@@ -150,7 +149,7 @@ export class EntryLog {
 
   /** Adds the memory in which recorded bytes lie. */
   holds(held: Set<ArrayBufferLike>): void {
-    for (const buffer of this.pageNumbers.keys()) held.add(buffer);
+    for (const page of this.bytePages) held.add(page);
   }
 
   /** It is over, and nobody reads it any more: its memory is used again. */
@@ -188,8 +187,8 @@ export class EntryLog {
   }
 
   private putOwned(bytes: Uint8Array): void {
-    // Recorded with the input that brought it.
-    if (this.lies(bytes)) return this.putBytes(this.placeIn(bytes), bytes.length);
+    // Counted with the input that brought it.
+    if (this.putInPlace(bytes)) return;
     if (bytes.length <= COPIED_BYTES_MAX) return this.putLent(bytes);
     let where = this.kept.get(bytes);
     if (where === undefined) {
@@ -201,29 +200,24 @@ export class EntryLog {
   }
 
   private putLent(bytes: Uint8Array): void {
-    if (!this.lies(bytes)) return this.putBytes(this.copied(bytes), bytes.length);
-    this.bytes += bytes.length;
-    this.putBytes(this.placeIn(bytes), bytes.length);
+    if (this.putInPlace(bytes)) this.bytes += bytes.length;
+    else this.putBytes(this.copied(bytes), bytes.length);
   }
 
-  /** Do these bytes stay where they are? */
-  private lies(bytes: Uint8Array): boolean {
-    return bytes.buffer === this.lastBuffer || this.memory.arena.lasts(bytes);
-  }
-
-  /** Where bytes are that last. */
-  private placeIn(bytes: Uint8Array): number {
+  /** Puts bytes that stay where they are, and says whether they do. */
+  private putInPlace(bytes: Uint8Array): boolean {
     const { buffer } = bytes;
-    if (buffer !== this.lastBuffer) {
-      let number = this.pageNumbers.get(buffer);
-      if (number === undefined) {
-        number = this.bytePages.push(new Uint8Array(buffer)) - 1;
-        this.pageNumbers.set(buffer, number);
-      }
-      this.lastBuffer = buffer;
-      this.lastNumber = number;
+    if (!(buffer instanceof Page)) return false;
+    this.putBytes(this.placeIn(buffer, bytes.byteOffset), bytes.length);
+    return true;
+  }
+
+  private placeIn(page: Page, at: number): number {
+    if (page.recordedBy !== this) {
+      page.recordedBy = this;
+      page.recordedAs = this.bytePages.push(page) - 1;
     }
-    return this.lastNumber * PAGE_BYTES + bytes.byteOffset;
+    return page.recordedAs * PAGE_BYTES + at;
   }
 
   /** Copies bytes, and says where they are. */
@@ -236,10 +230,10 @@ export class EntryLog {
       if (page) this.memory.arena.retire(page);
       page = this.copies = this.memory.arena.takePage();
     }
-    const copy = page.memory.subarray(page.used, page.used + bytes.length);
+    const at = page.used;
     page.used += bytes.length;
-    copy.set(bytes);
-    return this.placeIn(copy);
+    page.memory.set(bytes, at);
+    return this.placeIn(page, at);
   }
 
   private object(value: unknown): number {
@@ -271,7 +265,7 @@ class Reader {
   constructor(
     private readonly numberPages: readonly Float64Array[],
     private readonly filled: readonly number[],
-    private readonly bytePages: readonly Uint8Array[],
+    private readonly bytePages: readonly Page[],
     private readonly objects: readonly unknown[],
     private readonly places: readonly { resource: string; volume: number }[],
   ) {}
@@ -354,6 +348,6 @@ class Reader {
     if (length === 0) return new Uint8Array(0);
     if (where < 0) return this.objects[-1 - where] as Uint8Array;
     const at = where % PAGE_BYTES;
-    return this.bytePages[(where - at) / PAGE_BYTES]!.subarray(at, at + length);
+    return this.bytePages[(where - at) / PAGE_BYTES]!.memory.subarray(at, at + length);
   }
 }

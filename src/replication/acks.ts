@@ -115,8 +115,9 @@ export const epochAcknowledged = (core: Core, resource: Resource, connection: Co
 
 /** Flushes that waited for epochs which are acknowledged now, or which no longer have anything to acknowledge. */
 export const answerFlushes = (core: Core, resource: Resource, connection: Connection): void => {
-  for (const request of [...resource.log.requests.values()]) {
-    if (request.kind !== 'flush') continue;
+  const flushes: Request[] = [];
+  for (const request of resource.log.requests.values()) if (request.kind === 'flush') flushes.push(request);
+  for (const request of flushes) {
     const part = request.net.find(({ peer, waitsFor }) => peer === connection.peer && waitsFor === 'barrier-ack');
     if (!part || !isEpochAcknowledged(connection, request.epoch)) continue;
     part.ok = true;

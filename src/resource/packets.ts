@@ -70,7 +70,7 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
   }
   const device = volume.peers.get(connection.peer)!;
   const isBitmap = packet.packet === 'P_BITMAP' || packet.packet === 'P_COMPRESSED_BITMAP';
-  if (!isBitmap && isDataStreamPacket(packet) && [...resource.volumes.values()].some((other) => bitmapExpected(other.peers.get(connection.peer)!))) {
+  if (!isBitmap && isDataStreamPacket(packet) && isBitmapExpected(resource, connection)) {
     return loseConnection(core, connection, 'ProtocolError', `${packet.packet} in the middle of a bitmap`);
   }
   if ('sequence' in packet && (isWrite(packet) || !isDataStreamPacket(packet))) seeSequence(core, connection, device, packet.sequence);
@@ -144,6 +144,11 @@ const handleVolumePacket = (core: Core, resource: Resource, connection: Connecti
     default:
       return loseConnection(core, connection, 'ProtocolError', `unexpected data packet ${packet.packet}`);
   }
+};
+
+const isBitmapExpected = (resource: Resource, connection: Connection): boolean => {
+  for (const volume of resource.volumes.values()) if (bitmapExpected(volume.peers.get(connection.peer)!)) return true;
+  return false;
 };
 
 const isDataStreamPacket = (packet: Packet): boolean => {

@@ -44,6 +44,12 @@ const isOnDisk = ({ use, started }: Interval): boolean => use === 'passable' || 
 const overlaps = (one: Interval, sector: number, sectors: number): boolean =>
   one.sector < sector + sectors && sector < one.sector + one.sectors;
 
+/** Looked for several times for each request: a loop, without a function for each place. */
+const placeOf = ({ intervals }: Volume, id: number): number => {
+  for (let at = 0; at < intervals.length; at++) if (intervals[at]!.id === id) return at;
+  return -1;
+};
+
 const mayStart = (volume: Volume, interval: Interval): boolean => {
   if (interval.use === 'again') return !volume.intervals.some((other) => other.peer !== '' && overlaps(other, interval.sector, interval.sectors) && waitsFor('own-write', other));
   for (const earlier of volume.intervals) {
@@ -71,7 +77,10 @@ export const registerInterval = (
   const interval: Interval = { id: ++volume.lastInterval, kind, sector, sectors, started: false, use, owner, peer };
   // Nobody over there can be made to wait for a write that has not left us: it could be waiting for the peer itself.
   const overtaken = kind === 'peer-write' || kind === 'resync-read' ? ownWritesWaiting(volume, sector, sectors) : [];
-  interval.started = !volume.intervals.some((earlier) => !overtaken.includes(earlier) && overlaps(earlier, sector, sectors) && waitsFor(kind, earlier));
+  interval.started = true;
+  for (const earlier of volume.intervals) {
+    if (overlaps(earlier, sector, sectors) && !overtaken.includes(earlier) && waitsFor(kind, earlier)) interval.started = false;
+  }
   volume.intervals.push(interval);
   for (const own of overtaken) moveBehind(core, volume, own);
   return interval;
@@ -101,7 +110,7 @@ const wake = (core: Core, volume: Volume, from: number, freed: Interval): void =
 
 /** Gives a range back; ranges that waited for it and may start now are told. */
 export const releaseInterval = (core: Core, volume: Volume, id: number): void => {
-  const index = volume.intervals.findIndex((interval) => interval.id === id);
+  const index = placeOf(volume, id);
   assert(index >= 0, () => `interval ${id} was released twice`);
   const [released] = volume.intervals.splice(index, 1);
   wake(core, volume, index, released!);
@@ -109,21 +118,21 @@ export const releaseInterval = (core: Core, volume: Volume, id: number): void =>
   if (volume.holds.length > 0) signal(core, { signal: 'procedures', resource: volume.resource });
 };
 
-const ownWrite = (volume: Volume, id: number): { interval: Interval; index: number } => {
-  const index = volume.intervals.findIndex((interval) => interval.id === id);
+const ownWrite = (volume: Volume, index: number): Interval => {
   const interval = volume.intervals[index];
-  assert(interval?.kind === 'own-write', `interval ${id} is no own write`);
-  return { interval, index };
+  assert(interval?.kind === 'own-write', () => `no own write at place ${index}`);
+  return interval;
 };
 
 /** An own write goes its way (`in-use`), or has to be decided upon again (`waiting`). */
 export const useInterval = (volume: Volume, id: number, use: 'in-use' | 'waiting'): void => {
-  ownWrite(volume, id).interval.use = use;
+  ownWrite(volume, placeOf(volume, id)).use = use;
 };
 
 /** An own write is on the disk, and its place among the peer's writes is known: they may go on, although it is not answered. */
 export const letPass = (core: Core, volume: Volume, id: number): void => {
-  const { interval, index } = ownWrite(volume, id);
+  const index = placeOf(volume, id);
+  const interval = ownWrite(volume, index);
   if (interval.use === 'passable' || interval.use === 'again') return;
   interval.use = 'passable';
   wake(core, volume, index, interval);
@@ -131,7 +140,8 @@ export const letPass = (core: Core, volume: Volume, id: number): void => {
 
 /** An own write that is on our disk has to go its way again. It is told like one that waited from the beginning, and is still in the way of who waited for it. */
 export const useAgain = (core: Core, volume: Volume, id: number): void => {
-  const { interval, index } = ownWrite(volume, id);
+  const index = placeOf(volume, id);
+  const interval = ownWrite(volume, index);
   interval.use = 'again';
   interval.started = false;
   wake(core, volume, index, interval);
@@ -141,7 +151,7 @@ export const useAgain = (core: Core, volume: Volume, id: number): void => {
 export const overlapsPeerWrite = (volume: Volume, sector: number, sectors: number): boolean =>
   volume.intervals.some((interval) => interval.kind === 'peer-write' && overlaps(interval, sector, sectors));
 
-export const findInterval = (volume: Volume, id: number): Interval | undefined => volume.intervals.find((interval) => interval.id === id);
+export const findInterval = (volume: Volume, id: number): Interval | undefined => volume.intervals[placeOf(volume, id)];
 
 /** An own write to any of these sectors is on its way: a resync request for them could bring back older data. */
 export const overlapsOwnWrite = (volume: Volume, sector: number, sectors: number): boolean =>
@@ -152,7 +162,7 @@ export const overlapsOwnWrite = (volume: Volume, sector: number, sectors: number
  * still come after it, whatever else was registered meanwhile comes before it, as it arrived before it. Sets `started`.
  */
 export const requestIsAnswered = (volume: Volume, id: number): Interval => {
-  const index = volume.intervals.findIndex((interval) => interval.id === id);
+  const index = placeOf(volume, id);
   assert(index >= 0, () => `interval ${id} is not registered`);
   const interval = volume.intervals.splice(index, 1)[0]!;
   const isResync = interval.kind === 'resync-request';
