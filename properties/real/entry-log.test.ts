@@ -89,6 +89,40 @@ test('what a read brought is kept once, and not beyond its pass', () => {
   assert.equal(firstBytes, [1, 1, 1, 1, 2, 2, 2, 2]);
 });
 
+test('what lies in an arena is recorded where it lies, and stays there', () => {
+  const place = { resource: 'r0', volume: 0 };
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 400_000 }), fc.nat(255), fc.boolean()), { minLength: 20, maxLength: 40 }), (pieces) => {
+      const arena = new Arena();
+      const log = new EntryLog(new LogPages(arena));
+      arena.ask((held) => log.holds(held));
+      for (const [id, [length, byte, isWrite]] of pieces.entries()) {
+        const { bytes } = arena.take(length)!;
+        bytes.fill(byte);
+        if (isWrite) log.input({ type: 'app-write', ...place, id, sector: 0, data: bytes, fua: false }, id);
+        else log.input({ type: 'disk-done', op: id, data: bytes }, id);
+        const half = bytes.subarray(length >> 1);
+        log.outputs(isWrite ? [{ type: 'send', stream: 1, pieces: [new Uint8Array([byte]), half] }] : [{ type: 'app-done', ...place, id, data: half }]);
+        log.passEnded();
+        arena.reclaim();
+        // Somebody else's, and nobody's afterwards.
+        arena.take(200_000)!.bytes.fill(0xee);
+      }
+      const seen = log.entries();
+      for (const [id, [length, byte, isWrite]] of pieces.entries()) {
+        const [of, then] = [seen[2 * id]!, seen[2 * id + 1]!];
+        const data = of.is === 'input' && 'data' in of.input ? of.input.data! : new Uint8Array(0);
+        assert.ok(data.length === length && data.every((one) => one === byte), `piece ${id}`);
+        const [output] = then.is === 'outputs' ? then.outputs : [];
+        const given = output?.type === 'send' ? output.pieces : output?.type === 'app-done' ? [new Uint8Array([byte]), output.data!] : [];
+        assert.is(given[0]![0], byte);
+        assert.ok(given[1]!.length === length - (length >> 1) && given[1]!.every((one) => one === byte), `half of piece ${id}${isWrite ? '' : ', read'}`);
+      }
+    }),
+    { numRuns: 10 },
+  );
+});
+
 test('it goes on from page to page', () => {
   const log = new EntryLog(new LogPages(new Arena()));
   const entries: RecordedEntry[] = [];

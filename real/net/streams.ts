@@ -24,6 +24,7 @@ export interface PeerAddresses {
 
 /** A gathered write is told as taken in parts of about this size: a slow line shows progress. */
 const WRITE_BYTES = 256 << 10;
+const SMALL_BYTES = 512;
 /** What was queued when a stream was closed may still leave for so long. */
 const LINGER_MS = 2000;
 
@@ -181,12 +182,14 @@ export class Streams {
     let group: Uint8Array[] = [];
     let bytes = 0;
     for (const piece of pieces) {
+      // A small one behind goes with it: alone it would wake up the peer once more.
+      if (bytes >= WRITE_BYTES && piece.length > SMALL_BYTES) {
+        this.write(stream, group, bytes);
+        group = [];
+        bytes = 0;
+      }
       group.push(piece);
       bytes += piece.length;
-      if (bytes < WRITE_BYTES) continue;
-      this.write(stream, group, bytes);
-      group = [];
-      bytes = 0;
     }
     if (bytes > 0) this.write(stream, group, bytes);
   }
