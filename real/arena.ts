@@ -13,9 +13,10 @@ import { addressOf } from './disk/system.js';
 export const PAGE_BYTES = 1 << 20;
 /** A socket goes on to another page when there is less room than this. */
 const READ_BYTES_MIN = 32 << 10;
-/** With so many free pages nobody is asked, nor before so many more are used up. */
+/** With so many free pages nobody is asked, nor before so many more are used up, and a part of those that are. */
 const FREE_PAGES_LOW = 2;
 const PAGES_PER_LOOK = 4;
+const LOOKS_PER_FULL = 4;
 const FREE_PAGES_MAX = 64;
 
 /** The memory itself, so that whoever sees bytes sees at once where they lie. */
@@ -102,9 +103,15 @@ export class Arena {
     return { bytes: page.memory.subarray(at, at + bytes), address: page.address + BigInt(at) };
   }
 
+  /** Nobody was shown what lies there, and nothing was taken since: its room is given to the next. */
+  giveBack({ bytes }: Place): void {
+    const page = bytes.buffer;
+    if (page === this.current && page.used === bytes.byteOffset + bytes.length) page.used = bytes.byteOffset;
+  }
+
   /** Between two passes, when nothing is on its way from hand to hand: pages that nobody refers to may be used again. */
   reclaim(): void {
-    if (this.free.length >= FREE_PAGES_LOW || this.fullSinceLook < PAGES_PER_LOOK) return;
+    if (this.free.length >= FREE_PAGES_LOW || this.fullSinceLook < Math.max(PAGES_PER_LOOK, this.full.length / LOOKS_PER_FULL)) return;
     this.fullSinceLook = 0;
     const held = new Set<ArrayBufferLike>(this.pins.keys());
     for (const holder of this.holders) holder(held);

@@ -115,6 +115,10 @@ test('zeros that were read come without bytes; many reads of what is not cached 
   while (ends.length < 17) await new Promise((resolve) => setImmediate(resolve));
   assert.is(ends.filter((bytes) => bytes === 512_000).length, 1);
   assert.is(ends.filter((bytes) => bytes === undefined).length, 16, 'the write, and fifteen reads of zeros');
+  const arena = new Arena();
+  const before = arena.take(512)!.address;
+  new BackingDisk(device, device, arena, () => undefined).submit(read(16_000, 1000));
+  assert.is(arena.take(512)!.address, before + 512n, 'zeros leave no room unused');
 });
 
 test('a read beyond the end and a write that the system refuses are errors', async () => {

@@ -241,6 +241,17 @@ test('metadata contexts: chosen ones are told of, in extents; a choice for anoth
   assert.equal([answer.readUInt32BE(answer.length - 26), answer.readUInt16BE(answer.length - 20), answer.readUInt32BE(answer.length - 6)], [0x668e33ef, 0x8001, NbdError.Invalid]);
 });
 
+test('a request may be larger than all that one client may have on its way', async () => {
+  const client = await NbdClient.open(unix, 'r0/0');
+  const data = new Uint8Array(20 << 20).map((_, index) => index * 11);
+  let isWritten = false;
+  client.write(4096, data).then(() => (isWritten = true), () => undefined);
+  await until(() => isWritten, 'the write is answered');
+  assert.is(Buffer.compare(volumes.content.subarray(4096, 4096 + data.length), data), 0);
+  assert.is(Buffer.compare(await client.read(4096, data.length), data), 0);
+  client.close();
+});
+
 test('who asks for fast zeros gets them, or is told at once that they are slow', async () => {
   const [fast, slow] = [await NbdClient.open(tcp, 'r0/0'), await NbdClient.open(tcp, 'r0/1')];
   await fast.writeZeroes(0, 4096, CommandFlag.FastZero);

@@ -38,8 +38,9 @@ export interface Recorder {
 
 /** Passes in one turn of the event loop, before sockets are looked at again. */
 const PASSES_MAX = 32;
-/** So many inputs between two passes are few. */
+/** So many inputs in a turn of the event loop are few; then the next passes do not wait for its end, before one does again and looks. */
 const CALM_INPUTS = 2;
+const CALM_PASSES = 15;
 /** setTimeout takes no more. */
 const SLEEP_MAX_MS = 2 ** 31 - 1;
 /** How long a report of what was sent may wait for company. */
@@ -104,8 +105,8 @@ export class Driver {
   private isStopped = false;
   /** Inputs since the last pass. */
   private given = 0;
-  /** Few came before the last pass: the next does not wait for company, which costs it a round of the event loop. */
-  private isCalm = true;
+  /** So many passes need not wait for company, which costs each of them a round of the event loop. */
+  private calmPasses = 0;
   private alarm: NodeJS.Timeout | undefined = undefined;
   private alarmUs = Infinity;
   private lastNowUs = 0;
@@ -179,7 +180,7 @@ export class Driver {
   private schedule(): void {
     if (this.isScheduled) return;
     this.isScheduled = true;
-    if (this.isCalm) process.nextTick(this.pass);
+    if (this.calmPasses > 0) process.nextTick(this.pass);
     else setImmediate(this.pass);
   }
 
@@ -276,7 +277,9 @@ export class Driver {
 
   private readonly pass = (): void => {
     this.isScheduled = false;
-    this.isCalm = this.given <= CALM_INPUTS;
+    // One that did not wait does not know what else would have come.
+    if (this.given > CALM_INPUTS) this.calmPasses = 0;
+    else if (this.calmPasses-- === 0) this.calmPasses = CALM_PASSES;
     this.given = 0;
     this.guarded(() => {
       this.isBusy = true;
@@ -288,7 +291,7 @@ export class Driver {
       }
       this.isBusy = false;
       if (this.isUrgent) {
-        this.isCalm = false;
+        this.calmPasses = 0;
         this.schedule();
       }
       // Else what was read may be on its way to the core.

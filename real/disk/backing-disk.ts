@@ -145,8 +145,11 @@ export class BackingDisk {
       try {
         // Files in memory never wait, and their filesystem may not know the flag that asks for it.
         const read = this.watched(() => (device.isMemory ? readSync(device.fd, data, 0, bytes, offset) : readCached(device.fd, place.address, bytes, offset)));
-        if (read === bytes) return this.ended(operation, unlessZero(data), undefined);
+        const found = read === bytes ? unlessZero(data) : undefined;
+        if (!found) this.arena.giveBack(place);
+        if (read === bytes) return this.ended(operation, found, undefined);
       } catch (error) {
+        this.arena.giveBack(place);
         return this.ended(operation, undefined, error as Error);
       }
     }

@@ -6,7 +6,7 @@ import type { Arena } from '../arena.js';
 import { widenSendBuffer } from '../disk/system.js';
 import { withReader } from '../net/accepted.js';
 import { writeGathered } from '../net/gathered.js';
-import type { TlsFolder } from '../net/tls.js';
+import { plainBytes, type TlsFolder } from '../net/tls.js';
 import { ByteQueue } from './bytes.js';
 import type { Export, Volumes } from './exports.js';
 import { Negotiation, type Agreed } from './negotiation.js';
@@ -139,7 +139,7 @@ class Client {
     const { fd } = (accepted as unknown as { _handle: { fd: number } })._handle;
     if (fd >= 0) widenSendBuffer(fd, SEND_BUFFER_BYTES);
     // What is to be secured later is read in Node's own way.
-    this.socket = tls ? accepted.on('data', this.received) : withReader(accepted, server.arena.reader(this.received), false);
+    this.socket = tls ? accepted.on('data', this.receivedInBuffer) : withReader(accepted, server.arena.reader(this.received), false);
     if (tls) accepted.resume();
     this.negotiation = new Negotiation(volumes, (bytes) => this.socket.write(bytes), tls !== undefined);
     this.patience = setTimeout(() => this.end('it chose no export'), NEGOTIATION_MS);
@@ -163,7 +163,7 @@ class Client {
       plain,
       (socket) => {
         if (this.isOver) return void socket.destroy();
-        this.socket = socket.on('data', this.received);
+        this.socket = socket.on('data', this.receivedInBuffer);
         this.watch();
       },
       (why) => this.end(`no TLS: ${why}`),
@@ -175,6 +175,8 @@ class Client {
     this.bytes.push(bytes);
     this.goOn();
   };
+
+  private readonly receivedInBuffer = (bytes: Buffer): void => this.received(plainBytes(bytes));
 
   holds(held: Set<ArrayBufferLike>): void {
     this.bytes.holds(held);

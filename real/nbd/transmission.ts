@@ -83,7 +83,8 @@ export class Transmission {
 
   /** So much is on its way that nothing more is read. */
   get isFull(): boolean {
-    return this.requests >= REQUESTS_MAX || this.bytes >= BYTES_MAX;
+    // What is arriving counts when it is here: it may be more than that alone.
+    return this.requests >= REQUESTS_MAX || this.bytes - (this.arriving?.request.held ?? 0) >= BYTES_MAX;
   }
 
   get requestsInFlight(): number {

@@ -9,7 +9,7 @@ import type { Arena } from '../arena.js';
 import { reasonOf } from '../reasons.js';
 import { withReader } from './accepted.js';
 import { writeGathered } from './gathered.js';
-import { nameError, tlsReason, type TlsFolder } from './tls.js';
+import { nameError, plainBytes, tlsReason, type TlsFolder } from './tls.js';
 
 export interface Address {
   host: string;
@@ -116,7 +116,7 @@ export class Streams {
     const received = (bytes: Uint8Array): void => this.received(stream, bytes);
     const where = { host: remote.host, port: remote.port, localAddress: local.host };
     let socket: Socket;
-    if (this.tls) socket = this.tls.connect({ ...where, peer }).on('data', received);
+    if (this.tls) socket = this.tls.connect({ ...where, peer }).on('data', (bytes) => received(plainBytes(bytes)));
     else {
       const { onread, watch } = this.arena.reader(received);
       socket = connect({ ...where, noDelay: true, allowHalfOpen: true, onread });
@@ -139,7 +139,7 @@ export class Streams {
   private accepted(resource: string, peer: string, accepted: Socket): void {
     const stream: Stream = { id: --this.lastAccepted, resource, socket: accepted, counts: this.statistics(resource, peer), takenBytes: 0, isTold: true, isClosed: false };
     const received = (bytes: Uint8Array): void => this.received(stream, bytes);
-    stream.socket = this.tls ? accepted.on('data', received) : withReader(accepted, this.arena.reader(received), true);
+    stream.socket = this.tls ? accepted.on('data', (bytes) => received(plainBytes(bytes))) : withReader(accepted, this.arena.reader(received), true);
     this.streams.set(stream.id, stream);
     this.watch(stream, () => undefined);
     this.give({ type: 'stream-accepted', resource, peer, stream: stream.id });
@@ -183,7 +183,7 @@ export class Streams {
     let bytes = 0;
     for (const piece of pieces) {
       // A small one behind goes with it: alone it would wake up the peer once more.
-      if (bytes >= WRITE_BYTES && piece.length > SMALL_BYTES) {
+      if (bytes >= WRITE_BYTES && (piece.length > SMALL_BYTES || bytes >= 2 * WRITE_BYTES)) {
         this.write(stream, group, bytes);
         group = [];
         bytes = 0;

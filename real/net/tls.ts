@@ -120,3 +120,6 @@ export function tlsReason(error: Error): string {
   if (typeof code === 'string' && code.startsWith('ERR_SSL') && typeof reason === 'string') return reason;
   return reasonOf(error).split('\n')[0]!;
 }
+
+/** What a TLS socket brings, as the core wants it: the `slice` of a Buffer copies nothing, and a snapshot refuses to hold one. */
+export const plainBytes = ({ buffer, byteOffset, length }: Buffer): Uint8Array => new Uint8Array(buffer, byteOffset, length);
