@@ -8,7 +8,7 @@
  */
 
 import type { OnReadOpts, Socket } from 'node:net';
-import { addressOf } from './disk/system.js';
+import { addressOf } from './system.js';
 
 export const PAGE_BYTES = 1 << 20;
 /** A socket goes on to another page when there is less room than this. */

@@ -6,7 +6,7 @@
 import { closeSync, constants, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import type { MetadataStep } from '../src/metadata/apply-al.js';
 import { DeviceError, sectorsOf } from './disk/devices.js';
-import { tryLock } from './disk/system.js';
+import { tryLock } from './system.js';
 import { reasonOf } from './reasons.js';
 
 /** Ends the tool with this exit code (metadata.md §9) after the message on stderr. */

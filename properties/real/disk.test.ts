@@ -9,7 +9,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Arena } from '../../real/arena.js';
 import { BackingDisk, type DiskOperation } from '../../real/disk/backing-disk.js';
-import { readCached } from '../../real/disk/system.js';
+import { readCached } from '../../real/system.js';
 import { DeviceError, DeviceTable, Flusher, lookAgain, type Device } from '../../real/disk/devices.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-disk-'));

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { contentOf, BLOCK_BYTES, Ledger } from '../../real/demo/ledger.js';
 import { isHealthy, newPair, sleep, startPair, type Machine, type Pair } from '../../real/demo/machine.js';
-import { stretchAt } from '../../real/disk/system.js';
+import { stretchAt } from '../../real/system.js';
 import { NbdClient } from '../../real/nbd/client.js';
 import { defaultDiskOptions } from '../../src/config/defaults.js';
 

@@ -11,7 +11,7 @@ import type { DiskArea, Output } from '../../src/contract/index.js';
 import type { Arena } from '../arena.js';
 import { reasonOf } from '../reasons.js';
 import type { Device } from './devices.js';
-import { alignedBytes, discardRange, readCached, stretchAt, zeroRange } from './system.js';
+import { alignedBytes, discardRange, readCached, stretchAt, zeroRange } from '../system.js';
 
 export type DiskOperation = Extract<Output, { type: 'disk-read' | 'disk-write' | 'disk-write-zeroes' | 'disk-discard' | 'disk-flush' }>;
 

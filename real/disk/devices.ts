@@ -6,7 +6,7 @@
 import { closeSync, constants, fdatasync, fdatasyncSync, fstatSync, openSync, readFileSync, readlinkSync, readSync, statfsSync, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { reasonOf } from '../reasons.js';
-import { alignedBytes, canZero, tryLock } from './system.js';
+import { alignedBytes, canZero, tryLock } from '../system.js';
 
 /** Why a device cannot be used, in one line. */
 export class DeviceError extends Error {}

@@ -3,7 +3,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { rmSync, chmodSync } from 'node:fs';
 import type { Arena } from '../arena.js';
-import { widenSendBuffer } from '../disk/system.js';
+import { widenSendBuffer } from '../system.js';
 import { withReader } from '../net/accepted.js';
 import { writeGathered } from '../net/gathered.js';
 import { plainBytes, type TlsFolder } from '../net/tls.js';
