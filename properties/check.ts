@@ -1,6 +1,6 @@
 /**
  * `npm test`, after the build (which is the type check): lint, import rules, every test under V8 coverage with a gate on src/, a run of each
- * scenario under other versions of Node, a short sweep that must reach every situation that its scenarios promise.
+ * scenario under other versions of Node, a short sweep that must reach every situation that its scenarios promise, a small configuration seen whole.
  * Ends with one plain line, `N passed, N failed`: uvu's own counts, and among the failed each gate that did not hold.
  */
 
@@ -32,6 +32,7 @@ try {
     ]),
     await gate('other Node versions', [join('dist', 'properties', 'node-versions.js')]),
     await gate('short sweep', [join('dist', 'reports', 'lockstep.js'), 'sweep', ...shortSweep]),
+    await gate('explore smallest', [join('dist', 'reports', 'lockstep.js'), 'explore', 'smallest']),
   );
   const broken = gates.filter((held) => !held).length;
   console.log(`${counts.passed} passed, ${counts.failed + broken} failed`);
