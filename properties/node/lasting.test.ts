@@ -15,9 +15,6 @@ import { scenarioNamed } from '../../reports/parameters.js';
 /** Small, so that many are begun and left. */
 const PAGE_BYTES = 64 << 10;
 
-/** A copy, of whatever holds bytes. */
-const copied = <T>(value: T): T => structuredClone(value);
-
 /**
  * What comes in lies in pages, and what the node holds stays there. Pages are filled with rubbish as soon as
  * the node says that it holds nothing in them, which after each pass is looked at for all of them.
@@ -51,7 +48,8 @@ function lastingNodes(counts: { kept: number; overwritten: number }): NodeFactor
       return input;
     };
     const endPass = (outputs: Output[]): Output[] => {
-      const safe = copied(outputs);
+      // Whoever carries them out would pin what he keeps; here he gets copies.
+      const safe = structuredClone(outputs);
       const held = node.holds();
       const still = new Set<ArrayBufferLike>();
       for (const page of pages) {
@@ -78,21 +76,19 @@ function lastingNodes(counts: { kept: number; overwritten: number }): NodeFactor
   };
 }
 
-const run = (name: string, seed: number, factory: NodeFactory): RunResult => {
+const run = (name: string, factory: NodeFactory): RunResult => {
   const { judge: _, ...scenario } = scenarioNamed(scenarios, name);
-  return runOnce(scenario, { scenario: name, seed, parameters: { writes: '200' } }, { createNode: factory, makeCheckers: () => [], makeGhost: createGhost, makeWorkload });
+  return runOnce(scenario, { scenario: name, seed: 1, parameters: { writes: '200' } }, { createNode: factory, makeCheckers: () => [], makeGhost: createGhost, makeWorkload });
 };
 
 for (const name of ['failover', 'flapping-link', 'dual-primary', 'read-balancing', 'resync-interrupted', 'chains']) {
   test(`${name}: nodes that keep what lasts run as those that copy it`, () => {
-    for (const seed of [1]) {
-      const counts = { kept: 0, overwritten: 0 };
-      const copying = run(name, seed, createNode);
-      const lasting = run(name, seed, lastingNodes(counts));
-      assert.is(lasting.crash, copying.crash);
-      assert.is(lasting.traceHash, copying.traceHash);
-      assert.ok(counts.kept > 50 && counts.overwritten > 50, JSON.stringify(counts));
-    }
+    const counts = { kept: 0, overwritten: 0 };
+    const copying = run(name, createNode);
+    const lasting = run(name, lastingNodes(counts));
+    assert.is(lasting.crash, copying.crash);
+    assert.is(lasting.traceHash, copying.traceHash);
+    assert.ok(counts.kept > 50 && counts.overwritten > 50, JSON.stringify(counts));
   });
 }
 

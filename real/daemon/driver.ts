@@ -1,6 +1,6 @@
 /**
- * Drives one core: hands it facts, takes its wishes, keeps its alarm. What arrives in one turn of the event loop is one pass;
- * what a synchronous disk answers comes in the next pass of the same turn. Nothing of the protocol is decided here.
+ * Drives one core: hands it facts, takes its wishes, keeps its alarm. What arrives in one turn of the event loop is one pass,
+ * or, while little arrives, what one socket brought; what a synchronous disk answers comes in the next pass of the same turn. Nothing of the protocol is decided here.
  */
 
 import { randomBytes } from 'node:crypto';
